@@ -1,0 +1,142 @@
+"""The five-block CNN: convolution, optional batch norm, activation, max-pooling, five times, and a dense head."""
+
+import dataclasses
+import typing
+
+from vision.errors import UserError
+
+NUM_BLOCKS = 5
+BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before validation sees the trained network
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of RGB values 0..255
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Network.
+
+    Args:
+        num_filters: Filters of the first block.
+        filter_size: Side of the square filters in pixels, one number or one for each of the five blocks.
+        filter_org: Filters of block i=0..4: `same` n, `double` n*2^i, `half` n//2^i.
+        activation: Activation function of the blocks and of the dense layer.
+        batch_norm: Batch normalisation between each convolution and its activation.
+        dropout: Share of the dense layer's outputs that is dropped in training.
+        dense_units: Units of the dense layer.
+        head: What turns the last maps into a vector: `flatten` keeps positions, `gap` averages over them.
+    """
+
+    num_filters: int = 32
+    filter_size: int | list[int] = 3
+    filter_org: typing.Literal["same", "double", "half"] = "same"
+    activation: typing.Literal["mish", "gelu", "relu", "silu"] = "relu"
+    batch_norm: bool = True
+    dropout: float = 0.2
+    dense_units: int = 512
+    head: typing.Literal["flatten", "gap"] = "flatten"
+
+
+def build_cnn(config, image_size, num_classes, dropout_layer=None):
+    """The network as a functional Keras model, not compiled.
+
+    Args:
+        config: a `NetworkConfig`.
+        image_size: side of the square input in pixels.
+        num_classes: number of logits.
+        dropout_layer: takes the place of `keras.layers.Dropout(config.dropout)`.
+
+    Returns:
+        keras.Model from uint8 RGB (batch, image_size, image_size, 3), 0..255, to float32 logits
+        (batch, num_classes). Normalisation by ImageNet's mean and deviation is its first layer; the layers
+        of block i are `block{i}_conv`, `_bn`, `_activation` and `_pool`.
+
+    Raises:
+        UserError: the configuration cannot be built, see `check_network`.
+    """
+    import keras
+    from keras import layers
+
+    check_network(config, image_size)
+    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    variance = [deviation**2 for deviation in IMAGENET_STD]
+    x = layers.Normalization(mean=IMAGENET_MEAN, variance=variance, name="normalization")(image)
+    for block, (filters, size) in enumerate(zip(block_filters(config), block_filter_sizes(config), strict=True), 1):
+        name = f"block{block}"
+        use_bias = not config.batch_norm  # batch norm adds a bias of its own
+        x = layers.Conv2D(filters, size, padding="same", use_bias=use_bias, name=f"{name}_conv")(x)
+        if config.batch_norm:
+            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
+        x = layers.Activation(config.activation, name=f"{name}_activation")(x)
+        x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    x = layers.Flatten(name="flatten")(x) if config.head == "flatten" else layers.GlobalAveragePooling2D(name="gap")(x)
+    x = layers.Dense(config.dense_units, name="dense")(x)
+    x = layers.Activation(config.activation, name="dense_activation")(x)
+    x = (dropout_layer or layers.Dropout(config.dropout, name="dropout"))(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(image, logits, name="cnn")
+
+
+def block_filters(config):
+    """Number of filters of each of the five blocks."""
+    organise = {
+        "same": lambda block: config.num_filters,
+        "double": lambda block: config.num_filters * 2**block,
+        "half": lambda block: config.num_filters // 2**block,
+    }[config.filter_org]
+    return [organise(block) for block in range(NUM_BLOCKS)]
+
+
+def block_filter_sizes(config):
+    """Side of the filters of each of the five blocks, in pixels."""
+    size = config.filter_size
+    return [size] * NUM_BLOCKS if isinstance(size, int) else list(size)
+
+
+def check_network(config, image_size):
+    """Refuse a configuration that cannot be built.
+
+    Raises:
+        UserError: the image is too small for five poolings, filters halve to nothing, or a number is out of
+            its range.
+    """
+    if image_size < 2**NUM_BLOCKS:
+        raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {2**NUM_BLOCKS} pixels")
+    if config.num_filters < 1 or config.dense_units < 1:
+        raise UserError("--num-filters and --dense-units must be at least 1")
+    if block_filters(config)[-1] < 1:
+        raise UserError(
+            f"--num-filters {config.num_filters} --filter-org half: the fifth block would have no filter; "
+            f"start with at least {2 ** (NUM_BLOCKS - 1)}"
+        )
+    sizes = block_filter_sizes(config)
+    if len(sizes) != NUM_BLOCKS or min(sizes) < 1:
+        raise UserError(f"--filter-size {sizes}: give one positive number, or one for each of the {NUM_BLOCKS} blocks")
+    if not 0 <= config.dropout < 1:
+        raise UserError(f"--dropout {config.dropout}: must be at least 0 and below 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a network costs: trainable parameters, and multiply-adds of one image's forward pass."""
+
+    parameters: int
+    multiply_adds: int
+
+
+def network_cost(config, image_size, num_classes):
+    """The closed formulas for parameters and multiply-adds, of convolutions and dense layers alone.
+
+    Block i with n_i filters of side k_i on maps of side s_i = image_size // 2^i has
+    k_i^2 * n_(i-1) * n_i weights, each used s_i^2 times, and n_i biases or, with batch norm, 2 n_i scales and
+    shifts. The head is two dense layers on s_5^2 * n_4 (flatten) or n_4 (gap) inputs.
+    """
+    parameters = multiply_adds = 0
+    channels = 3
+    for block, (filters, size) in enumerate(zip(block_filters(config), block_filter_sizes(config), strict=True)):
+        weights = size**2 * channels * filters
+        parameters += weights + (2 if config.batch_norm else 1) * filters
+        multiply_adds += weights * (image_size // 2**block) ** 2
+        channels = filters
+    side = image_size // 2**NUM_BLOCKS if config.head == "flatten" else 1
+    dense = side**2 * channels * config.dense_units + config.dense_units * num_classes
+    return Cost(parameters + dense + config.dense_units + num_classes, multiply_adds + dense)

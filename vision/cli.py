@@ -1,0 +1,166 @@
+"""Command lines made from configuration dataclasses, and errors told in one line."""
+
+import dataclasses
+import difflib
+import inspect
+import re
+import sys
+import types
+import typing
+
+from vision.errors import UserError
+
+TRUE_WORDS = {"true", "yes", "on", "1"}
+FALSE_WORDS = {"false", "no", "off", "0"}
+
+
+def main(command, config_class, *, prog, description, argv=None):
+    """Parse `argv` into a `config_class`, call `command` with it, and leave the process on an error.
+
+    Args:
+        command: called with the configuration; raises `UserError` for what the user can mend.
+        config_class: frozen dataclass; each of its bases becomes a titled group of options.
+        prog: how the command is called, for the help text.
+        description: the help text's first paragraph.
+        argv: arguments to parse, `sys.argv[1:]` by default.
+
+    Exit codes: 2 after a user's error (one line on stderr, no traceback), 130 after Ctrl-C.
+    """
+    try:
+        command(parse(config_class, argv, prog=prog, description=description))
+    except UserError as error:
+        _leave(str(error))
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        _leave(f"{error.filename or 'input/output'}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _leave(message):
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def parse(config_class, argv=None, *, prog="", description=""):
+    """The configuration that `argv` describes; options on the command line win over `--config FILE`.
+
+    Raises:
+        UserError: an unknown option or key, or an ill-typed value; names it and what is allowed.
+    """
+    usage = f"{prog} [--config FILE] [--option VALUE ...]"
+    parser = _parser(config_class, prog=prog, description=description, usage=usage)
+    parser.add_argument("--config", action="config", metavar="FILE", help="YAML file with any of the values below")
+    argv = _spell(sys.argv[1:] if argv is None else argv, config_class)
+    return _configuration(config_class, lambda: parser.parse_args(argv))
+
+
+def from_values(config_class, values, *, where):
+    """The configuration that a dictionary describes, checked like a command line.
+
+    Raises:
+        UserError: an unknown key or an ill-typed value; begins with `where`.
+    """
+    try:
+        return _configuration(config_class, lambda: _parser(config_class).parse_object(values))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _parser(config_class, **kwargs):
+    import jsonargparse
+
+    class Parser(jsonargparse.ArgumentParser):
+        def format_help(self):
+            return re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), super().format_help())
+
+    parser = Parser(exit_on_error=False, **kwargs)
+    for base in _groups(config_class):
+        parser.add_class_arguments(base, None)
+    return parser
+
+
+def _configuration(config_class, parse_values):
+    import jsonargparse
+
+    try:
+        namespace = parse_values()
+    except jsonargparse.ArgumentError as error:
+        raise UserError(_one_line(str(error), config_class)) from None
+    return config_class(**{field.name: namespace[field.name] for field in dataclasses.fields(config_class)})
+
+
+def _groups(config_class):
+    """The dataclasses that `config_class` is put together from, each with fields of its own."""
+    return [base for base in reversed(config_class.__mro__) if inspect.get_annotations(base)]
+
+
+def _spell(argv, config_class):
+    """The arguments in the parser's own spelling.
+
+    `--image-size` becomes `--image_size`; `--overwrite` and `--no-overwrite` get their value; yes, no and
+    choices match in any case; `--config` comes first, so that options win wherever they stand.
+    """
+    hints = typing.get_type_hints(config_class)
+    configs, others, words = [], [], list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            others.append(word)
+            continue
+        option, equals, value = word.partition("=")
+        name = option[2:].replace("-", "_")
+        if hints.get(name.removeprefix("no_")) is bool and name not in hints:
+            others.append(f"--{name.removeprefix('no_')}=false")
+            continue
+        is_flag = hints.get(name) is bool
+        takes_next = words and (words[0].lower() in TRUE_WORDS | FALSE_WORDS if is_flag else words[0][:2] != "--")
+        if not equals and takes_next:
+            value, equals = words.pop(0), "="
+        elif not equals and is_flag:
+            value, equals = "true", "="
+        value = _spell_value(value, hints.get(name))
+        (configs if name == "config" else others).append(f"--{name}{equals}{value}")
+    return configs + others
+
+
+def _spell_value(value, hint):
+    if hint is bool and value.lower() in TRUE_WORDS | FALSE_WORDS:
+        return "true" if value.lower() in TRUE_WORDS else "false"
+    choices = {str(choice).lower(): choice for choice in _choices(hint)}
+    return choices.get(value.lower(), value)
+
+
+def _choices(hint):
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    return [choice for part in typing.get_args(hint) for choice in _choices(part)]
+
+
+def _one_line(message, config_class):
+    """jsonargparse's paragraph about one argument, as one line that says what is allowed."""
+    hints = typing.get_type_hints(config_class)
+    key = re.match(r'Parser key "(\w+)"', message)
+    value = re.search(r"(?:Given|Got) value: (.*)", message)
+    if key and value and key[1] in hints:
+        return f"--{key[1].replace('_', '-')}: {value[1]!r} is not allowed; expected {_allowed(hints[key[1]])}"
+    unknown = re.search(r"unrecognized arguments: --(\w+)|Option '(\w+)' is not accepted", message)
+    if unknown:
+        name = unknown[1] or unknown[2]
+        close = difflib.get_close_matches(name, hints, n=1)
+        hint = f"did you mean --{close[0].replace('_', '-')}?" if close else "see --help for all of them"
+        return f"unknown option --{name.replace('_', '-')}: {hint}"
+    return message
+
+
+def _allowed(hint):
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(str(choice) for choice in typing.get_args(hint))
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return " or ".join(_allowed(part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        return f"a list of {_allowed(typing.get_args(hint)[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(hint, str(hint))

@@ -1,0 +1,48 @@
+"""What a person sees while waiting: bars on a terminal, plain lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def bar(*columns):
+    """A progress bar that vanishes when it is done; shown on a terminal only."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.percentage:>3.0f}%"),
+        *columns,
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def decoding_progress(images, total):
+    """Pass `images` on while showing how many of `total` are decoded, and at the end how fast."""
+    console.print(f"decoding {total:,} images once (kept for later runs)", style="dim")
+    start = time.perf_counter()
+    rate = TextColumn("{task.fields[rate]:,.0f} images/s")
+    with bar(rate) as progress:
+        task = progress.add_task("decoding", total=total, rate=0.0)
+        for count, image in enumerate(images, 1):
+            if count % 64 == 0:
+                progress.update(task, completed=count, rate=count / (time.perf_counter() - start))
+            yield image
+    seconds = time.perf_counter() - start
+    console.print(f"decoded {total:,} images in {seconds:.1f} s ({total / seconds:,.0f} images/s)", style="dim")
+
+
+def duration(seconds):
+    """Seconds as a person says them: `8.1 s`, `2:05`, `1:02:05`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

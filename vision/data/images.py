@@ -1,0 +1,95 @@
+"""From the bytes of an image file to uint8 RGB at the run's size."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+}
+_IMAGE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2"),
+}
+MAX_PIXELS = 100_000_000  # a file that declares more is refused before it is decoded
+
+
+class UnreadableImage(Exception):
+    """A file that should be an image and cannot be read as one; the message is the reason."""
+
+
+def image_type(header):
+    """The type (`JPEG`, `PNG`, `GIF`, `BMP`, `WEBP`) that the first 12 bytes of a file tell, or None."""
+    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for signature, name in _SIGNATURES.items() if header.startswith(signature)), None)
+
+
+def claims_to_be_an_image(name):
+    """Whether a file's name ends as an image's does, whatever its bytes are."""
+    return any(name.lower().endswith(suffix) for suffix in _IMAGE_SUFFIXES)
+
+
+def decode(data, size, resize):
+    """Decode one image and bring it to a square.
+
+    Args:
+        data: the file's bytes, or a uint8 array of shape (height, width) or (height, width, 3).
+        size: side of the result in pixels.
+        resize: `crop` scales the short side to `size` and cuts out the centre; `stretch` ignores the shape.
+
+    Returns:
+        uint8 RGB array of shape (size, size, 3): the first frame, upright by its EXIF orientation;
+        transparent pixels on white.
+
+    Raises:
+        UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(_resized(_rgb(_opened(data, size)), size, resize))
+    except UnreadableImage:
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything inside the decoder
+        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _opened(data, size):
+    if isinstance(data, np.ndarray):
+        return Image.fromarray(data)
+    if not data:
+        raise UnreadableImage("the file is empty")
+    kind = image_type(data[:12])
+    if kind is None:
+        raise UnreadableImage("the bytes are not of a JPEG, PNG, GIF, BMP or WebP image")
+    image = Image.open(io.BytesIO(data), formats=[kind])
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"it declares {image.width}x{image.height} pixels, over {MAX_PIXELS:,}")
+    if kind == "JPEG":
+        image.draft(None, (2 * size, 2 * size))  # lets the decoder skip detail that the resize would drop
+    return ImageOps.exif_transpose(image)
+
+
+def _rgb(image):
+    if image.mode.startswith("I"):  # 16-bit grey
+        return Image.fromarray((np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _resized(image, size, resize):
+    if image.size == (size, size):
+        return image
+    if resize == "crop":
+        return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return image.resize((size, size), Image.Resampling.BILINEAR)

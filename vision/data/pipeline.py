@@ -1,0 +1,121 @@
+"""tf.data pipelines from a `Dataset` to batches of (uint8 images, int32 labels)."""
+
+import numpy as np
+import tensorflow as tf
+
+from vision.runtime import gpus
+
+IN_MEMORY_BYTES = 256 << 20  # more than this is read from the mapped store, batch by batch
+_SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
+
+
+def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0):
+    """Endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
+
+    Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a training that goes
+    on from epoch k with `first_epoch=k` sees what an uninterrupted one sees.
+
+    Args:
+        dataset: a `vision.data.dataset.Dataset`; its `train` rows are used.
+        batch_size: images a batch; the last batch of an epoch holds the remainder.
+        data_aug: whether images are cropped, flipped and jittered at random.
+        seed: fixes order and augmentation.
+        first_epoch: number of the first epoch, counted from 0.
+
+    Returns:
+        Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)); an epoch is
+        `steps_per_epoch(dataset, batch_size)` batches.
+    """
+    read = _reader(dataset, dataset.train)
+    count = len(dataset.train)
+
+    def epoch_batches(epoch):
+        order = tf.argsort(tf.random.stateless_uniform([count], _key(seed, _SHUFFLE, epoch, 0)))
+        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        return rows.map(lambda batch, rows: (epoch, batch, rows))
+
+    def load(epoch, batch, rows):
+        images, labels = read(rows)
+        if data_aug:
+            images = augment(images, _key(seed, _AUGMENT, epoch, batch))
+        return images, labels
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    batches = epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return _prefetched(batches)
+
+
+def evaluation_batches(dataset, rows, batch_size):
+    """Batches of the given rows in their order, each image once, unaugmented, remainder included."""
+    read = _reader(dataset, rows)
+    positions = tf.data.Dataset.range(len(rows)).batch(batch_size)
+    return _prefetched(positions.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def steps_per_epoch(dataset, batch_size):
+    """Number of batches that hold the training set, the last one perhaps not full."""
+    return -(-len(dataset.train) // batch_size)
+
+
+def augment(images, key):
+    """Random resized crop, horizontal flip and colour jitter, drawn for each image of a batch.
+
+    Args:
+        images: uint8 (batch, height, width, 3).
+        key: two integers; the same key gives the same result.
+
+    Returns:
+        uint8 of the same shape. The crop covers 35 to 100 % of the area at a ratio of 3:4 to 4:3, the flip is
+        done for half the images, and brightness, contrast and saturation vary by up to 20 %.
+    """
+    count, size = tf.shape(images)[0], tf.shape(images)[1:3]
+    draw = tf.unstack(tf.random.stateless_uniform([8, count], key))
+    area = 0.35 + 0.65 * draw[0]
+    ratio = tf.exp((2 * draw[1] - 1) * np.log(4 / 3).astype(np.float32))
+    height = tf.minimum(tf.sqrt(area / ratio), 1.0)
+    width = tf.minimum(tf.sqrt(area * ratio), 1.0)
+    top, left = draw[2] * (1 - height), draw[3] * (1 - width)
+    flipped = draw[4] < 0.5
+    x1, x2 = tf.where(flipped, left + width, left), tf.where(flipped, left, left + width)
+    boxes = tf.stack([top, x1, top + height, x2], axis=1)
+    images = tf.image.crop_and_resize(images, boxes, tf.range(count), size)
+    return _jittered(images, *(0.8 + 0.4 * value[:, None, None, None] for value in draw[5:]))
+
+
+def _jittered(images, brightness, contrast, saturation):
+    images *= brightness
+    mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
+    images = mean + contrast * (images - mean)
+    grey = tf.reduce_sum(images * [0.299, 0.587, 0.114], axis=-1, keepdims=True)
+    images = grey + saturation * (images - grey)
+    return tf.cast(tf.round(tf.clip_by_value(images, 0.0, 255.0)), tf.uint8)
+
+
+def _reader(dataset, rows):
+    """A function from positions in `rows` to (images, labels), from memory or from the mapped store."""
+    labels = tf.constant(dataset.labels[rows])
+    shape = dataset.images.shape[1:]
+    if len(rows) * int(np.prod(shape)) <= IN_MEMORY_BYTES:
+        images = tf.constant(dataset.images[rows])
+        return lambda positions: (tf.gather(images, positions), tf.gather(labels, positions))
+
+    def read(positions):
+        images = tf.numpy_function(lambda at: dataset.images[rows[at]], [positions], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, (None, *shape)), tf.gather(labels, positions)
+
+    return read
+
+
+def _key(seed, stream, epoch, batch):
+    """Two integers for TensorFlow's stateless generators, different for each stream, epoch and batch."""
+    epoch, batch = tf.cast(epoch, tf.int64), tf.cast(batch, tf.int64)
+    return tf.stack([tf.constant(2 * seed + stream, tf.int64), epoch * (1 << 32) + batch])
+
+
+def _prefetched(batches):
+    """Prefetched on the host, and on to the GPU where there is one."""
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    devices = gpus()
+    if devices:
+        batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
+    return batches

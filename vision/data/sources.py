@@ -1,0 +1,159 @@
+"""Where labelled images come from: each kind of `--data` becomes a `Source` of items."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vision.data.images import claims_to_be_an_image, image_type
+from vision.errors import UserError
+
+TRAIN, VALIDATION, TEST, UNSPLIT = "train", "validation", "test", "unsplit"
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One labelled image before it is decoded.
+
+    `read` returns the file's bytes or a uint8 array, or None where the file is not an image at all.
+    """
+
+    name: str
+    label: int
+    part: str
+    read: Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A labelled image collection.
+
+    Attributes:
+        name: short name for run folders, such as `flowers`.
+        class_names: in the order of the labels.
+        key: changes whenever the collection's content does.
+        load_items: returns the items, in a fixed order.
+    """
+
+    name: str
+    class_names: Sequence[str]
+    key: str
+    load_items: Callable
+
+
+def open_source(spec):
+    """The source that a `--data` value names: an embedded set's name, or else a folder's path.
+
+    Raises:
+        UserError: no such data, or a folder that is not laid out as one folder a class.
+    """
+    if spec in EMBEDDED:
+        return EMBEDDED[spec]()
+    root = Path(spec).expanduser()
+    if not root.exists():
+        known = ", ".join(EMBEDDED)
+        raise UserError(f"--data {spec}: no such folder; give a folder of class folders, or one of: {known}")
+    if not root.is_dir():
+        raise UserError(f"--data {spec}: is a file; give the folder that holds one folder of images a class")
+    return _folder(root.resolve())
+
+
+def _digits():
+    def load_items():
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = (digits.images * (255 / 16)).astype("uint8")
+        return [
+            Item(f"digit-{index:04d}", int(label), UNSPLIT, lambda image=image: image)
+            for index, (image, label) in enumerate(zip(images, digits.target, strict=True))
+        ]
+
+    return Source("digits", [str(digit) for digit in range(10)], "scikit-learn digits 1797", load_items)
+
+
+EMBEDDED = {"digits": _digits}
+
+
+def _folder(root):
+    parts = _part_folders(root)
+    class_names = sorted({name for _, folder in parts for name in _class_folders(folder)})
+    if len(class_names) < 2:
+        raise UserError(f"{root}: {_few_classes(root, class_names)}; put the images of each class in its own folder")
+    files = []
+    for part, folder in parts:
+        for name, class_folder in _class_folders(folder).items():
+            found = sorted(_files_below(class_folder))
+            if part in (TRAIN, UNSPLIT) and not found:
+                raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
+            files += [(path, class_names.index(name), part, *stat) for path, *stat in found]
+    trained = {label for _, label, part, *_ in files if part in (TRAIN, UNSPLIT)}
+    for label, name in enumerate(class_names):
+        if label not in trained:
+            raise UserError(f"{parts[0][1]}: no folder '{name}', but the test set has one; add it or remove that one")
+    listing = "\n".join("\t".join(map(str, row)) for row in files)
+    key = hashlib.sha256(f"{root}\n{listing}".encode(errors="surrogateescape")).hexdigest()
+
+    def load_items():
+        return [
+            Item(os.path.relpath(path, root), label, part, lambda path=path: _read(path))
+            for path, label, part, *_ in files
+        ]
+
+    return Source(root.name, class_names, key, load_items)
+
+
+def _part_folders(root):
+    """(part, folder) pairs: train with its test and validation sets, or the whole folder not yet split.
+
+    A `val` beside `train` is the held-out test set, unless a `test` stands there too.
+    """
+    train = root / "train"
+    if not train.is_dir():
+        return [(UNSPLIT, root)]
+    test, val = root / "test", root / "val"
+    if test.is_dir() and val.is_dir():
+        return [(TRAIN, train), (VALIDATION, val), (TEST, test)]
+    held_out = next((folder for folder in (test, val) if folder.is_dir()), None)
+    return [(TRAIN, train), (TEST, held_out)] if held_out else [(UNSPLIT, train)]
+
+
+def _class_folders(folder):
+    """Name -> path of the class folders in `folder`; hidden and archiver's folders are none."""
+    return {
+        entry.name: entry.path
+        for entry in os.scandir(folder)
+        if entry.is_dir() and not entry.name.startswith((".", "__"))
+    }
+
+
+def _files_below(folder):
+    """(path, size in bytes, modification time in ns) of every file, hidden ones left out."""
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        for name in names:
+            if not name.startswith("."):
+                path = os.path.join(directory, name)
+                try:
+                    stat = os.stat(path)
+                except OSError:  # a link that leads nowhere: listed, so that it is counted as unreadable
+                    yield path, 0, 0
+                else:
+                    yield path, stat.st_size, stat.st_mtime_ns
+
+
+def _few_classes(root, class_names):
+    if class_names:
+        return f"holds one class folder only ('{class_names[0]}'), and two classes are needed"
+    loose = sum(claims_to_be_an_image(entry.name) for entry in os.scandir(root))
+    return f"holds {loose} images and no class folders" if loose else "holds no class folders"
+
+
+def _read(path):
+    """A file's bytes; None for a file that neither is an image nor is named like one."""
+    with open(path, "rb") as file:
+        header = file.read(12)
+        if image_type(header) is None and not claims_to_be_an_image(path):
+            return None
+        return header + file.read()

@@ -1,0 +1,60 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    os.chmod(temporary, 0o644)
+    try:
+        yield Path(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """A temporary folder beside `path` that takes its place, files flushed, when the block ends well."""
+    path = Path(path)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{path.name}.writing-", dir=path.parent))
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            with open(file, "rb+") as written:
+                os.fsync(written.fileno())
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_text(path, text):
+    """Write a UTF-8 text file whole."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Write a JSON file whole."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path):
+    """The content of a JSON file, or None where it is missing or torn."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None

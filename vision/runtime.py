@@ -1,0 +1,50 @@
+"""TensorFlow brought up quietly, and the devices it found."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+def load_tensorflow():
+    """Import TensorFlow and bring up its devices without its start-up chatter, and return the module.
+
+    GPU memory is taken as it is needed, so that several processes can share a GPU. If the import fails,
+    what TensorFlow said is shown after all.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with _stderr_held_back():
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # the devices are up already
+                tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.list_logical_devices()
+    tf.get_logger().setLevel("ERROR")
+    return tf
+
+
+def gpus():
+    """Names of the logical GPUs, such as `/device:GPU:0`; empty on a machine without one."""
+    import tensorflow as tf
+
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+@contextlib.contextmanager
+def _stderr_held_back():
+    """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
