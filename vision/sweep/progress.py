@@ -5,7 +5,8 @@ import time
 from keras_tuner.engine.trial import TrialStatus
 from rich.table import Table
 
-from vision.console import console, duration
+from vision.console import console, duration, print_line
+from vision.sweep.space import decode
 
 
 class SweepProgress:
@@ -38,11 +39,18 @@ class SweepProgress:
             result += f"  {row['seconds']:5.1f} s  {left} left"
         else:
             result = f"[red]failed[/]  {row['reason']}  {left} left"
-        console.print(f"{place} {trial.trial_id}  {result}  [dim]{_settings(trial)}[/]")
+        print_line(f"{place} {trial.trial_id}  {result}  [dim]{_settings(trial)}[/]")
 
 
 def _settings(trial):
-    return " ".join(f"{name}={str(value).replace(' ', '')}" for name, value in trial.hyperparameters.values.items())
+    return " ".join(f"{name}={_short(value)}" for name, value in decode(trial.hyperparameters.values).items())
+
+
+def _short(value):
+    """A value in few characters: a list of equal numbers as the number."""
+    if isinstance(value, list):
+        return str(value[0]) if len(set(value)) == 1 else "-".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def best_trials(table, count=5):
@@ -54,9 +62,9 @@ def best_trials(table, count=5):
     shown = Table(title=f"best {len(rows)} trials", title_justify="left", box=None, pad_edge=False)
     for column in ("trial", "val acc", "train acc", "epochs", "seconds", "parameters"):
         shown.add_column(column, justify="right", no_wrap=True)
-    shown.add_column("settings that differ" if varied else "settings", overflow="fold")
+    shown.add_column("settings that differ" if varied else "settings")
     for row in rows:
-        settings = ", ".join(f"{name} {row[name]}" for name in varied or names if name != "epochs")
+        settings = ", ".join(f"{name} {_short(row[name])}" for name in varied or names if name != "epochs")
         shown.add_row(
             row["trial"],
             f"{row['val_accuracy']:.1%}",
