@@ -31,7 +31,7 @@ class AdjustableDropout(keras.layers.Dropout):
     def call(self, inputs, training=False):
         if not training:
             return inputs
-        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        seed = tf.cast(tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1), tf.int32)  # as Keras casts it
         draw = tf.random.stateless_uniform(tf.shape(inputs), seed, dtype=inputs.dtype)
         kept = draw >= tf.cast(self._drop_rate, inputs.dtype)
         return tf.where(kept, inputs * tf.cast(self._scale, inputs.dtype), tf.zeros_like(inputs))

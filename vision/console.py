@@ -48,7 +48,10 @@ def print_table(table):
 
 def print_line(line):
     """Print one line: cut off at the edge of a terminal, whole elsewhere."""
-    console.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
+    if console.is_terminal:
+        console.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=False)
+    else:
+        console.print(line)
 
 
 def duration(seconds):

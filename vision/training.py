@@ -34,17 +34,19 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         if time.monotonic() >= self._next_look:
-            self._look(logs)
+            self._look("loss", logs)
             self._next_look = time.monotonic() + 0.5
 
     def on_epoch_end(self, epoch, logs=None):
-        self._look(logs)
+        self._look("loss", logs)
+        self._look("val_loss", logs)
 
-    def _look(self, logs):
-        loss = float((logs or {}).get("loss", 0.0))
+    def _look(self, name, logs):
+        loss = float(logs[name])
         if not math.isfinite(loss):
+            what = "validation loss" if name == "val_loss" else "loss"
             raise Diverged(
-                f"the loss became {loss} in epoch {self._epoch + 1}: the training diverged; "
+                f"the {what} became {loss} in epoch {self._epoch + 1}: the training diverged; "
                 f"try a learning rate below {self._learning_rate:g}"
             )
 

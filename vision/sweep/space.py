@@ -10,7 +10,7 @@ from vision import cli
 from vision.errors import UserError
 
 METRICS = ("val_accuracy", "val_loss")  # what a sweep can go by
-_LOG, _LINEAR = {"log_uniform_values", "q_log_uniform_values"}, {"uniform", "q_uniform", "int_uniform"}
+_LOG, _LINEAR = {"log_uniform_values"}, {"uniform", "q_uniform", "int_uniform"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +140,16 @@ def _declare_range(hyperparameters, name, entry, where):
         raise UserError(f"{where}: distribution '{distribution}' is none of {', '.join(sorted(_LOG | _LINEAR))}")
     if distribution in _LOG and low <= 0:
         raise UserError(f"{where}: a logarithmic range must begin above 0")
-    declare = hyperparameters.Int if whole else hyperparameters.Float
-    sampling = "log" if distribution in _LOG else "linear"
-    declare(name, min_value=low, max_value=high, step=step, sampling=sampling)
-    return list(hyperparameters.space[-1].values)
+    if step is None:
+        declare = hyperparameters.Int if whole else hyperparameters.Float
+        declare(name, min_value=low, max_value=high, sampling="log" if distribution in _LOG else "linear")
+        return list(hyperparameters.space[-1].values)
+    if distribution in _LOG or step <= 0:
+        raise UserError(f"{where}: 'q' is a step above 0 of a linear range")
+    values = [low + index * step for index in range(int((high - low) / step + 1e-9) + 1)]
+    values = values if whole else [round(value, 12) for value in values]
+    hyperparameters.Choice(name, values, ordered=True)
+    return values
 
 
 def _checked(value, name, config_class, path):

@@ -1,0 +1,95 @@
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import ops
+
+from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
+from vision.errors import UserError
+
+CONFIGS = [
+    NetworkConfig(num_filters=16, activation=activation, filter_org=organisation, batch_norm=batch_norm, head=head)
+    for (activation, batch_norm), (organisation, head) in zip(
+        itertools.product(["mish", "gelu", "relu", "silu"], [True, False]),
+        itertools.cycle(itertools.product(["same", "double", "half"], ["flatten", "gap"])),
+        strict=False,
+    )
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_uint8_in_logits_out(config):
+    model = build_cnn(config, 64, 7)
+    assert model.input_shape == (None, 64, 64, 3)
+    assert model.input.dtype == "uint8"
+    logits = model(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
+    assert logits.shape == (2, 7)
+    assert logits.dtype == "float32"
+    names = {layer.name for layer in model.layers}
+    assert {"block1_conv", "block5_pool", "block3_activation", "dense", "logits"} <= names
+    assert ("block2_bn" in names) == config.batch_norm
+
+
+@pytest.mark.parametrize("organisation", ["same", "double", "half"])
+def test_filters_are_organised(organisation):
+    model = build_cnn(NetworkConfig(num_filters=32, filter_org=organisation), 32, 3)
+    filters = [model.get_layer(f"block{block}_conv").filters for block in range(1, 6)]
+    expected = {"same": [32] * 5, "double": [32, 64, 128, 256, 512], "half": [32, 16, 8, 4, 2]}
+    assert filters == expected[organisation]
+
+
+def test_a_filter_size_for_each_block():
+    model = build_cnn(NetworkConfig(filter_size=[5, 3, 3, 2, 1]), 32, 3)
+    assert [model.get_layer(f"block{b}_conv").kernel_size[0] for b in range(1, 6)] == [5, 3, 3, 2, 1]
+
+
+def test_normalisation_is_imagenets():
+    model = build_cnn(NetworkConfig(), 32, 3)
+    first = keras.Model(model.input, model.get_layer("normalization").output)
+    pixel = np.full((1, 32, 32, 3), 255, np.uint8)
+    expected = (np.array([1, 1, 1]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(first(pixel)[0, 0, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS[:6], ids=str)
+@pytest.mark.parametrize("size", [32, 75])
+def test_closed_formulas_match_the_network(config, size):
+    cost = network_cost(config, size, 10)
+    model = build_cnn(config, size, 10)
+    assert cost.parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert cost.multiply_adds == _convolution_and_dense_flops(model, size) / 2
+
+
+def _convolution_and_dense_flops(model, size):
+    """TensorFlow's own count of the floating-point operations of one image."""
+    graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, size, size, 3), tf.uint8)).graph
+    nodes = [node.node_def for node in graph.get_operations() if node.type in ("Conv2D", "MatMul")]
+    return sum(ops.get_stats_for_node_def(graph, node, "flops").value for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "says"),
+    [
+        ({}, 31, "--image-size 31.*32"),
+        ({"num_filters": 8, "filter_org": "half"}, 64, "--num-filters 8 --filter-org half.*16"),
+        ({"filter_size": [3, 3]}, 64, "--filter-size"),
+        ({"filter_size": 0}, 64, "--filter-size"),
+        ({"dropout": 1.0}, 64, "--dropout 1.0"),
+        ({"num_filters": 0}, 64, "--num-filters"),
+    ],
+)
+def test_impossible_networks_are_refused_in_one_line(changes, size, says):
+    with pytest.raises(UserError, match=says) as error:
+        build_cnn(dataclasses.replace(NetworkConfig(), **changes), size, 3)
+    assert "\n" not in str(error.value)
+
+
+def test_a_saved_model_is_plain_keras(tmp_path):
+    model = build_cnn(NetworkConfig(num_filters=16, activation="mish"), 32, 3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(loaded(images), model(images))

@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from cnn_scratch.train import TrainConfig, main, train
+from vision.errors import UserError
+from vision.runs import read_csv
+
+
+@pytest.fixture
+def config(photo_folder, workdir):
+    return TrainConfig(data=str(photo_folder), image_size=32, num_filters=16, dense_units=16, epochs=3, name="r")
+
+
+def weights(path):
+    return keras.saving.load_model(path, safe_mode=True).get_weights()
+
+
+def test_a_run_folder_is_left(config, capsys):
+    folder = train(config)
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras")
+    }
+    history = read_csv(folder / "history.csv")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [row["epoch"] for row in history] == ["1", "2", "3"]
+    assert metrics["val_accuracy"] == max(float(row["val_accuracy"]) for row in history)
+    assert json.loads((folder / "classes.json").read_text()) == ["blue", "red"]
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert saved["image_size"] == 32
+    assert saved["seed"] == 0
+    shown = capsys.readouterr().out
+    assert "images/s" in shown
+    assert "epoch 3/3" in shown
+    assert any("tfevents" in path.name for path in (folder.parents[1] / "logs" / "r").iterdir())
+
+
+def test_two_colours_are_learnt(config):
+    folder = train(dataclasses.replace(config, epochs=8, batch_size=4, batch_norm=False))
+    model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
+    red = np.full((1, 32, 32, 3), (200, 40, 40), np.uint8)
+    blue = np.full((1, 32, 32, 3), (40, 40, 200), np.uint8)
+    assert [int(np.argmax(model(image))) for image in (blue, red)] == [0, 1]
+
+
+def test_the_best_epoch_is_kept_beside_the_last(config):
+    folder = train(dataclasses.replace(config, learning_rate=0.02, epochs=5))
+    best = json.loads((folder / "metrics.json").read_text())["best_epoch"]
+    again = train(dataclasses.replace(config, learning_rate=0.02, epochs=best, name="again"))
+    for one, other in zip(weights(folder / "model.keras"), weights(again / "last.keras"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("data_aug", [False, True])
+def test_a_resumed_training_equals_an_uninterrupted_one(config, data_aug):
+    config = dataclasses.replace(config, data_aug=data_aug, dropout=0.5)
+    whole = train(dataclasses.replace(config, epochs=4, name="whole"))
+    part = train(dataclasses.replace(config, epochs=2, name="part"))
+    train(TrainConfig(resume=str(part), epochs=4))
+    for name in ("last.keras", "model.keras"):
+        for one, other in zip(weights(whole / name), weights(part / name), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    columns = ("epoch", "loss", "val_loss")
+    histories = [[[float(row[c]) for c in columns] for row in read_csv(run / "history.csv")] for run in (whole, part)]
+    np.testing.assert_allclose(*histories, rtol=1e-4)
+
+
+def test_a_killed_training_is_resumed(config):
+    config = dataclasses.replace(config, epochs=200, name="killed")
+    arguments = [f"--{f.name}={getattr(config, f.name)}" for f in dataclasses.fields(config) if _given(config, f)]
+    command = [sys.executable, "-m", "cnn_scratch.train", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            if line.startswith("epoch   3/"):
+                process.send_signal(signal.SIGKILL)
+                break
+    done = len(read_csv("runs/killed/history.csv"))
+    assert 3 <= done < 200
+    path = Path("runs/killed/config.yaml")
+    path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
+    train(TrainConfig(resume="runs/killed"))
+    assert [row["epoch"] for row in read_csv("runs/killed/history.csv")] == [str(n + 1) for n in range(done + 1)]
+
+
+def _given(config, field):
+    return getattr(config, field.name) != field.default
+
+
+def test_nan_stops_the_run_with_a_word(config):
+    with pytest.raises(UserError, match=r"loss became nan in epoch \d: .*learning rate below 1e\+30"):
+        train(dataclasses.replace(config, learning_rate=1e30))
+
+
+def test_resume_refuses_another_configuration(config):
+    folder = train(dataclasses.replace(config, epochs=1))
+    with pytest.raises(UserError, match=r"--num-filters 64: .* was made with 16"):
+        train(TrainConfig(resume=str(folder), num_filters=64))
+    with pytest.raises(UserError, match="all 1 epochs are done"):
+        train(TrainConfig(resume=str(folder), epochs=1))
+    with pytest.raises(UserError, match="not a run folder"):
+        train(TrainConfig(resume="runs/none"))
+
+
+def test_a_run_is_not_overwritten_unasked(config):
+    train(dataclasses.replace(config, epochs=1))
+    with pytest.raises(UserError, match="exists: resume it with --resume"):
+        train(config)
+    train(dataclasses.replace(config, epochs=1, overwrite=True))
+    assert train(dataclasses.replace(config, epochs=1, name=None)).name == "cnn-photos-32px"
+    assert train(dataclasses.replace(config, epochs=1, name=None)).name == "cnn-photos-32px-2"
+
+
+def test_unreadable_images_are_listed_in_the_run_folder(config, photo_folder):
+    (photo_folder / "train" / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    (photo_folder / "train" / "red" / ".DS_Store").write_bytes(b"Bud1")
+    with pytest.raises(UserError, match=r"1 of 31 images are unreadable \(3.2%\), such as train/red/torn.jpg"):
+        train(config)
+    folder = train(dataclasses.replace(config, epochs=1, max_unreadable=0.05))
+    assert [row["image"] for row in read_csv(folder / "unreadable.csv")] == ["train/red/torn.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--data", "/no/such/folder"], "--data /no/such/folder: no such folder"),
+        (["--image-size", "16"], "--image-size 16"),
+        (["--filter-org", "half", "--num-filters", "8"], "--num-filters 8"),
+        (["--epochs", "0"], "--epochs 0"),
+        (["--batch-size", "0"], "--batch-size 0"),
+        (["--learning-rate", "0"], "--learning-rate 0"),
+        (["--activation", "tanh"], "--activation: 'tanh' is not allowed; expected mish or gelu or relu or silu"),
+        (["--name", "../up"], "--name ../up"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, says, workdir, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert says in error
+    assert not (workdir / "runs").exists()
+
+
+def test_wandb_offline_without_a_key(config, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    monkeypatch.setenv("HOME", str(config.runs_dir))
+    folder = train(dataclasses.replace(config, epochs=1, wandb=True))
+    assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
+
+
+def test_chatter_does_not_reach_the_screen(config, photo_folder):
+    Image.new("L", (8, 8)).save(photo_folder / "train" / "red" / "grey.png")
+    command = [sys.executable, "-m", "cnn_scratch.train", f"--data={photo_folder}", "--image-size=32", "--epochs=1"]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert shown.stderr == ""
+    assert "epoch 1/1" in shown.stdout

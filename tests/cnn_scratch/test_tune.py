@@ -1,0 +1,185 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+import yaml
+
+from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.tune import TuneConfig, main, tune
+from vision import cli
+from vision.errors import UserError
+from vision.runs import read_csv
+
+SPACE = """
+parameters:
+  epochs: {values: [1, 2]}
+  num_filters: {value: 16}
+  dense_units: {value: 16}
+  activation: {values: [gelu, relu]}
+  learning_rate: {values: [0.001, 0.005]}
+  filter_size: {values: [[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]]}
+"""
+
+
+@pytest.fixture
+def config(photo_folder, workdir):
+    (workdir / "space.yaml").write_text(SPACE)
+    return TuneConfig(data=str(photo_folder), image_size=32, space="space.yaml", name="s", max_trials=4)
+
+
+def points(folder):
+    names = ("epochs", "activation", "learning_rate", "filter_size")
+    return [tuple(row[name] for name in names) for row in read_csv(Path(folder) / "trials.csv")]
+
+
+def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
+    folder = tune(config)
+    rows = read_csv(folder / "trials.csv")
+    assert [row["trial"] for row in rows] == ["00", "01", "02", "03"]
+    assert {row["status"] for row in rows} == {"completed"}
+    assert all(0 <= float(row["val_accuracy"]) <= 1 and float(row["seconds"]) > 0 for row in rows)
+    model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
+    assert model.output_shape == (None, 2)
+    assert len(list((folder.parents[1] / "logs" / "s").glob("0?/*tfevents*"))) == 4
+    shown = capsys.readouterr().out
+    assert "16 points of 4 parameters, trying 4" in shown
+    assert "best 4 trials" in shown
+    assert "tensorboard --logdir logs" in shown
+    assert "--max-trials" in shown
+
+
+def test_the_winner_can_be_trained_again_and_does_as_well(config):
+    folder = tune(config)
+    best = max(read_csv(folder / "trials.csv"), key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    config = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
+    again = yaml.safe_load((train(config) / "metrics.json").read_text())
+    assert again["val_accuracy"] == pytest.approx(float(best["val_accuracy"]))
+    assert again["val_loss"] == pytest.approx(float(best["val_loss"]), rel=1e-3)
+
+
+def test_raised_later_it_goes_on(config):
+    tune(dataclasses.replace(config, max_trials=2))
+    first = points("runs/s")
+    tune(dataclasses.replace(config, max_trials=3))
+    assert points("runs/s")[:2] == first
+    assert len(points("runs/s")) == 3
+    tune(dataclasses.replace(config, max_trials="all"))
+    assert len(set(points("runs/s"))) == len(points("runs/s")) == 16
+
+
+def test_kill_and_run_again(config):
+    """SIGKILL in mid-sweep, twice; in the end every point stands exactly once."""
+    values = dataclasses.asdict(dataclasses.replace(config, max_trials="all"))
+    command = [sys.executable, "-m", "cnn_scratch.tune", *(f"--{k}={v}" for k, v in values.items() if v is not None)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = 0
+    for _ in range(2):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < done + 3:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done = len(list(Path("runs/s/tuner").glob("*/trial.json")))
+    tune(dataclasses.replace(config, max_trials="all"))
+    assert len(set(points("runs/s"))) == len(points("runs/s")) == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"image_size": 64}, "image_size was 32, is 64"),
+        ({"order": "lexicographic"}, "order was shuffled, is lexicographic"),
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"space": "other.yaml"}, "parameters was"),
+    ],
+)
+def test_another_sweep_in_the_folder_is_refused(config, change, says):
+    Path("other.yaml").write_text(SPACE.replace("[1, 2]", "[1, 3]"))
+    tune(dataclasses.replace(config, max_trials=1))
+    with pytest.raises(UserError, match=says):
+        tune(dataclasses.replace(config, **change))
+    assert len(points("runs/s")) == 1
+    tune(dataclasses.replace(config, overwrite=True, max_trials=1, **change))
+
+
+def test_changed_photos_are_refused(config, photo_folder):
+    tune(dataclasses.replace(config, max_trials=1))
+    next((photo_folder / "train" / "red").iterdir()).unlink()
+    with pytest.raises(UserError, match="content of the data was"):
+        tune(config)
+
+
+def test_a_failed_trial_is_recorded_with_its_reason(config):
+    Path("space.yaml").write_text("parameters: {learning_rate: {values: [1.0e+30, 0.001]}, epochs: {value: 1}}")
+    folder = tune(config)
+    rows = sorted(read_csv(folder / "trials.csv"), key=lambda row: row["status"])
+    assert [row["status"] for row in rows] == ["completed", "failed"]
+    assert "loss became" in rows[1]["reason"]
+    assert rows[1]["val_accuracy"] == ""
+
+
+def test_only_failures_end_in_one_line(config):
+    Path("space.yaml").write_text("parameters: {num_filters: {values: [2, 4]}, filter_org: {value: half}}")
+    with pytest.raises(UserError, match=r"none of the 2 trials could be completed; the first: .*--num-filters"):
+        tune(config)
+
+
+def test_only_the_best_weights_are_kept(config):
+    folder = tune(dataclasses.replace(config, max_trials=8))
+    kept = {path.parent.name[-2:] for path in folder.glob("tuner/*/weights.npz")}
+    rows = read_csv(folder / "trials.csv")
+    rows.sort(key=lambda row: (-float(row["val_accuracy"]), float(row["val_loss"])))
+    assert kept == {row["trial"] for row in rows[:5]}
+
+
+def test_the_image_size_can_be_swept(config):
+    Path("space.yaml").write_text(
+        "parameters: {image_size: {values: [32, 48]}, epochs: {value: 1}, num_filters: {value: 16}}"
+    )
+    rows = read_csv(tune(config) / "trials.csv")
+    assert sorted(row["image_size"] for row in rows) == ["32", "48"]
+
+
+def test_wandb_makes_one_offline_run_a_trial(config, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    folder = tune(dataclasses.replace(config, max_trials=2, wandb=True))
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 2
+
+
+def test_hparams_are_in_the_logs(config):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tune(dataclasses.replace(config, max_trials=1))
+    events = EventAccumulator("logs/s/00").Reload()
+    assert {"val_accuracy", "loss", "learning_rate"} <= set(events.Tags()["tensors"])
+    assert "_hparams_/session_start_info" in events.summary_metadata
+    assert "_hparams_/experiment" in EventAccumulator("logs/s").Reload().summary_metadata
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--space", "/no/such.yaml"], "--space /no/such.yaml"),
+        (["--max-trials", "0"], "--max-trials 0"),
+        (["--max-trials", "some"], "--max-trials: 'some' is not allowed; expected a whole number or all"),
+        (["--data", "/no/such"], "--data /no/such"),
+        (["--order", "random"], "expected shuffled or lexicographic"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, says, workdir, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.count("\n") == 1
+    assert says in error

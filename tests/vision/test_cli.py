@@ -1,0 +1,136 @@
+import dataclasses
+import subprocess
+import sys
+import typing
+
+import pytest
+
+from vision import cli
+from vision.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Paint:
+    """Paint.
+
+    Args:
+        colour: What it looks like.
+        layers: How many.
+    """
+
+    colour: typing.Literal["red", "blue"] = "red"
+    layers: int | list[int] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Walls:
+    """Walls.
+
+    Args:
+        wet_paint: Whether it is wet.
+        max_floors: Floors.
+    """
+
+    wet_paint: bool = False
+    max_floors: int | typing.Literal["all"] = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class House(Walls, Paint):
+    """A house."""
+
+
+def parse(*argv):
+    return cli.parse(House, list(argv))
+
+
+def test_defaults_and_values():
+    assert parse() == House()
+    assert parse("--colour", "blue", "--layers=[1, 2]", "--max-floors", "all") == House("blue", [1, 2], False, "all")
+
+
+@pytest.mark.parametrize("spelling", ["--max-floors", "--max_floors"])
+def test_hyphens_and_underscores_are_the_same(spelling):
+    assert parse(spelling, "3").max_floors == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--wet-paint"], True),
+        (["--no-wet-paint"], False),
+        (["--wet-paint", "yes"], True),
+        (["--wet_paint=False"], False),
+        (["--wet-paint=no"], False),
+        (["--wet-paint", "--max-floors=1"], True),
+    ],
+)
+def test_every_way_to_say_yes_and_no(words, value):
+    assert parse(*words).wet_paint is value
+
+
+def test_choices_match_in_any_case():
+    assert parse("--colour", "Blue").colour == "blue"
+
+
+def test_options_win_over_the_file_wherever_they_stand(tmp_path):
+    path = tmp_path / "house.yaml"
+    path.write_text("colour: blue\nmax_floors: 5\n")
+    assert parse("--max-floors", "3", "--config", str(path)) == House(colour="blue", max_floors=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--colour", "green"], ["--colour", "'green'", "red or blue"]),
+        (["--max-floors", "x"], ["--max-floors", "'x'", "a whole number or all"]),
+        (["--max-flors", "3"], ["--max-flors", "did you mean --max-floors?"]),
+        (["--zzz", "3"], ["--zzz", "--help"]),
+        (["--config", "/no/such.yaml"], ["/no/such.yaml"]),
+    ],
+)
+def test_errors_name_the_option_and_what_is_allowed(words, parts):
+    with pytest.raises(UserError) as error:
+        parse(*words)
+    assert all(part in str(error.value) for part in parts)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_key_in_a_file(tmp_path):
+    path = tmp_path / "house.yaml"
+    path.write_text("color: blue\n")
+    with pytest.raises(UserError, match="--color: did you mean --colour"):
+        parse("--config", str(path))
+
+
+def test_main_turns_an_error_into_one_line_and_exit_code_2(capsys):
+    def command(config):
+        raise UserError("the roof\nleaks")
+
+    with pytest.raises(SystemExit) as left:
+        cli.main(command, House, prog="house", description="Build.", argv=[])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: the roof leaks\n"
+
+
+def test_a_full_disk_is_one_line(capsys):
+    def command(config):
+        raise OSError(28, "No space left on device", "runs/x/model.keras")
+
+    with pytest.raises(SystemExit) as left:
+        cli.main(command, House, prog="house", description="Build.", argv=[])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: runs/x/model.keras: No space left on device\n"
+
+
+@pytest.mark.parametrize("module", ["cnn_scratch.train", "cnn_scratch.tune"])
+def test_help_does_not_wait_for_tensorflow(module):
+    code = (
+        f"import sys, {module} as m\n"
+        "try: m.main(['--help'])\n"
+        "finally: assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "--image-size" in shown
+    assert shown.index("Data:") < shown.index("Run:")
+    assert "_" not in "".join(line.split()[0] for line in shown.splitlines() if line.strip().startswith("--"))
