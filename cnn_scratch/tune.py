@@ -155,7 +155,7 @@ def _trial_dir(folder, trial):
 
 def _finish(folder, config, table, hypermodel, trial_dir):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
-    from vision.console import console, print_table
+    from vision.console import console
     from vision.sweep.progress import best_trials
     from vision.training import save_model
 
@@ -169,7 +169,7 @@ def _finish(folder, config, table, hypermodel, trial_dir):
     row = table.row(best)
     write_json(folder.path / "metrics.json", {**row, "trials": len(trials)})
     console.print()
-    print_table(best_trials(table))
+    console.print(best_trials(table), soft_wrap=False)
     failed = [trial for trial in trials if trial.score is None]
     if failed:
         console.print(f"{len(failed)} of {len(trials)} trials failed; their reasons are in {table.path}")
@@ -179,7 +179,7 @@ def _finish(folder, config, table, hypermodel, trial_dir):
 def _say_what_next(folder, config, done, size):
     from vision.console import console
 
-    command = "python -m cnn_scratch.tune" + (f" --data {config.data}" if config.data != "digits" else "")
+    command = "python -m cnn_scratch.tune" + cli.options(config, skip={"max_trials", "overwrite"})
     lines = [
         ("every trial", folder.path / "trials.csv"),
         ("best model", folder.path / "model.keras"),

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import re
+import shlex
 import sys
 import types
 import typing
@@ -67,6 +68,16 @@ def from_values(config_class, values, *, where):
         return _configuration(config_class, lambda: _parser(config_class).parse_object(values))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def options(config, skip=()):
+    """The options that make `config` out of the defaults, as they would be typed: ` --image-size 64`."""
+    words = ""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name not in skip and value != field.default:
+            words += f" --{field.name.replace('_', '-')} {shlex.quote(str(value))}"
+    return words
 
 
 def _parser(config_class, **kwargs):

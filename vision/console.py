@@ -5,9 +5,11 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-PLAIN_WIDTH = 120  # of tables where there is no terminal to ask
+PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = PLAIN_WIDTH
 
 
 def bar(*columns):
@@ -39,11 +41,6 @@ def decoding_progress(images, total):
             yield image
     seconds = time.perf_counter() - start
     console.print(f"decoded {total:,} images in {seconds:.1f} s ({total / seconds:,.0f} images/s)", style="dim")
-
-
-def print_table(table):
-    """Print a rich table as wide as the terminal, or as `PLAIN_WIDTH`."""
-    console.print(table, width=None if console.is_terminal else PLAIN_WIDTH, soft_wrap=False)
 
 
 def print_line(line):

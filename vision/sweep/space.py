@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from vision import cli
@@ -143,7 +144,8 @@ def _declare_range(hyperparameters, name, entry, where):
     if step is None:
         declare = hyperparameters.Int if whole else hyperparameters.Float
         declare(name, min_value=low, max_value=high, sampling="log" if distribution in _LOG else "linear")
-        return list(hyperparameters.space[-1].values)
+        spaced = np.geomspace(low, high, 10) if distribution in _LOG else np.linspace(low, high, 10)
+        return sorted({round(value) if whole else float(f"{value:.6g}") for value in spaced.tolist()})
     if distribution in _LOG or step <= 0:
         raise UserError(f"{where}: 'q' is a step above 0 of a linear range")
     values = [low + index * step for index in range(int((high - low) / step + 1e-9) + 1)]

@@ -62,7 +62,8 @@ def test_values_ranges_and_fixed(tmp_path):
     assert space.parameters["dropout"] == pytest.approx([0.1, 0.2, 0.3])
     rates = space.parameters["learning_rate"]
     assert len(rates) == 10
-    assert rates[1] / rates[0] == pytest.approx(rates[-1] / rates[-2])
+    assert (rates[0], rates[-1]) == (0.0001, 0.1)
+    assert rates[1] / rates[0] == pytest.approx(rates[-1] / rates[-2], rel=1e-4)
     assert space.parameters["filter_size"] == [3, [5, 3, 3, 3, 3]]
     assert (space.metric, space.direction) == ("val_loss", "min")
 
