@@ -1,46 +1,30 @@
 """Sweep the five-block CNN's hyperparameters with KerasTuner; the same command again goes on with it."""
 
 import dataclasses
-import functools
-import typing
+import shutil
 from pathlib import Path
 
 from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
 from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
-from vision.errors import UserError
-from vision.files import write_json, write_text
-from vision.runs import RunConfig, RunFolder, config_yaml
+from vision.data.sources import open_source
+from vision.runs import RunConfig, RunFolder, read_config
 from vision.settings import TrainingConfig
+from vision.sweep.engine import Definition, check_same_sweep, run_sweep, save_winner, start_workers, work_for_chief
+from vision.sweep.settings import DEFAULT_SPACE, SearchConfig, WorkersConfig
 
-DEFAULT_SPACE = "configs/sweep.yaml"
 VARIABLE = [field.name for base in (TrainingConfig, NetworkConfig) for field in dataclasses.fields(base)]
 VARIABLE += ["image_size", "seed"]
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepConfig:
-    """Sweep.
-
-    Args:
-        space: YAML file of the parameters and their values.
-        max_trials: Trials in all, or `all` for the whole space; raised later, the sweep goes on.
-        order: `shuffled`, so that the first trials are a fair sample, or `lexicographic`.
-    """
-
-    space: str = DEFAULT_SPACE
-    max_trials: int | typing.Literal["all"] = 16
-    order: typing.Literal["shuffled", "lexicographic"] = "shuffled"
-
-
-@dataclasses.dataclass(frozen=True)
-class TuneConfig(RunConfig, SweepConfig, DataConfig):
+class TuneConfig(RunConfig, WorkersConfig, SearchConfig, DataConfig):
     """Configuration of `python -m cnn_scratch.tune`."""
 
 
 def tune(config):
-    """Run a sweep, or go on with it.
+    """Run a sweep, or go on with it, or work for one that runs elsewhere.
 
     Args:
         config: a `TuneConfig`.
@@ -54,141 +38,128 @@ def tune(config):
             trial could be completed.
     """
     config = resolve_image_size(config)
-    if config.max_trials != "all" and config.max_trials < 1:
-        raise UserError(f"--max-trials {config.max_trials}: must be at least 1, or 'all'")
-    from vision.runtime import load_tensorflow
-
-    load_tensorflow()
-    from vision.console import console, decoding_progress
-    from vision.sweep.oracle import GridOracle
-    from vision.sweep.space import read_space
-
-    space = read_space(_space_path(config.space), TrainConfig, VARIABLE)
-    dataset = load_dataset(config, config.seed, decoding_progress)
-    config = dataclasses.replace(config, name=config.name or f"sweep-{dataset.name}-{config.image_size}px")
+    source = open_source(config.data)
+    config = dataclasses.replace(config, name=config.name or f"sweep-{source.name}-{config.image_size}px")
     folder = RunFolder(config)
+    if config.worker:
+        _work(config, folder)
+        return folder.path
     with folder.locked():
         if config.overwrite:
             folder.clear()
-        _begin(folder, config, space, dataset)
-        limit = None if config.max_trials == "all" else config.max_trials
-        oracle = GridOracle(space, limit, config.seed, config.order)
-        console.print(
-            f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.validation):,} validation images of "
-            f"{len(dataset.class_names)} classes, {config.image_size} px"
-            + (f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else "")
-        )
-        console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters, trying {len(oracle):,}")
-        _search(folder, config, space, dataset, oracle)
+        pool = start_workers(config, folder.path)  # they start while this process does
+        try:
+            _sweep(config, folder, pool)
+        finally:
+            if pool:
+                pool.stop()
     return folder.path
 
 
-def base_config(config, space):
-    """The configuration of a trial before its point's values are put in."""
+def _work(config, folder):
+    """Run this machine's workers for the chief of the sweep in `folder`."""
+    from vision.sweep.space import read_space
+
+    read_config(folder.path, TuneConfig)  # a wrong folder is told before anything starts
+    pool = start_workers(config, folder.path)
+    space = read_space(folder.path / "space.yaml", TrainConfig, VARIABLE)
+    work_for_chief(config, folder.path, DEFINITION, (space.metric, space.direction), pool)
+
+
+def _sweep(config, folder, pool):
+    from vision.runtime import load_tensorflow
+
+    load_tensorflow(use_gpu=config.workers == 0)
+    from vision.console import console, decoding_progress
+    from vision.sweep.space import read_space
+
+    space_path = _space_path(config.space)
+    space = read_space(space_path, TrainConfig, VARIABLE)
+    dataset = load_dataset(config, config.seed, decoding_progress)
+    check_same_sweep(folder.path, _identity(config, space, dataset))
+    shutil.copyfile(space_path, folder.path / "space.yaml")
+    folder.write_config(config)
+    folder.write_dataset(dataset)
+    console.print(
+        f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.validation):,} validation images of "
+        f"{len(dataset.class_names)} classes, {config.image_size} px"
+        + (f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else "")
+    )
+    console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
+    hypermodel = DEFINITION.hypermodel(folder.path)
+    try:
+        table = run_sweep(config, folder.path, space, DEFINITION, hypermodel, pool)
+    except KeyboardInterrupt:
+        console.print(f"\nstopped; finished trials are kept, and this goes on:\n  {_command(config)}")
+        raise
+    _finish(folder, config, space, table, hypermodel)
+
+
+def make_hypermodel(folder):
+    """The hypermodel of the sweep in a run folder, from its `config.yaml` and `space.yaml` alone."""
+    from cnn_scratch.trial import CnnHyperModel
+    from vision.sweep.space import read_space
+
+    config = read_config(folder, TuneConfig)
+    config = dataclasses.replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
+    space = read_space(Path(folder) / "space.yaml", TrainConfig, VARIABLE)
     shared = {field.name: getattr(config, field.name) for field in dataclasses.fields(DataConfig)}
-    return TrainConfig(**{**shared, "seed": config.seed, **space.fixed})
+    base = TrainConfig(**{**shared, "seed": config.seed, "wandb": config.wandb, **space.fixed})
+    continuing = "epochs" in space.parameters or config.tuner == "hyperband"
+    return CnnHyperModel(base, space, RunFolder(config), _max_epochs(space) if continuing else 0)
+
+
+def _max_epochs(space):
+    return max(space.parameters.get("epochs", [space.fixed.get("epochs", TrainingConfig.epochs)]))
+
+
+DEFINITION = Definition("cnn_scratch.tune:make_hypermodel", _max_epochs)
 
 
 def _space_path(path):
     """The default space is found from any working directory."""
-    return Path(__file__).parents[1] / DEFAULT_SPACE if path == DEFAULT_SPACE and not Path(path).exists() else path
+    default = Path(__file__).parents[1] / DEFAULT_SPACE
+    return default if path == DEFAULT_SPACE and not Path(path).exists() else path
 
 
-def _begin(folder, config, space, dataset):
-    from vision.sweep.engine import check_same_sweep
-    from vision.tracking import describe_sweep
-
-    identity = {
+def _identity(config, space, dataset):
+    """What must stay the same from one call of a sweep to the next."""
+    names = ("data", "image_size", "resize", "tuner", "order", "seed", "prune")
+    return {
         "parameters": space.parameters,
         "fixed": space.fixed,
         "metric": [space.metric, space.direction],
-        "data": config.data,
-        "image_size": config.image_size,
-        "resize": config.resize,
         "content of the data": dataset.key[:12],
-        "order": config.order,
-        "seed": config.seed,
+        **{name: getattr(config, name) for name in names},
     }
-    check_same_sweep(folder.path, identity)
-    folder.write_config(config)
-    folder.write_dataset(dataset)
-    describe_sweep(folder.logs, space.parameters)
 
 
-def _search(folder, config, space, dataset, oracle):
-    from cnn_scratch.trial import CnnHyperModel, weights_path
-    from vision.console import console
-    from vision.sweep.engine import SweepTuner
-    from vision.sweep.progress import SweepProgress
-    from vision.sweep.table import TrialTable
-    from vision.tracking import wandb_run
-
-    def wandb_listener(trial_id, trial_config):
-        values = dataclasses.asdict(trial_config)
-        return wandb_run(config.wandb, values, folder.path, group=config.name, name=f"{config.name}-{trial_id}")
-
-    hypermodel = CnnHyperModel(base_config(config, space), dataset, folder.logs, [wandb_listener])
-    table = TrialTable(folder.path / "trials.csv", oracle)
-    trial_dir = functools.partial(_trial_dir, folder)
-
-    def on_end(trial):
-        table.append(trial)
-        table.prune_weights(lambda trial: weights_path(trial_dir(trial)))
-        progress.show(trial)
-
-    tuner = SweepTuner(hypermodel, oracle, folder.path, on_end)
-    table.write()
-    progress = SweepProgress(table, len(oracle))
-    progress.begin()
-    try:
-        tuner.search()
-    except KeyboardInterrupt:
-        done = len(oracle.finished_trials())
-        console.print(f"\nstopped: {done} of {len(oracle)} trials are kept; the same command again goes on")
-        raise
-    _finish(folder, config, table, hypermodel, trial_dir)
+def _command(config):
+    return f"python -m cnn_scratch.tune{cli.options(config, skip={'overwrite'})}"
 
 
-def _trial_dir(folder, trial):
-    return folder.path / "tuner" / f"trial_{trial.trial_id}"
-
-
-def _finish(folder, config, table, hypermodel, trial_dir):
+def _finish(folder, config, space, table, hypermodel):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
     from vision.console import console
     from vision.sweep.progress import best_trials
-    from vision.training import save_model
 
-    trials = table.oracle.finished_trials()
-    best = next(iter(table.best(1)), None)
-    if best is None:
-        reason = table.row(trials[0])["reason"]
-        raise UserError(f"none of the {len(trials)} trials could be completed; the first: {reason}")
-    save_model(hypermodel.best_model(best.hyperparameters, trial_dir(best)), folder.path)
-    write_text(folder.path / "best.yaml", config_yaml(hypermodel.config(best.hyperparameters)))
-    row = table.row(best)
-    write_json(folder.path / "metrics.json", {**row, "trials": len(trials)})
+    save_winner(folder.path, table, hypermodel)
     console.print()
     console.print(best_trials(table), soft_wrap=False)
-    failed = [trial for trial in trials if trial.score is None]
-    if failed:
-        console.print(f"{len(failed)} of {len(trials)} trials failed; their reasons are in {table.path}")
-    _say_what_next(folder, config, len(trials), len(table.oracle.space))
-
-
-def _say_what_next(folder, config, done, size):
-    from vision.console import console
-
-    command = "python -m cnn_scratch.tune" + cli.options(config, skip={"max_trials", "overwrite"})
+    if table.failed:
+        console.print(f"{table.failed} of {len(table)} trials failed; their reasons are in {table.path}")
+    if table.oracle.out_of_time:
+        console.print(f"the budget of {config.budget} holds no further trial")
     lines = [
-        ("every trial", folder.path / "trials.csv"),
+        ("every trial", table.path),
         ("best model", folder.path / "model.keras"),
         ("its settings", folder.path / "best.yaml"),
         ("curves and HParams", f"tensorboard --logdir {config.logs_dir}"),
         ("train the best again", f"python -m cnn_scratch.train --config {folder.path / 'best.yaml'}"),
     ]
-    if done < size:
-        lines.append(("more trials", f"{command} --max-trials {min(4 * done, size)}   (or all: {size:,})"))
+    if len(table) < len(space):
+        more = dataclasses.replace(config, max_trials=min(4 * len(table), len(space)), budget=None)
+        lines.append(("more trials", f"{_command(more)}   (or all: {len(space):,})"))
     if config.data == "digits":
         lines.append(("your own photos", "python -m cnn_scratch.tune --data FOLDER   (one folder of images a class)"))
     console.print()

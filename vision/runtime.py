@@ -6,17 +6,27 @@ import sys
 import tempfile
 
 
-def load_tensorflow():
+def load_tensorflow(threads=0, use_gpu=True):
     """Import TensorFlow and bring up its devices without its start-up chatter, and return the module.
 
     GPU memory is taken as it is needed, so that several processes can share a GPU. If the import fails,
     what TensorFlow said is shown after all.
+
+    Args:
+        threads: CPU threads of an operation; 0 takes one a core.
+        use_gpu: False leaves the GPUs to other processes.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with _stderr_held_back():
         import tensorflow as tf
 
+        with contextlib.suppress(RuntimeError):  # the devices are up already
+            if threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads + 1)  # input beside training
+            if not use_gpu:
+                tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.list_physical_devices("GPU"):
             with contextlib.suppress(RuntimeError):  # the devices are up already
                 tf.config.experimental.set_memory_growth(gpu, True)

@@ -72,8 +72,8 @@ class EpochSeeds(keras.callbacks.Callback):
 class EpochRecord(keras.callbacks.Callback):
     """Measures each epoch and hands its row to the listeners.
 
-    A row holds epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds (validation
-    included) and images_per_second (training alone).
+    A listener that returns True ends the training. A row holds epoch (from 1), loss, accuracy, val_loss,
+    val_accuracy, learning_rate, seconds (validation included) and images_per_second (training alone).
     """
 
     def __init__(self, num_images, listeners=(), rows=()):
@@ -97,7 +97,8 @@ class EpochRecord(keras.callbacks.Callback):
         row["images_per_second"] = self._num_images / ((self._trained or now) - self._start)
         self.rows.append(row)
         for listener in self._listeners:
-            listener(row)
+            if listener(row):
+                self.model.stop_training = True
 
 
 def best_row(rows):
@@ -111,10 +112,10 @@ class KeepBest(keras.callbacks.Callback):
     Stands after the `EpochRecord` whose rows it reads.
     """
 
-    def __init__(self, record):
+    def __init__(self, record, weights=None):
         super().__init__()
         self._record = record
-        self.weights = None
+        self.weights = weights
 
     def on_epoch_end(self, epoch, logs=None):
         if best_row(self._record.rows) is self._record.rows[-1]:

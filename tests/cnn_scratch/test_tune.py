@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -30,7 +31,7 @@ parameters:
 @pytest.fixture
 def config(photo_folder, workdir):
     (workdir / "space.yaml").write_text(SPACE)
-    return TuneConfig(data=str(photo_folder), image_size=32, space="space.yaml", name="s", max_trials=4)
+    return TuneConfig(data=str(photo_folder), image_size=32, space="space.yaml", name="s", max_trials=4, workers=0)
 
 
 def points(folder):
@@ -48,7 +49,7 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     assert model.output_shape == (None, 2)
     assert len(list((folder.parents[1] / "logs" / "s").glob("0?/*tfevents*"))) == 4
     shown = capsys.readouterr().out
-    assert "16 points of 4 parameters, trying 4" in shown
+    assert "16 points of 4 parameters" in shown
     assert "best 4 trials" in shown
     assert "tensorboard --logdir logs" in shown
     assert "--max-trials" in shown
@@ -75,6 +76,7 @@ def test_raised_later_it_goes_on(config):
 
 def test_kill_and_run_again(config):
     """SIGKILL in mid-sweep, twice; in the end every point stands exactly once."""
+    config = dataclasses.replace(config, workers=2)
     values = dataclasses.asdict(dataclasses.replace(config, max_trials="all"))
     command = [sys.executable, "-m", "cnn_scratch.tune", *(f"--{k}={v}" for k, v in values.items() if v is not None)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -97,6 +99,7 @@ def test_kill_and_run_again(config):
         ({"image_size": 64}, "image_size was 32, is 64"),
         ({"order": "lexicographic"}, "order was shuffled, is lexicographic"),
         ({"seed": 1}, "seed was 0, is 1"),
+        ({"tuner": "random"}, "tuner was grid, is random"),
         ({"space": "other.yaml"}, "parameters was"),
     ],
 )
@@ -139,6 +142,43 @@ def test_only_the_best_weights_are_kept(config):
     assert kept == {row["trial"] for row in rows[:5]}
 
 
+def test_workers_give_what_one_process_gives(config):
+    """Trial by trial; the longer ones continue from the shorter ones' state in either case."""
+    alone = tune(dataclasses.replace(config, max_trials="all", name="alone"))
+    together = tune(dataclasses.replace(config, max_trials="all", name="together", workers=2))
+    rows = [sorted(read_csv(folder / "trials.csv"), key=lambda row: row["trial"]) for folder in (alone, together)]
+    for one, other in zip(*rows, strict=True):
+        assert one["val_accuracy"] == pytest.approx(other["val_accuracy"]) or float(one["val_loss"])
+        assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=2e-2)
+    assert {row["worker"] for row in rows[1]} == {"worker-1", "worker-2"}
+
+
+def test_a_longer_trial_continues_a_shorter_one_with_the_same_result(config):
+    Path("space.yaml").write_text(
+        "parameters: {epochs: {values: [2, 4]}, num_filters: {value: 16}, dropout: {values: [0.2, 0.5]}}"
+    )
+    folder = tune(dataclasses.replace(config, order="lexicographic", max_trials="all"))
+    results = [json.loads(path.read_text()) for path in sorted(folder.glob("tuner/*/result.json"))]
+    assert [result["resumed_after"] for result in results] == [0, 0, 2, 2]
+    Path("space.yaml").write_text(
+        "parameters: {epochs: {value: 4}, num_filters: {value: 16}, dropout: {values: [0.2, 0.5]}}"
+    )
+    folder = tune(dataclasses.replace(config, order="lexicographic", max_trials="all", name="fresh"))
+    fresh = [json.loads(path.read_text()) for path in sorted(folder.glob("tuner/*/result.json"))]
+    for one, other in zip(results[2:], fresh, strict=True):
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
+        assert one["best_epoch"] == other["best_epoch"]
+    assert not list(folder.glob("tuner/states/*"))
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_the_other_searches(config, tuner):
+    folder = tune(dataclasses.replace(config, tuner=tuner, max_trials=4))
+    rows = read_csv(folder / "trials.csv")
+    assert len(rows) == 4
+    assert {row["status"] for row in rows} == {"completed"}
+
+
 def test_the_image_size_can_be_swept(config):
     Path("space.yaml").write_text(
         "parameters: {image_size: {values: [32, 48]}, epochs: {value: 1}, num_filters: {value: 16}}"
@@ -173,6 +213,11 @@ def test_hparams_are_in_the_logs(config):
         (["--max-trials", "0"], "--max-trials 0"),
         (["--max-trials", "some"], "--max-trials: 'some' is not allowed; expected a whole number or all"),
         (["--data", "/no/such"], "--data /no/such"),
+        (["--workers", "-1"], "--workers -1"),
+        (["--budget", "soon"], "--budget soon: give a time such as 45s, 30m, 2h or 1d"),
+        (["--chief"], "--oracle-address HOST:PORT is needed"),
+        (["--chief", "--oracle-address", "here"], "--oracle-address here: must be HOST:PORT"),
+        (["--tuner", "bayesian", "--prune", "median"], "--prune median"),
         (["--order", "random"], "expected shuffled or lexicographic"),
     ],
 )

@@ -1,69 +1,40 @@
-"""Runs the trials of a sweep: KerasTuner's tuner over our oracle, and the record it leaves."""
+"""Runs a sweep: an oracle, its workers, and the record they leave. Knows nothing of what is trained."""
 
-import contextlib
-import io
+import dataclasses
+import importlib
+import signal
+import socket
+import threading
 import time
-import traceback
+from collections.abc import Callable
 from pathlib import Path
-
-import keras_tuner
-from keras_tuner.engine.trial import TrialStatus
 
 from vision.errors import UserError
 from vision.files import read_json, write_json, write_text
+from vision.runs import config_yaml
+from vision.sweep.settings import address, check_sweep, seconds, trial_limit
+
+_TICK = 0.1  # seconds between two looks at the workers
 
 
-class SweepTuner(keras_tuner.GridSearch):
-    """KerasTuner's GridSearch over a `GridOracle`.
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What is swept.
 
-    The hypermodel's `build(hp)` returns a compiled model and its `fit(hp, model, trial_id=, trial_dir=)`
-    trains it and returns the trial's results: the objective and the other `vision.sweep.table.RESULTS`.
-
-    Args:
-        hypermodel: a `keras_tuner.HyperModel`.
-        oracle: a `vision.sweep.oracle.GridOracle`.
-        directory: the sweep's run folder; KerasTuner's project is the folder `tuner` in it.
-        on_end: called with each finished trial.
+    Attributes:
+        factory: `module:function`; the function takes the path of the sweep's folder and returns the hypermodel
+            (see `vision.sweep.tuner.SweepTuner`), which also has `graph_key(values)`, `config(hp)` and
+            `best_model(hp, trial_dir)`. It is called in every worker process.
+        max_epochs: space -> the largest number of epochs a trial can have.
     """
 
-    def __init__(self, hypermodel, oracle, directory, on_end=lambda trial: None):
-        self._on_end = on_end
-        with contextlib.redirect_stdout(io.StringIO()):  # KerasTuner prints that it reloads
-            keras_tuner.Tuner.__init__(self, oracle, hypermodel, directory=str(directory), project_name="tuner")
-        self.oracle.reload()
+    factory: str
+    max_epochs: Callable
 
-    def _populate_initial_space(self):
-        """The space is known; nothing has to be built to find it."""
-
-    def run_trial(self, trial, **kwargs):
-        """Build and fit one trial."""
-        start = time.perf_counter()
-        hp = trial.hyperparameters
-        trial_dir = Path(self.get_trial_dir(trial.trial_id))
-        model = self.hypermodel.build(hp)
-        results = self.hypermodel.fit(hp, model, trial_id=trial.trial_id, trial_dir=trial_dir)
-        return {**results, "seconds": time.perf_counter() - start}
-
-    def _try_run_and_update_trial(self, trial, *args, **kwargs):
-        """As KerasTuner's, but the message is the reason in one line; the traceback goes beside trial.json."""
-        try:
-            self._run_and_update_trial(trial, *args, **kwargs)
-            trial.status = TrialStatus.COMPLETED
-        except (KeyboardInterrupt, OSError):
-            raise
-        except Exception as error:  # whatever one configuration runs into, the others go on
-            trial.status = TrialStatus.FAILED
-            trial.message = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-            write_text(Path(self.get_trial_dir(trial.trial_id)) / "error.txt", traceback.format_exc())
-
-    def on_trial_end(self, trial):
-        """Record the trial."""
-        self.oracle.end_trial(trial)
-        self._on_end(self.oracle.get_trial(trial.trial_id))
-
-    def on_search_end(self):
-        """Leave a project that KerasTuner's own tools can open."""
-        self.save()
+    def hypermodel(self, folder):
+        """The hypermodel of the sweep in `folder`."""
+        module, _, name = self.factory.partition(":")
+        return getattr(importlib.import_module(module), name)(str(folder))
 
 
 def check_same_sweep(folder, identity):
@@ -91,3 +62,164 @@ def check_same_sweep(folder, identity):
             f"{folder} holds a sweep begun with other settings ({'; '.join(differences)}): "
             "choose another --name, or start anew with --overwrite"
         )
+
+
+def start_workers(config, folder):
+    """The pool of this machine's workers, started but without orders; None for a sweep in this process."""
+    from vision.sweep.pool import WorkerPool, auto_workers, count_gpus
+
+    check_sweep(config)
+    if config.workers == 0:
+        return None
+    num_gpus = count_gpus()
+    count = auto_workers(num_gpus) if config.workers == "auto" else config.workers
+    prefix = f"{socket.gethostname()}-worker" if config.worker else "worker"
+    pool = WorkerPool(count, num_gpus, folder / "workers", prefix)
+    pool.start()
+    return pool
+
+
+def make_oracle(config, space, hypermodel, max_epochs):
+    """The oracle that `--tuner` names."""
+    from vision.sweep.oracle import GridOracle, RandomOracle
+
+    limit = trial_limit(config)
+    if config.tuner == "grid":
+        return GridOracle(space, limit, config.seed, config.order, hypermodel.graph_key)
+    if config.tuner == "random":
+        return RandomOracle(space, limit, config.seed, hypermodel.graph_key)
+    from vision.sweep.adaptive import BayesianOracle, HyperbandOracle
+
+    if config.tuner == "bayesian":
+        return BayesianOracle(space, limit, config.seed)
+    return HyperbandOracle(space, limit, max_epochs, config.seed)
+
+
+def run_sweep(config, folder, space, definition, hypermodel, pool):
+    """Run a sweep, or go on with it, until it is complete or its budget is spent.
+
+    Args:
+        config: has the fields of `SearchConfig`, `WorkersConfig` and `RunConfig`.
+        folder: path of the sweep's run folder, locked by the caller.
+        space: a `vision.sweep.space.Space`.
+        definition: a `Definition`.
+        hypermodel: the one that `definition` makes.
+        pool: the `vision.sweep.pool.WorkerPool`, started; None runs the trials in this process.
+
+    Returns:
+        The `vision.sweep.table.TrialTable`.
+
+    Raises:
+        UserError: the workers cannot run, or the chief's address cannot be bound.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; every finished trial is kept.
+    """
+    from vision.sweep.progress import SweepProgress
+    from vision.sweep.pruning import PRUNERS
+    from vision.sweep.table import TrialTable
+
+    max_epochs = definition.max_epochs(space)
+    oracle = make_oracle(config, space, hypermodel, max_epochs)
+    pruner = PRUNERS[config.prune](space.direction, max_epochs) if config.prune != "off" else None
+    oracle.begin(folder, pruner=pruner, budget=seconds(config.budget))
+    table = TrialTable(folder / "trials.csv", oracle, config.keep)
+    progress = SweepProgress(table, len(oracle))
+
+    def on_finish(trial):
+        if pool:
+            pool.forget_deaths()
+        table.add(trial)
+        progress.show(trial)
+
+    oracle.on_finish = on_finish
+    with progress, _sigterm_as_ctrl_c():
+        if pool is None and not config.chief:
+            _search_here(oracle, hypermodel, folder)
+        else:
+            _search_with_workers(config, oracle, definition, folder, pool)
+    oracle.save()
+    write_json(folder / "tuner" / "tuner0.json", {})  # KerasTuner's own tools look for it
+    return table
+
+
+def _search_here(oracle, hypermodel, folder):
+    from vision.sweep.tuner import SweepTuner
+
+    tuner = SweepTuner(hypermodel, oracle, folder)
+    while not tuner.search():
+        pass  # this process cannot be replaced
+
+
+def _search_with_workers(config, oracle, definition, folder, pool):
+    from vision.sweep.server import serve
+
+    server, port = serve(oracle, *address(config.oracle_address))
+    host = address(config.oracle_address)[0]
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "[::]") else host
+    orders = {
+        "factory": definition.factory,
+        "folder": str(folder),
+        "objective": [oracle.objective.name, oracle.objective.direction],
+        "host": host,
+        "port": port,
+    }
+    try:
+        if pool:
+            pool.order(oracle.worker_started, **orders)
+        while not oracle.complete():
+            if pool:
+                pool.watch(oracle.worker_died)
+            oracle.release_silent_workers()
+            time.sleep(_TICK)
+    finally:
+        if pool:
+            pool.stop()
+        server.stop(None if not config.chief else 2)  # workers elsewhere get to hear that it is over
+
+
+def work_for_chief(config, folder, definition, metric, pool):
+    """Run this machine's workers for a chief elsewhere, until it has no more trials or is gone."""
+    host, port = address(config.oracle_address)
+    try:
+        with _sigterm_as_ctrl_c():
+            pool.order(factory=definition.factory, folder=str(folder), objective=list(metric), host=host, port=port)
+            while not pool.all_finished():
+                pool.watch()
+                time.sleep(_TICK)
+    finally:
+        pool.stop()
+
+
+class _sigterm_as_ctrl_c:
+    """Within the block SIGTERM, which schedulers send, ends the sweep as Ctrl-C does."""
+
+    def __enter__(self):
+        def interrupt(signum, frame):
+            raise KeyboardInterrupt
+
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *exception):
+        if self._main:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+def save_winner(folder, table, hypermodel):
+    """Leave the best trial's model and configuration in the sweep's folder; the trial.
+
+    Raises:
+        UserError: no trial could be completed; gives the first one's reason.
+    """
+    from vision.training import save_model
+
+    best = next(iter(table.best(1)), None)
+    if best is None:
+        rows = table.rows()
+        first = rows[0]["reason"] if rows else "the budget is too small for one"
+        raise UserError(f"none of the {len(rows)} trials could be completed; the first: {first}")
+    model = hypermodel.best_model(best.hyperparameters, table.oracle.trial_dir(best.trial_id))
+    save_model(model, Path(folder))
+    write_text(Path(folder) / "best.yaml", config_yaml(hypermodel.config(best.hyperparameters)))
+    write_json(Path(folder) / "metrics.json", {**table.row(best), "trials": len(table)})
+    return best

@@ -1,16 +1,15 @@
-"""What a sweep shows: a line a trial while it runs, and the best trials at the end."""
+"""What a sweep shows: a live board on a terminal, a line a trial everywhere, the best trials at the end."""
 
 import time
 
-from keras_tuner.engine.trial import TrialStatus
+from rich.live import Live
 from rich.table import Table
 
 from vision.console import console, duration, print_line
-from vision.sweep.space import decode
 
 
 class SweepProgress:
-    """Prints a line for each finished trial: its score, the best so far, time left.
+    """Shows a sweep while it runs.
 
     Args:
         table: the sweep's `vision.sweep.table.TrialTable`.
@@ -19,34 +18,74 @@ class SweepProgress:
 
     def __init__(self, table, total):
         self._table, self._total = table, total
-        self._start, self._done_before = time.perf_counter(), len(table.oracle.finished_trials())
+        self._start, self._done_before = time.perf_counter(), len(table)
+        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._board)
 
-    def begin(self):
-        """Say how much of the sweep stands already."""
+    def __enter__(self):
         if self._done_before:
-            console.print(f"going on after {self._done_before} finished trials")
+            console.print(f"going on after {self._done_before:,} finished trials")
+        if console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception):
+        if console.is_terminal:
+            self._live.stop()
 
     def show(self, trial):
         """Print the line of a trial that has just ended."""
-        done = len(self._table.oracle.finished_trials())
-        seconds_each = (time.perf_counter() - self._start) / (done - self._done_before)
-        left = duration((self._total - done) * seconds_each)
-        place = f"[{done:{len(str(self._total))}d}/{self._total}]"
-        row = self._table.row(trial)
-        if trial.status == TrialStatus.COMPLETED:
-            best = self._table.best(1)[0]
-            result = f"val_accuracy {row['val_accuracy']:6.1%}  best {self._table.row(best)['val_accuracy']:6.1%}"
-            result += f"  {row['seconds']:5.1f} s  {left} left"
+        row, done = self._table.row(trial), len(self._table)
+        place = f"[{done:{len(str(self._total))}d}/{self._total}] {row['trial']}"
+        if row["status"] == "failed":
+            result = f"[red]failed[/]  {row['reason']}"
         else:
-            result = f"[red]failed[/]  {row['reason']}  {left} left"
-        print_line(f"{place} {trial.trial_id}  {result}  [dim]{_settings(trial)}[/]")
+            best = self._table.row(self._table.best(1)[0])
+            pruned = f" after epoch {row['epochs']}" if row["status"] == "pruned" else ""
+            result = (
+                f"val_accuracy {row['val_accuracy']:6.1%}  best {best['val_accuracy']:6.1%}  {row['seconds']:5.1f} s"
+            )
+            result += f"  [yellow]pruned{pruned}[/]" if pruned else ""
+        print_line(f"{place}  {result}  {self._time_left()} left  [dim]{settings(self._table, trial)}[/]")
+
+    def _time_left(self):
+        done = len(self._table) - self._done_before
+        if not done:
+            return "?"
+        return duration((self._total - len(self._table)) * (time.perf_counter() - self._start) / done)
+
+    def _board(self):
+        """The board below the lines: totals, and what each worker does."""
+        oracle = self._table.oracle
+        board = Table.grid(padding=(0, 2))
+        done, elapsed = len(self._table) - self._done_before, time.perf_counter() - self._start
+        statuses = [result["status"] for result in list(oracle.results.values())]
+        best = self._table.best(1)
+        board.add_row(
+            f"[bold]{len(self._table):,}/{self._total:,} trials[/]",
+            f"best {oracle.results[best[0].trial_id]['val_accuracy']:.1%}" if best else "no result yet",
+            f"{statuses.count('failed')} failed, {statuses.count('pruned')} pruned",
+            f"{done / elapsed * 3600:,.0f} trials an hour, {self._time_left()} left",
+        )
+        for tuner_id, trial in sorted(oracle.ongoing_trials.copy().items()):
+            what = [tuner_id, f"trial {trial.trial_id}", _epoch(trial), settings(self._table, trial)]
+            board.add_row(*(f"[dim]{text}" for text in what))
+        return board
 
 
-def _settings(trial):
-    return " ".join(f"{name}={_short(value)}" for name, value in decode(trial.hyperparameters.values).items())
+def _epoch(trial):
+    if not trial.metrics.exists("val_accuracy"):
+        return "first epoch"
+    last = trial.metrics.get_history("val_accuracy")[-1]
+    return f"epoch {last.step}: {last.value[0]:.1%}"
 
 
-def _short(value):
+def settings(table, trial):
+    """A trial's parameters in one line."""
+    values = table.oracle.space.values(trial.hyperparameters.values)
+    return " ".join(f"{name}={short(value)}" for name, value in values.items())
+
+
+def short(value):
     """A value in few characters: a list of equal numbers as the number."""
     if isinstance(value, list):
         return str(value[0]) if len(set(value)) == 1 else "-".join(map(str, value))
@@ -54,24 +93,23 @@ def _short(value):
 
 
 def best_trials(table, count=5):
-    """A table of the best trials for the screen; only the parameters that differ among them have a column."""
+    """A table of the best trials for the screen; settings that are the same in all of them are left out."""
     trials = table.best(count)
     rows = [table.row(trial) for trial in trials]
-    names = list(trials[0].hyperparameters.values)
+    names = [name for name in table.oracle.space.values(trials[0].hyperparameters.values) if name != "epochs"]
     varied = [name for name in names if len({str(row[name]) for row in rows}) > 1]
     shown = Table(title=f"best {len(rows)} trials", title_justify="left", box=None, pad_edge=False)
     for column in ("trial", "val acc", "train acc", "epochs", "seconds", "parameters"):
         shown.add_column(column, justify="right", no_wrap=True)
     shown.add_column("settings that differ" if varied else "settings")
     for row in rows:
-        settings = ", ".join(f"{name} {_short(row[name])}" for name in varied or names if name != "epochs")
         shown.add_row(
             row["trial"],
             f"{row['val_accuracy']:.1%}",
             f"{row['accuracy']:.1%}",
-            f"{row['epochs']:.0f}",
+            str(row["epochs"]),
             f"{row['seconds']:.1f}",
-            f"{row['parameters']:,.0f}",
-            settings,
+            f"{row['parameters']:,}",
+            ", ".join(f"{name} {short(row[name])}" for name in varied or names),
         )
     return shown

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,25 @@ class Space:
     hyperparameters: object
     metric: str
     direction: str
+
+    def values(self, encoded):
+        """KerasTuner's values of a trial as configuration values.
+
+        On their way through KerasTuner's protocol numbers are rounded to 32 bits; here they are the space's
+        own again. Hyperband's number of epochs becomes `epochs`.
+        """
+        values = {name: self._own(name, value) for name, value in encoded.items() if not name.startswith("tuner/")}
+        if "tuner/epochs" in encoded:
+            values["epochs"] = int(encoded["tuner/epochs"])
+        return values
+
+    def _own(self, name, value):
+        for own in self.parameters[name]:
+            if value in (encode(own), json.dumps(own)) and isinstance(value, bool) == isinstance(own, bool):
+                return own
+            if isinstance(value, float) and math.isclose(value, own, rel_tol=1e-6):
+                return own
+        return float(f"{value:.6g}") if isinstance(value, float) else value
 
     def __len__(self):
         size = 1
@@ -78,14 +98,6 @@ def read_space(path, config_class, names):
 def encode(value):
     """A value as KerasTuner can hold it: lists as JSON text."""
     return json.dumps(value) if isinstance(value, list) else value
-
-
-def decode(values):
-    """KerasTuner's values of a point as configuration values."""
-    return {
-        name: json.loads(value) if isinstance(value, str) and value.startswith("[") else value
-        for name, value in values.items()
-    }
 
 
 def _objective(metric, path):

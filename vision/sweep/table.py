@@ -1,65 +1,76 @@
-"""The trials of a sweep as a table: trials.csv, the best of them, and whose weights are kept."""
+"""The trials of a sweep as a table: trials.csv, their ranking, and whose weights are kept."""
 
-import dataclasses
+import bisect
 from pathlib import Path
 
-from keras_tuner.engine.trial import TrialStatus
-
 from vision.runs import append_csv, write_csv
-from vision.sweep.space import decode
 
-KEPT_WEIGHTS = 5  # best trials whose weights stay on disk
-RESULTS = ("val_accuracy", "val_loss", "accuracy", "loss", "best_epoch", "epochs", "seconds", "parameters")
+RESULTS = (
+    *("val_accuracy", "val_loss", "accuracy", "loss", "best_epoch", "epochs", "max_epochs"),
+    *("seconds", "parameters", "started", "ended", "worker"),
+)
 
 
-@dataclasses.dataclass(frozen=True)
 class TrialTable:
-    """The trials of a sweep as rows, for trials.csv and for the screen.
+    """The finished trials of a sweep as rows, kept up as trials end.
 
-    Attributes:
+    Args:
         path: of trials.csv.
-        oracle: the `GridOracle` that has the trials.
+        oracle: the `vision.sweep.oracle.TrialKeeper` that has the trials.
+        keep: number of best trials whose weights stay on disk.
     """
 
-    path: Path
-    oracle: object
+    def __init__(self, path, oracle, keep):
+        self.path, self.oracle, self._keep = Path(path), oracle, keep
+        self._ranking = []  # (key, trial id) of the trials with a score, the best first
+        self.failed = 0
+        for trial in oracle.finished_trials():
+            self._rank(trial)
+        for _, trial_id in self._ranking[keep:]:
+            self._drop_weights(trial_id)
+        write_csv(self.path, self.rows())  # after a kill the file may be out of step with the trials
+
+    def __len__(self):
+        """Number of finished trials."""
+        return len(self._ranking) + self.failed
 
     def row(self, trial):
-        """One trial: number, status, results, parameters, and the reason of a failure."""
-        results = {name: _metric(trial, name) for name in RESULTS}
+        """One trial: id, status, results, times (Unix seconds), parameters, and the reason of a failure."""
+        result = self.oracle.results[trial.trial_id]
+        parameters = self.oracle.space.values(trial.hyperparameters.values)
         return {
             "trial": trial.trial_id,
-            "status": trial.status.lower(),
-            **results,
-            **decode(trial.hyperparameters.values),
-            "reason": trial.message or "",
+            "status": result["status"],
+            **{name: result.get(name, "") for name in RESULTS},
+            **{name: value for name, value in parameters.items() if name not in RESULTS},
+            "reason": result.get("reason", ""),
         }
 
-    def write(self):
-        """Write trials.csv anew from the trials' own files, with which it may be out of step after a kill."""
-        write_csv(self.path, [self.row(trial) for trial in self.oracle.finished_trials()])
+    def rows(self):
+        """All finished trials."""
+        return [self.row(trial) for trial in self.oracle.finished_trials()]
 
     def best(self, count):
-        """The best completed trials, the best first; the lower validation loss among equals."""
-        completed = [t for t in self.oracle.finished_trials() if t.status == TrialStatus.COMPLETED]
-        sign = 1 if self.oracle.objective.direction == "max" else -1
-        return sorted(completed, key=lambda t: (-sign * t.score, _metric(t, "val_loss") or 0.0))[:count]
+        """The best trials that did not fail, the best first; the lower validation loss among equals."""
+        return [self.oracle.trials[trial_id] for _, trial_id in self._ranking[:count]]
 
-    def append(self, trial):
-        """Add the row of a trial that has just ended."""
+    def add(self, trial):
+        """Add a trial that has just ended; the weights that are no longer among the best are removed."""
         append_csv(self.path, self.row(trial))
+        self._rank(trial)
+        if len(self._ranking) > self._keep:
+            for _, trial_id in self._ranking[self._keep : self._keep + 1]:
+                self._drop_weights(trial_id)
+            if trial.trial_id not in {trial_id for _, trial_id in self._ranking[: self._keep]}:
+                self._drop_weights(trial.trial_id)
 
-    def prune_weights(self, weights_path):
-        """Remove the weights of all but the best trials.
+    def _rank(self, trial):
+        if trial.score is None:
+            self.failed += 1
+            return
+        sign = 1 if self.oracle.objective.direction == "max" else -1
+        val_loss = self.oracle.results[trial.trial_id].get("val_loss", 0.0)
+        bisect.insort(self._ranking, ((-sign * trial.score, val_loss), trial.trial_id))
 
-        Args:
-            weights_path: trial -> path of its weights.
-        """
-        kept = {trial.trial_id for trial in self.best(KEPT_WEIGHTS)}
-        for trial in self.oracle.finished_trials():
-            if trial.trial_id not in kept:
-                weights_path(trial).unlink(missing_ok=True)
-
-
-def _metric(trial, name):
-    return trial.metrics.get_last_value(name) if trial.metrics.exists(name) else ""
+    def _drop_weights(self, trial_id):
+        (self.oracle.trial_dir(trial_id) / "weights.npz").unlink(missing_ok=True)

@@ -1,12 +1,16 @@
 import collections
+import itertools
 
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
 from cnn_scratch.train import TrainConfig
 from cnn_scratch.tune import VARIABLE
-from vision.sweep.oracle import GridOracle
-from vision.sweep.space import decode, read_space
+from vision.files import write_json
+from vision.sweep.adaptive import BayesianOracle, HyperbandOracle
+from vision.sweep.oracle import GridOracle, RandomOracle
+from vision.sweep.pruning import MedianPruner
+from vision.sweep.space import read_space
 
 SPACE = """
 parameters:
@@ -25,15 +29,18 @@ def space(tmp_path):
 
 
 def oracle(space, tmp_path, **kwargs):
-    made = GridOracle(space, **kwargs)
-    made._set_project_dir(str(tmp_path), "tuner")
-    made.reload()
+    graph_key = kwargs.pop("graph_key", lambda values: values["activation"])
+    begin = {name: kwargs.pop(name) for name in ("pruner", "budget") if name in kwargs}
+    made = GridOracle(space, graph_key=graph_key, **kwargs)
+    made.begin(tmp_path, **begin)
     return made
 
 
-def finish(oracle, trial, score=0.5):
-    oracle.update_trial(trial.trial_id, {"val_accuracy": score})
-    trial.status = TrialStatus.COMPLETED
+def finish(oracle, trial, score=0.5, **result):
+    """What a worker does at the end of a trial."""
+    folder = oracle.trial_dir(trial.trial_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "result.json", {"status": "completed", "val_accuracy": score, "val_loss": 1.0, **result})
     oracle.end_trial(trial)
 
 
@@ -43,7 +50,7 @@ def run(oracle, count=10**6):
         trial = oracle.create_trial("tuner0")
         if trial.status == TrialStatus.STOPPED:
             break
-        points.append(str(decode(trial.hyperparameters.values)))
+        points.append(str(trial.hyperparameters.values))
         finish(oracle, trial)
     return points
 
@@ -80,7 +87,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(space, tmp_path):
     assert again.hyperparameters.values == lost.hyperparameters.values
     finish(after, again)
     rest = run(after)
-    assert len({*done, *rest, str(decode(again.hyperparameters.values))}) == 24
+    assert len({*done, *rest, str(again.hyperparameters.values)}) == 24
     assert len(done) + len(rest) + 1 == 24
 
 
@@ -105,8 +112,7 @@ def test_failures_do_not_end_the_sweep(space, tmp_path):
     made = oracle(space, tmp_path)
     for _ in range(10):
         trial = made.create_trial("tuner0")
-        trial.status, trial.message = TrialStatus.FAILED, "out of memory"
-        made.end_trial(trial)
+        finish(made, trial, status="failed", reason="out of memory")
     assert made.create_trial("tuner0").status == TrialStatus.RUNNING
     again = oracle(space, tmp_path)
     assert [trial.message for trial in again.finished_trials()] == ["out of memory"] * 10
@@ -124,3 +130,119 @@ def test_a_restarted_worker_gets_its_trial_back(space, tmp_path):
     first = made.create_trial("worker1")
     assert made.create_trial("worker2").trial_id != first.trial_id
     assert made.create_trial("worker1") is first
+
+
+def test_a_worker_gets_points_of_the_graph_it_holds(space, tmp_path):
+    made = oracle(space, tmp_path)
+    graphs = {"worker1": [], "worker2": []}
+    for _ in range(12):
+        for worker, seen in graphs.items():
+            trial = made.create_trial(worker)
+            if trial.status == TrialStatus.RUNNING:
+                seen.append(trial.hyperparameters.values["activation"])
+                finish(made, trial)
+    changes = [sum(a != b for a, b in itertools.pairwise(seen)) for seen in graphs.values()]
+    assert sum(changes) <= 2
+    assert sum(map(len, graphs.values())) == 24
+
+
+def test_no_worker_runs_far_ahead_of_the_order(space, tmp_path):
+    made = oracle(space, tmp_path, graph_key=str)
+    made.WINDOW = 4
+    for done in range(24):
+        trial = made.create_trial("worker1")
+        assert int(trial.trial_id) < done + 4
+        finish(made, trial)
+
+
+def test_others_wait_while_a_trial_could_still_come_back(space, tmp_path):
+    made = oracle(space, tmp_path, max_trials=1)
+    trial = made.create_trial("worker1")
+    assert made.create_trial("worker2").status == TrialStatus.IDLE
+    assert not made.complete()
+    finish(made, trial)
+    assert made.create_trial("worker2").status == TrialStatus.STOPPED
+    assert made.complete()
+
+
+def test_a_trial_that_kills_its_workers_fails(space, tmp_path):
+    made = oracle(space, tmp_path)
+    for attempt in range(3):
+        made.worker_started("worker1")
+        trial = made.create_trial("worker1")
+        assert trial.trial_id == "00", attempt
+        made.worker_died("worker1", "signal SIGKILL")
+        made.worker_died("worker1", "signal SIGKILL")
+        made.worker_started("worker1")
+        made.worker_died("worker1", "signal SIGKILL")  # before it had asked for a trial: not the trial's fault
+        if made.get_trial("00").status == TrialStatus.FAILED:
+            break
+    assert "its worker died 3 times, at last with signal SIGKILL" in made.get_trial("00").message
+    assert made.create_trial("worker1").trial_id != "00"
+
+
+def test_the_trial_of_a_silent_worker_elsewhere_is_given_to_another(space, tmp_path, monkeypatch):
+    made = oracle(space, tmp_path)
+    lost = made.create_trial("far")
+    made.release_silent_workers()
+    assert made.create_trial("near").trial_id != lost.trial_id
+    monkeypatch.setattr("vision.sweep.oracle.REMOTE_SILENCE", -1)
+    made.worker_started("near")
+    made.release_silent_workers()
+    assert made.create_trial("other").trial_id == lost.trial_id
+    finish(made, lost)
+    finish(made, lost)  # the silent one comes back too late
+    assert len(made.finished_trials()) == 1
+
+
+def test_the_budget_ends_the_sweep_before_a_trial_that_would_not_fit(space, tmp_path):
+    made = oracle(space, tmp_path, budget=1000)
+    finish(made, made.create_trial("worker1"), seconds=500)
+    assert made.create_trial("worker1").status == TrialStatus.RUNNING
+    finish(made, made.create_trial("worker1"), seconds=1500)
+    assert made.create_trial("worker1").status == TrialStatus.STOPPED
+    assert made.complete()
+    assert oracle(space, tmp_path).create_trial("worker1").status == TrialStatus.RUNNING
+
+
+def test_a_pruned_trial_is_told_to_stop(space, tmp_path):
+    made = oracle(space, tmp_path, pruner=MedianPruner("max", max_epochs=5))
+    for number in range(6):
+        trial = made.create_trial("worker1")
+        assert made.update_trial(trial.trial_id, {"val_accuracy": 0.5}, step=1).status == TrialStatus.RUNNING
+        finish(made, trial, 0.5 + number / 100, history=[{"epoch": 1, "val_accuracy": 0.5}])
+    again = oracle(space, tmp_path, pruner=MedianPruner("max", max_epochs=5))  # it remembers after a restart
+    bad = again.create_trial("worker1")
+    assert again.update_trial(bad.trial_id, {"val_accuracy": 0.1}, step=1).status == TrialStatus.STOPPED
+
+
+def test_random_draws_ranges_anew_and_never_repeats_lists(tmp_path):
+    (tmp_path / "space.yaml").write_text(
+        "parameters: {learning_rate: {min: 0.0001, max: 0.1, distribution: log_uniform_values}, "
+        "activation: {values: [relu, gelu]}}"
+    )
+    space = read_space(tmp_path / "space.yaml", TrainConfig, VARIABLE)
+    drawn = [RandomOracle(space, 50, seed=0).point(number) for number in range(50)]
+    assert len({point["learning_rate"] for point in drawn}) == 50
+    assert all(0.0001 <= point["learning_rate"] <= 0.1 for point in drawn)
+    assert RandomOracle(space, 50, seed=0).point(7) == drawn[7]
+
+
+@pytest.mark.parametrize("make", [lambda space: BayesianOracle(space, 12), lambda space: HyperbandOracle(space, 12, 9)])
+def test_adaptive_searches_go_on_after_an_interruption(space, tmp_path, make):
+    before = make(space)
+    before.begin(tmp_path)
+    for number in range(5):
+        finish(before, before.create_trial("worker1"), number / 10)
+    lost = before.create_trial("worker1")
+    after = make(space)
+    after.begin(tmp_path)
+    again = after.create_trial("worker2")
+    assert again.trial_id == lost.trial_id
+    assert again.hyperparameters.values == lost.hyperparameters.values
+    finish(after, again, 0.9)
+    while (trial := after.create_trial("worker2")).status == TrialStatus.RUNNING:
+        finish(after, trial, 0.3)
+    assert after.complete()
+    ids = [trial.trial_id for trial in after.finished_trials()]
+    assert len(ids) == len(set(ids)) == 12

@@ -8,7 +8,7 @@ from cnn_scratch.train import TrainConfig
 from cnn_scratch.tune import VARIABLE
 from vision.cli import parse
 from vision.errors import UserError
-from vision.sweep.space import decode, encode, read_space
+from vision.sweep.space import encode, read_space
 
 SWEEP = Path(__file__).parents[3] / "configs" / "sweep.yaml"
 
@@ -68,9 +68,16 @@ def test_values_ranges_and_fixed(tmp_path):
     assert (space.metric, space.direction) == ("val_loss", "min")
 
 
-def test_lists_pass_through_kerastuner():
-    point = {"filter_size": [3, 3, 2, 2, 1], "activation": "relu", "dropout": 0.5}
-    assert decode({name: encode(value) for name, value in point.items()}) == point
+def test_values_survive_kerastuners_protocol():
+    """Numbers come back as the space's own though the protocol rounds them to 32 bits."""
+    space = read_space(SWEEP, TrainConfig, VARIABLE)
+    point = {name: values[-1] for name, values in space.parameters.items()}
+    hyperparameters = space.hyperparameters.copy()
+    hyperparameters.values = {name: encode(value) for name, value in point.items()}
+    received = type(hyperparameters).from_proto(hyperparameters.to_proto())
+    assert received.values["learning_rate"] != 0.0001
+    assert space.values(received.values) == point
+    assert space.values({"tuner/epochs": 3, "tuner/round": 1}) == {"epochs": 3}
 
 
 @pytest.mark.parametrize(
