@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -81,13 +82,14 @@ def _folder(root):
     class_names = sorted({name for _, folder in parts for name in _class_folders(folder)})
     if len(class_names) < 2:
         raise UserError(f"{root}: {_few_classes(root, class_names)}; put the images of each class in its own folder")
+    label_of = {name: label for label, name in enumerate(class_names)}
     files = []
     for part, folder in parts:
         for name, class_folder in _class_folders(folder).items():
             found = sorted(_files_below(class_folder))
             if part in (TRAIN, UNSPLIT) and not found:
                 raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
-            files += [(path, class_names.index(name), part, *stat) for path, *stat in found]
+            files += [(path, label_of[name], part, *state) for path, *state in found]
     trained = {label for _, label, part, *_ in files if part in (TRAIN, UNSPLIT)}
     for label, name in enumerate(class_names):
         if label not in trained:
@@ -97,50 +99,57 @@ def _folder(root):
 
     def load_items():
         return [
-            Item(os.path.relpath(path, root), label, part, lambda path=path: _read(path))
+            Item(_printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
             for path, label, part, *_ in files
         ]
 
-    return Source(root.name, class_names, key, load_items)
+    return Source(_printable(root.name), [_printable(name) for name in class_names], key, load_items)
 
 
 def _part_folders(root):
     """(part, folder) pairs: train with its test and validation sets, or the whole folder not yet split.
 
-    A `val` beside `train` is the held-out test set, unless a `test` stands there too.
+    A `val` (or `valid`, `validation`) beside `train` is the held-out test set, unless a `test` stands there too.
     """
-    train = root / "train"
+    train, test = root / "train", root / "test"
     if not train.is_dir():
         return [(UNSPLIT, root)]
-    test, val = root / "test", root / "val"
-    if test.is_dir() and val.is_dir():
-        return [(TRAIN, train), (VALIDATION, val), (TEST, test)]
-    held_out = next((folder for folder in (test, val) if folder.is_dir()), None)
-    return [(TRAIN, train), (TEST, held_out)] if held_out else [(UNSPLIT, train)]
+    validation = next((root / name for name in ("val", "valid", "validation") if (root / name).is_dir()), None)
+    if test.is_dir():
+        return [(TRAIN, train), (TEST, test), *([(VALIDATION, validation)] if validation else [])]
+    return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
 
 
 def _class_folders(folder):
-    """Name -> path of the class folders in `folder`; hidden and archiver's folders are none."""
-    return {
-        entry.name: entry.path
-        for entry in os.scandir(folder)
-        if entry.is_dir() and not entry.name.startswith((".", "__"))
-    }
+    """Name -> path of the class folders in `folder`, sorted; hidden and archiver's folders are none."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    return {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
 
 
 def _files_below(folder):
-    """(path, size in bytes, modification time in ns) of every file, hidden ones left out."""
+    """(path, size in bytes, modification time in ns) of every file, hidden ones left out; links are followed."""
+    seen = set()
     for directory, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        if os.path.realpath(directory) in seen:  # a link back to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(directory))
         for name in names:
             if not name.startswith("."):
                 path = os.path.join(directory, name)
                 try:
-                    stat = os.stat(path)
+                    state = os.stat(path)
                 except OSError:  # a link that leads nowhere: listed, so that it is counted as unreadable
                     yield path, 0, 0
                 else:
-                    yield path, stat.st_size, stat.st_mtime_ns
+                    if stat.S_ISREG(state.st_mode):
+                        yield path, state.st_size, state.st_mtime_ns
+
+
+def _printable(name):
+    """A file's name as text that can be printed and written, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _few_classes(root, class_names):
