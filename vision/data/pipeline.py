@@ -68,7 +68,7 @@ def augment(images, key):
         uint8 of the same shape. The crop covers 35 to 100 % of the area at a ratio of 3:4 to 4:3, the flip is
         done for half the images, and brightness, contrast and saturation vary by up to 20 %.
     """
-    count, size = tf.shape(images)[0], tf.shape(images)[1:3]
+    count, size = tf.shape(images)[0], images.shape[1:3]
     draw = tf.unstack(tf.random.stateless_uniform([8, count], key))
     area = 0.35 + 0.65 * draw[0]
     ratio = tf.exp((2 * draw[1] - 1) * np.log(4 / 3).astype(np.float32))
