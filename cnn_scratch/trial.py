@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_scratch.graphs import GraphCache, plain_model
 from cnn_scratch.model import network_cost
-from vision.data.dataset import load_dataset
+from vision.data.dataset import balanced_weights, load_dataset
 from vision.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from vision.files import replacing
 from vision.settings import check_training
@@ -39,7 +39,14 @@ def fit(model, config, dataset, *, listeners=(), rows=(), callbacks=lambda recor
     record = EpochRecord(len(dataset.train), listeners, rows)
     keep_best = KeepBest(record)
     model.fit(
-        training_batches(dataset, config.batch_size, data_aug=config.data_aug, seed=config.seed, first_epoch=len(rows)),
+        training_batches(
+            dataset,
+            config.batch_size,
+            data_aug=config.data_aug,
+            seed=config.seed,
+            first_epoch=len(rows),
+            class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
+        ),
         validation_data=evaluation_batches(dataset, dataset.validation, config.batch_size),
         steps_per_epoch=steps_per_epoch(dataset, config.batch_size),
         initial_epoch=len(rows),

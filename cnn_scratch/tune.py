@@ -8,7 +8,7 @@ from pathlib import Path
 from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
 from vision import cli
-from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.data.dataset import DataConfig, imbalance, load_dataset, resolve_image_size
 from vision.errors import UserError
 from vision.files import write_json, write_text
 from vision.runs import RunConfig, RunFolder, config_yaml
@@ -78,6 +78,8 @@ def tune(config):
             f"{len(dataset.class_names)} classes, {config.image_size} px"
             + (f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else "")
         )
+        if imbalance(dataset):
+            console.print(imbalance(dataset))
         console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters, trying {len(oracle):,}")
         _search(folder, config, space, dataset, oracle)
     return folder.path

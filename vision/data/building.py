@@ -25,28 +25,17 @@ SEGMENT_ITEMS, SEGMENT_BYTES = 4096, 64 << 20  # work that a killed process lose
 
 def build(folder, source, size, resize, progress):
     """Decode `source` into `folder`; the arguments are those of `vision.data.store.open_store`."""
-    items = source.load_items()
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(exist_ok=True)
     with open(partial / "images.bin", "ab+") as images, open(partial / "journal.jsonl", "ab+") as journal:
         writer = _Writer(images, journal)
-        decoded = _decode_all(items[writer.items :], size, resize)
+        decoded = _decode_all(source.load_items(writer.items), size, resize)
         if progress:
-            decoded = progress(decoded, len(items) - writer.items)
-        for result in decoded:
-            writer.add(result)
+            decoded = progress(decoded, source.num_items - writer.items)
+        for item, result in decoded:
+            writer.add(item, result)
         writer.end_segment()
-    kept = [items[row] for row in writer.kept]
-    write_index(
-        partial / "index.json",
-        {
-            "labels": [item.label for item in kept],
-            "parts": [item.part for item in kept],
-            "names": [item.name for item in kept],
-            "unreadable": [[items[row].name, reason] for row, reason in writer.unreadable],
-            "checksums": writer.checksums.blocks(),
-        },
-    )
+    write_index(partial / "index.json", {**writer.index, "checksums": writer.checksums.blocks()})
     (partial / "journal.jsonl").unlink()
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
@@ -63,28 +52,29 @@ class _Writer:
 
     Attributes:
         items: how many items are done.
-        kept: positions of the items whose pixels are written.
-        unreadable: (position, reason) of those that could not be decoded.
+        index: labels, parts and names of the images whose pixels are written, and unreadable: [name, reason]
+            of those that could not be decoded.
         checksums: of the pixels so far.
     """
 
     def __init__(self, images, journal):
-        self.items, self.kept, self.unreadable, self.checksums = 0, [], [], Checksums()
+        self.items, self.index, self.checksums = 0, _no_index(), Checksums()
         self._images, self._journal = images, journal
         self._restore()
         self._begin_segment()
 
-    def add(self, result):
-        """Add the next item's pixels, the reason (text) why it has none, or None for what is no image."""
+    def add(self, item, result):
+        """Add the next item with its pixels, the reason (text) why it has none, or None for what is no image."""
         if isinstance(result, np.ndarray):
             pixels = np.ascontiguousarray(result).data.cast("B")
             self._images.write(pixels)
             self.checksums.update(pixels)
             self._crc = zlib.crc32(pixels, self._crc)
             self._bytes += len(pixels)
-            self.kept.append(self.items)
+            for key, value in (("labels", item.label), ("parts", item.part), ("names", item.name)):
+                self._segment[key].append(value)
         elif result is not None:
-            self.unreadable.append((self.items, result))
+            self._segment["unreadable"].append([item.name, result])
         self.items += 1
         if self.items - self._first >= SEGMENT_ITEMS or self._bytes >= SEGMENT_BYTES:
             self.end_segment()
@@ -93,19 +83,14 @@ class _Writer:
         """Bring what was added to the disk, then say so in the journal."""
         self._images.flush()
         os.fsync(self._images.fileno())
-        segment = {
-            "items": self.items,
-            "kept": self.kept[self._first_kept :],
-            "unreadable": self.unreadable[self._first_unreadable :],
-            "bytes": self._bytes,
-            "crc": self._crc,
-        }
+        segment = {"items": self.items, "index": self._segment, "bytes": self._bytes, "crc": self._crc}
         self._journal.write(json.dumps(segment).encode() + b"\n")
         self._journal.flush()
+        _extend(self.index, self._segment)
         self._begin_segment()
 
     def _begin_segment(self):
-        self._first, self._first_kept, self._first_unreadable = self.items, len(self.kept), len(self.unreadable)
+        self._first, self._segment = self.items, _no_index()
         self._bytes, self._crc = 0, 0
 
     def _restore(self):
@@ -117,8 +102,7 @@ class _Writer:
             if segment is None or not self._take(segment["bytes"], segment["crc"]):
                 break
             self.items = segment["items"]
-            self.kept += segment["kept"]
-            self.unreadable += map(tuple, segment["unreadable"])
+            _extend(self.index, segment["index"])
             whole_images += segment["bytes"]
             whole_journal += len(line)
         self._images.truncate(whole_images)
@@ -135,6 +119,15 @@ class _Writer:
             return False
         self.checksums = checksums
         return True
+
+
+def _no_index():
+    return {"labels": [], "parts": [], "names": [], "unreadable": []}
+
+
+def _extend(index, other):
+    for key, values in other.items():
+        index[key].extend(values)
 
 
 def _lengths(size):
@@ -170,7 +163,7 @@ class Checksums:
 
 
 def _decode_all(items, size, resize):
-    """Pixels, a reason, or None for each of `items` in order, decoded by as many threads as there are cores.
+    """(item, pixels | reason | None) for each of `items` in order, decoded by as many threads as there are cores.
 
     Pillow decodes and resizes outside Python's lock. Only a window of images is in memory at a time.
     """
@@ -178,11 +171,11 @@ def _decode_all(items, size, resize):
     def work(item):
         try:
             data = item.read()
-            return None if data is None else decode(data, size, resize)
+            return item, None if data is None else decode(data, size, resize)
         except UnreadableImage as error:
-            return str(error)
+            return item, str(error)
         except OSError as error:
-            return error.strerror or str(error)
+            return item, error.strerror or str(error)
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     items = iter(items)

@@ -13,6 +13,7 @@ from vision.errors import UserError
 VALIDATION_SHARE, TEST_SHARE = 0.20, 0.15
 DEFAULT_SIZES = {"digits": 32}
 DEFAULT_SIZE, MAX_SIZE = 128, 4096
+UNEVEN = 2  # times as many images in the largest class as in the smallest: worth telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,32 @@ class Dataset:
     def image_size(self):
         """Side of the square images in pixels."""
         return self.images.shape[1]
+
+    def class_counts(self):
+        """int64 array of the number of training images of each class."""
+        return np.bincount(self.labels[self.train], minlength=len(self.class_names))
+
+
+def balanced_weights(dataset):
+    """Weight of an image of each class, so that all classes weigh the same and the mean over images is 1.
+
+    Returns:
+        float32 array of shape (num_classes,).
+    """
+    counts = dataset.class_counts()
+    return (counts.sum() / (len(counts) * counts)).astype(np.float32)
+
+
+def imbalance(dataset):
+    """One line about training classes of very different sizes, or None where they are about even."""
+    counts = dataset.class_counts()
+    rare, common = int(counts.argmin()), int(counts.argmax())
+    if counts[common] < UNEVEN * counts[rare]:
+        return None
+    return (
+        f"uneven classes: '{dataset.class_names[common]}' has {counts[common]:,} training images and "
+        f"'{dataset.class_names[rare]}' {counts[rare]:,}; --class-weights balanced gives every class the same weight"
+    )
 
 
 def resolve_image_size(config):

@@ -34,12 +34,14 @@ class Source:
         name: short name for run folders, such as `flowers`.
         class_names: in the order of the labels.
         key: changes whenever the collection's content does.
-        load_items: returns the items, in a fixed order.
+        num_items: how many items there are.
+        load_items: returns an iterable of the items in a fixed order, from the given number on.
     """
 
     name: str
     class_names: Sequence[str]
     key: str
+    num_items: int
     load_items: Callable
 
 
@@ -61,7 +63,7 @@ def open_source(spec):
 
 
 def _digits():
-    def load_items():
+    def load_items(start=0):
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -69,9 +71,9 @@ def _digits():
         return [
             Item(f"digit-{index:04d}", int(label), UNSPLIT, lambda image=image: image)
             for index, (image, label) in enumerate(zip(images, digits.target, strict=True))
-        ]
+        ][start:]
 
-    return Source("digits", [str(digit) for digit in range(10)], "scikit-learn digits 1797", load_items)
+    return Source("digits", [str(digit) for digit in range(10)], "scikit-learn digits 1797", 1797, load_items)
 
 
 EMBEDDED = {"digits": _digits}
@@ -97,13 +99,13 @@ def _folder(root):
     listing = "\n".join("\t".join(map(str, row)) for row in files)
     key = hashlib.sha256(f"{root}\n{listing}".encode(errors="surrogateescape")).hexdigest()
 
-    def load_items():
+    def load_items(start=0):
         return [
             Item(_printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
-            for path, label, part, *_ in files
+            for path, label, part, *_ in files[start:]
         ]
 
-    return Source(_printable(root.name), [_printable(name) for name in class_names], key, load_items)
+    return Source(_printable(root.name), [_printable(name) for name in class_names], key, len(files), load_items)
 
 
 def _part_folders(root):

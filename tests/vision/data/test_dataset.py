@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.data.dataset import DataConfig, balanced_weights, imbalance, load_dataset, resolve_image_size
 from vision.errors import UserError
 
 
@@ -200,3 +200,26 @@ def test_key_and_seconds_are_passed_on(photo_folder):
     assert first.decode_seconds > 0
     assert again.decode_seconds == 0
     assert first.key == again.key != load("digits").key
+
+
+def uneven(root):
+    """Leaves 10 daisies, 10 irises and 2 roses to train and validate on."""
+    for image in sorted((root / "train" / "rose").iterdir())[2:]:
+        image.unlink()
+    return root
+
+
+def test_uneven_classes_are_told(photo_folder):
+    even = photo_folder(train=10, test=4)
+    assert imbalance(load(even)) is None
+    message = imbalance(load(uneven(even)))
+    assert "'daisy' has 8 training images and 'rose' 1;" in message
+    assert "--class-weights balanced" in message
+
+
+def test_balanced_weights_give_every_class_the_same_weight(photo_folder):
+    dataset = load(uneven(photo_folder(train=10, test=4)))
+    weights = balanced_weights(dataset)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights * dataset.class_counts(), len(dataset.train) / 3, rtol=1e-6)
+    np.testing.assert_allclose(weights[dataset.labels[dataset.train]].mean(), 1, rtol=1e-6)

@@ -183,3 +183,10 @@ def test_batches_are_prefetched_to_a_device(photo_folder):
     command = [sys.executable, "-c", DEVICE_SCRIPT, str(photo_folder(train=10, test=4))]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.stdout == "trained\n", result.stderr
+
+
+def test_class_weights_come_with_the_batches(dataset):
+    weights = np.array([0.5, 1.0, 2.0], np.float32)
+    batches = training_batches(dataset, 10, data_aug=False, seed=0, class_weights=weights)
+    for _, labels, batch_weights in batches.take(3):
+        np.testing.assert_array_equal(batch_weights, weights[labels.numpy()])

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 def counted(source, reads):
     """`source`, with the name of each item that is read added to `reads`."""
 
-    def load_items():
+    def load_items(start=0):
         def reader(item):
             def read():
                 reads.append(item.name)
@@ -34,7 +34,7 @@ def counted(source, reads):
 
             return read
 
-        return [dataclasses.replace(item, read=reader(item)) for item in source.load_items()]
+        return [dataclasses.replace(item, read=reader(item)) for item in source.load_items(start)]
 
     return dataclasses.replace(source, load_items=load_items)
 
@@ -202,7 +202,7 @@ root, reads, seconds, partners = sys.argv[1], sys.argv[2], float(sys.argv[3]), i
 building.SEGMENT_ITEMS = 8
 source = open_source(root)
 
-def load_items():
+def load_items(start=0):
     def reader(item):
         def read():
             with open(reads, "a") as file:
@@ -210,7 +210,7 @@ def load_items():
             time.sleep(seconds)
             return item.read()
         return read
-    return [dataclasses.replace(item, read=reader(item)) for item in source.load_items()]
+    return [dataclasses.replace(item, read=reader(item)) for item in source.load_items(start)]
 
 Path(f"{reads}.ready-{os.getpid()}").touch()
 while len(list(Path(reads).parent.glob("*.ready-*"))) < partners:
