@@ -21,7 +21,8 @@ class DataConfig:
     """Data.
 
     Args:
-        data: `digits` (embedded), or a folder: train/<class>/* with test/ or val/ beside it, or <class>/*.
+        data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
+            val/ beside it, or <class>/*.
         image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
         resize: `crop` keeps proportions and cuts out the centre; `stretch` keeps everything.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).

@@ -46,17 +46,21 @@ class Source:
 
 
 def open_source(spec):
-    """The source that a `--data` value names: an embedded set's name, or else a folder's path.
+    """The source that a `--data` value names: a known set's name, `tfds:NAME[:VERSION]`, or else a folder's path.
 
     Raises:
-        UserError: no such data, or a folder that is not laid out as one folder a class.
+        UserError: no such data, or it is not laid out as images with one label each.
     """
-    if spec in EMBEDDED:
-        return EMBEDDED[spec]()
+    if spec in NAMED:
+        return NAMED[spec]()
+    if spec.startswith("tfds:"):
+        from vision.data.tfds_source import open_tfds
+
+        return open_tfds(spec)
     root = Path(spec).expanduser()
     if not root.exists():
-        known = ", ".join(EMBEDDED)
-        raise UserError(f"--data {spec}: no such folder; give a folder of class folders, or one of: {known}")
+        known = ", ".join(NAMED)
+        raise UserError(f"--data {spec}: no such folder; give a folder of class folders, {known}, or tfds:NAME")
     if not root.is_dir():
         raise UserError(f"--data {spec}: is a file; give the folder that holds one folder of images a class")
     return _folder(root.resolve())
@@ -76,7 +80,13 @@ def _digits():
     return Source("digits", [str(digit) for digit in range(10)], "scikit-learn digits 1797", 1797, load_items)
 
 
-EMBEDDED = {"digits": _digits}
+def _nature_12k():
+    from vision.data.nature_12k import open_nature_12k
+
+    return open_nature_12k()
+
+
+NAMED = {"digits": _digits, "nature_12k": _nature_12k}
 
 
 def _folder(root):
@@ -101,11 +111,11 @@ def _folder(root):
 
     def load_items(start=0):
         return [
-            Item(_printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
+            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
             for path, label, part, *_ in files[start:]
         ]
 
-    return Source(_printable(root.name), [_printable(name) for name in class_names], key, len(files), load_items)
+    return Source(printable(root.name), [printable(name) for name in class_names], key, len(files), load_items)
 
 
 def _part_folders(root):
@@ -149,7 +159,7 @@ def _files_below(folder):
                         yield path, state.st_size, state.st_mtime_ns
 
 
-def _printable(name):
+def printable(name):
     """A file's name as text that can be printed and written, whatever its bytes are."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
