@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnn_scratch.model import NetworkConfig, check_network, network_cost
 from vision import cli
-from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.data.dataset import DataConfig, imbalance, load_dataset, resolve_image_size
 from vision.errors import UserError
 from vision.files import write_json
 from vision.runs import RunConfig, RunFolder, claim_name, read_config, read_csv
@@ -63,6 +63,8 @@ def train(config):
             f"{len(dataset.test):,} test images of {len(dataset.class_names)} classes, {config.image_size} px"
             + (f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else "")
         )
+        if config.class_weights == "none" and imbalance(dataset):
+            console.print(imbalance(dataset))
         console.print(
             f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
         )

@@ -12,7 +12,7 @@ import psutil
 
 from cnn_scratch.graphs import GraphCache, plain_model
 from cnn_scratch.model import network_cost
-from vision.data.dataset import load_dataset
+from vision.data.dataset import balanced_weights, load_dataset
 from vision.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from vision.files import replacing
 from vision.settings import check_training
@@ -44,7 +44,14 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
     record = EpochRecord(len(dataset.train), listeners, rows)
     keep_best = KeepBest(record, weights)
     model.fit(
-        training_batches(dataset, config.batch_size, data_aug=config.data_aug, seed=config.seed, first_epoch=len(rows)),
+        training_batches(
+            dataset,
+            config.batch_size,
+            data_aug=config.data_aug,
+            seed=config.seed,
+            first_epoch=len(rows),
+            class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
+        ),
         validation_data=evaluation_batches(dataset, dataset.validation, config.batch_size),
         steps_per_epoch=steps_per_epoch(dataset, config.batch_size),
         initial_epoch=len(rows),

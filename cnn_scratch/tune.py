@@ -7,7 +7,7 @@ from pathlib import Path
 from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
 from vision import cli
-from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.data.dataset import DataConfig, imbalance, load_dataset, resolve_image_size
 from vision.data.sources import open_source
 from vision.runs import RunConfig, RunFolder, read_config
 from vision.settings import TrainingConfig
@@ -72,6 +72,7 @@ def _sweep(config, folder, pool):
     load_tensorflow(use_gpu=config.workers == 0)
     from vision.console import console, decoding_progress
     from vision.sweep.space import read_space
+    from vision.tracking import describe_sweep
 
     space_path = _space_path(config.space)
     space = read_space(space_path, TrainConfig, VARIABLE)
@@ -85,7 +86,10 @@ def _sweep(config, folder, pool):
         f"{len(dataset.class_names)} classes, {config.image_size} px"
         + (f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else "")
     )
+    if imbalance(dataset):
+        console.print(imbalance(dataset))
     console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
+    describe_sweep(folder.logs, space.parameters)
     hypermodel = DEFINITION.hypermodel(folder.path)
     try:
         table = run_sweep(config, folder.path, space, DEFINITION, hypermodel, pool)

@@ -1,9 +1,18 @@
 """What a person sees while waiting: bars on a terminal, plain lines elsewhere."""
 
+import contextlib
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
 
@@ -41,6 +50,14 @@ def decoding_progress(images, total):
             yield image
     seconds = time.perf_counter() - start
     console.print(f"decoded {total:,} images in {seconds:.1f} s ({total / seconds:,.0f} images/s)", style="dim")
+
+
+@contextlib.contextmanager
+def transfer_bar(description):
+    """A bar of bytes; gives a function of (bytes so far, bytes in all or None)."""
+    with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_line(line):

@@ -1,6 +1,7 @@
 """The settings that every training has."""
 
 import dataclasses
+import typing
 
 from vision.errors import UserError
 
@@ -14,12 +15,14 @@ class TrainingConfig:
         batch_size: Images a step.
         learning_rate: Of the Adam optimizer.
         data_aug: Random resized crop, horizontal flip and colour jitter of the training images.
+        class_weights: `balanced` weighs each training image by the inverse of its class's frequency.
     """
 
     epochs: int = 10
     batch_size: int = 32
     learning_rate: float = 1e-3
     data_aug: bool = False
+    class_weights: typing.Literal["none", "balanced"] = "none"
 
 
 def check_training(config):

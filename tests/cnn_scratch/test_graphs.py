@@ -13,8 +13,8 @@ from vision.data.dataset import load_dataset
 
 
 @pytest.fixture
-def config(photo_folder):
-    return TrainConfig(data=str(photo_folder), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+def config(red_and_blue):
+    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
 
 
 def test_a_reused_graph_gives_what_a_fresh_model_gives(config):

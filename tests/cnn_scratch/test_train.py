@@ -18,8 +18,8 @@ from vision.runs import read_csv
 
 
 @pytest.fixture
-def config(photo_folder, workdir):
-    return TrainConfig(data=str(photo_folder), image_size=32, num_filters=16, dense_units=16, epochs=3, name="r")
+def config(red_and_blue, workdir):
+    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=3, name="r")
 
 
 def weights(path):
@@ -117,13 +117,13 @@ def test_a_run_is_not_overwritten_unasked(config):
     with pytest.raises(UserError, match="exists: resume it with --resume"):
         train(config)
     train(dataclasses.replace(config, epochs=1, overwrite=True))
-    assert train(dataclasses.replace(config, epochs=1, name=None)).name == "cnn-photos-32px"
-    assert train(dataclasses.replace(config, epochs=1, name=None)).name == "cnn-photos-32px-2"
+    assert train(dataclasses.replace(config, epochs=1, name=None)).name == "cnn-red_and_blue-32px"
+    assert train(dataclasses.replace(config, epochs=1, name=None)).name == "cnn-red_and_blue-32px-2"
 
 
-def test_unreadable_images_are_listed_in_the_run_folder(config, photo_folder):
-    (photo_folder / "train" / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
-    (photo_folder / "train" / "red" / ".DS_Store").write_bytes(b"Bud1")
+def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
+    (red_and_blue / "train" / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    (red_and_blue / "train" / "red" / ".DS_Store").write_bytes(b"Bud1")
     with pytest.raises(UserError, match=r"1 of 31 images are unreadable \(3.2%\), such as train/red/torn.jpg"):
         train(config)
     folder = train(dataclasses.replace(config, epochs=1, max_unreadable=0.05))
@@ -163,9 +163,9 @@ def test_wandb_offline_without_a_key(config, monkeypatch):
     assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 
-def test_chatter_does_not_reach_the_screen(config, photo_folder):
-    Image.new("L", (8, 8)).save(photo_folder / "train" / "red" / "grey.png")
-    command = [sys.executable, "-m", "cnn_scratch.train", f"--data={photo_folder}", "--image-size=32", "--epochs=1"]
+def test_chatter_does_not_reach_the_screen(config, red_and_blue):
+    Image.new("L", (8, 8)).save(red_and_blue / "train" / "red" / "grey.png")
+    command = [sys.executable, "-m", "cnn_scratch.train", f"--data={red_and_blue}", "--image-size=32", "--epochs=1"]
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

@@ -29,9 +29,9 @@ parameters:
 
 
 @pytest.fixture
-def config(photo_folder, workdir):
+def config(red_and_blue, workdir):
     (workdir / "space.yaml").write_text(SPACE)
-    return TuneConfig(data=str(photo_folder), image_size=32, space="space.yaml", name="s", max_trials=4, workers=0)
+    return TuneConfig(data=str(red_and_blue), image_size=32, space="space.yaml", name="s", max_trials=4, workers=0)
 
 
 def points(folder):
@@ -112,9 +112,9 @@ def test_another_sweep_in_the_folder_is_refused(config, change, says):
     tune(dataclasses.replace(config, overwrite=True, max_trials=1, **change))
 
 
-def test_changed_photos_are_refused(config, photo_folder):
+def test_changed_photos_are_refused(config, red_and_blue):
     tune(dataclasses.replace(config, max_trials=1))
-    next((photo_folder / "train" / "red").iterdir()).unlink()
+    next((red_and_blue / "train" / "red").iterdir()).unlink()
     with pytest.raises(UserError, match="content of the data was"):
         tune(config)
 

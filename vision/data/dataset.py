@@ -1,6 +1,7 @@
 """A data set ready for training: decoded images and the stratified split, from a `--data` value."""
 
 import dataclasses
+import math
 import typing
 
 import numpy as np
@@ -11,7 +12,8 @@ from vision.errors import UserError
 
 VALIDATION_SHARE, TEST_SHARE = 0.20, 0.15
 DEFAULT_SIZES = {"digits": 32}
-DEFAULT_SIZE = 128
+DEFAULT_SIZE, MAX_SIZE = 128, 4096
+UNEVEN = 2  # times as many images in the largest class as in the smallest: worth telling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,8 @@ class DataConfig:
     """Data.
 
     Args:
-        data: `digits` (embedded), or a folder: train/<class>/* with test/ or val/ beside it, or <class>/*.
+        data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
+            val/ beside it, or <class>/*.
         image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
         resize: `crop` keeps proportions and cuts out the centre; `stretch` keeps everything.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
@@ -66,18 +69,44 @@ class Dataset:
         """Side of the square images in pixels."""
         return self.images.shape[1]
 
+    def class_counts(self):
+        """int64 array of the number of training images of each class."""
+        return np.bincount(self.labels[self.train], minlength=len(self.class_names))
+
+
+def balanced_weights(dataset):
+    """Weight of an image of each class, so that all classes weigh the same and the mean over images is 1.
+
+    Returns:
+        float32 array of shape (num_classes,).
+    """
+    counts = dataset.class_counts()
+    return (counts.sum() / (len(counts) * counts)).astype(np.float32)
+
+
+def imbalance(dataset):
+    """One line about training classes of very different sizes, or None where they are about even."""
+    counts = dataset.class_counts()
+    rare, common = int(counts.argmin()), int(counts.argmax())
+    if counts[common] < UNEVEN * counts[rare]:
+        return None
+    return (
+        f"uneven classes: '{dataset.class_names[common]}' has {counts[common]:,} training images and "
+        f"'{dataset.class_names[rare]}' {counts[rare]:,}; --class-weights balanced gives every class the same weight"
+    )
+
 
 def resolve_image_size(config):
     """`config` with the image size that holds for its data where none was given.
 
     Raises:
-        UserError: a size below one pixel.
+        UserError: a size that no image can have here.
     """
     size = config.image_size
     if size is None:
         size = DEFAULT_SIZES.get(config.data, DEFAULT_SIZE)
-    if size < 1:
-        raise UserError(f"--image-size {size}: must be at least 1 pixel")
+    if not 1 <= size <= MAX_SIZE:
+        raise UserError(f"--image-size {size}: must be between 1 and {MAX_SIZE:,} pixels")
     return dataclasses.replace(config, image_size=size)
 
 
@@ -96,6 +125,8 @@ def load_dataset(config, seed, progress=None):
         UserError: the data cannot be found, read or split; too many images are unreadable.
     """
     config = resolve_image_size(config)
+    if not 0 <= config.max_unreadable <= 1:
+        raise UserError(f"--max-unreadable {config.max_unreadable}: must be between 0 and 1, a share of the images")
     source = open_source(config.data)
     store = open_store(source, config.image_size, config.resize, config.cache_dir, progress)
     _check_unreadable(store, config)
@@ -103,10 +134,13 @@ def load_dataset(config, seed, progress=None):
     rng = np.random.default_rng(seed)
     train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
     unsplit = np.flatnonzero(parts == UNSPLIT)
+    _check_classes(
+        np.concatenate([train, unsplit]), store.labels, source, 1 + bool(len(unsplit)) + (not len(validation))
+    )
     if len(unsplit):
-        train, test = _stratified(unsplit, store.labels, TEST_SHARE, rng, source)
+        train, test = _stratified(unsplit, store.labels, TEST_SHARE, rng)
     if not len(validation):
-        train, validation = _stratified(train, store.labels, VALIDATION_SHARE, rng, source)
+        train, validation = _stratified(train, store.labels, VALIDATION_SHARE, rng)
     return Dataset(
         name=source.name,
         class_names=list(source.class_names),
@@ -122,16 +156,23 @@ def load_dataset(config, seed, progress=None):
     )
 
 
-def _stratified(rows, labels, share, rng, source):
+def _check_classes(rows, labels, source, needed):
+    """Refuse a class with fewer than `needed` images: one for each part that is drawn from `rows`."""
+    uses = {1: "to train on", 2: "to train and validate on", 3: "to train, validate and test on"}
+    counts = np.bincount(labels[rows], minlength=len(source.class_names))
+    for name, count in zip(source.class_names, counts, strict=True):
+        if count < needed:
+            raise UserError(
+                f"class '{name}' of {source.name} has {count} readable training images; "
+                f"it needs at least {needed}, {uses[needed]}"
+            )
+
+
+def _stratified(rows, labels, share, rng):
     """Two sorted arrays of rows: the rest, and `share` of each class (at least one image)."""
     held_out = []
-    for label, name in enumerate(source.class_names):
+    for label in np.unique(labels[rows]):
         of_class = rows[labels[rows] == label]
-        if len(of_class) < 3:
-            raise UserError(
-                f"class '{name}' of {source.name} has {len(of_class)} readable images for training; "
-                "it needs at least 3, to train, validate and test on"
-            )
         held_out.append(rng.permutation(of_class)[: max(1, round(share * len(of_class)))])
     held_out = np.sort(np.concatenate(held_out))
     return np.setdiff1d(rows, held_out), held_out
@@ -144,7 +185,8 @@ def _check_unreadable(store, config):
         raise UserError(f"--data {config.data}: holds no readable image (JPEG, PNG, GIF, BMP or WebP)")
     if count > config.max_unreadable * total:
         name, reason = store.unreadable[0]
+        enough = math.ceil(1000 * count / total) / 1000
         raise UserError(
             f"--data {config.data}: {count} of {total} images are unreadable ({count / total:.1%}), "
-            f"such as {name}: {reason}; mend or remove them, or allow them with --max-unreadable {count / total:.3f}"
+            f"such as {name}: {reason}; mend or remove them, or allow them with --max-unreadable {enough}"
         )

@@ -1,10 +1,12 @@
 """From the bytes of an image file to uint8 RGB at the run's size."""
 
+import contextlib
 import io
+import threading
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -17,7 +19,20 @@ _IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
     *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2"),
 }
-MAX_PIXELS = 100_000_000  # a file that declares more is refused before it is decoded
+MAX_PIXELS = 120_000_000  # a file that declares more is refused before it is decoded
+_LARGE = 25_000_000  # pixels; larger ones are decoded one at a time, so that threads do not add up their memory
+_ONE_LARGE = threading.Lock()
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is raised; the rest would clutter the screen
+_ORIENTATION = 0x0112  # the EXIF tag
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class UnreadableImage(Exception):
@@ -52,9 +67,10 @@ def decode(data, size, resize):
         UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return np.asarray(_resized(_rgb(_opened(data, size)), size, resize))
+        image = _opened(data, size)
+        with _ONE_LARGE if image.width * image.height > _LARGE else contextlib.nullcontext():
+            square = _resized(_rgb(image), size, resize)
+        return np.asarray(_upright(square, image))
     except UnreadableImage:
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside the decoder
@@ -69,22 +85,37 @@ def _opened(data, size):
     kind = image_type(data[:12])
     if kind is None:
         raise UnreadableImage("the bytes are not of a JPEG, PNG, GIF, BMP or WebP image")
-    image = Image.open(io.BytesIO(data), formats=[kind])
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage(f"it declares {image.width}x{image.height} pixels, over {MAX_PIXELS:,}")
+    try:
+        image = Image.open(io.BytesIO(data), formats=[kind])
+    except UnidentifiedImageError:
+        raise UnreadableImage(f"the header of the {kind} is damaged") from None
+    except Image.DecompressionBombError:
+        image = None
+    if image is None or image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"it declares more than {MAX_PIXELS:,} pixels")
     if kind == "JPEG":
         image.draft(None, (2 * size, 2 * size))  # lets the decoder skip detail that the resize would drop
-    return ImageOps.exif_transpose(image)
+    return image
 
 
 def _rgb(image):
     if image.mode.startswith("I"):  # 16-bit grey
-        return Image.fromarray((np.asarray(image) / 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(ground, image).convert("RGB")
+        ground = Image.new("RGB", image.size, "white")
+        ground.paste(image, mask=image.getchannel("A"))
+        return ground
     return image.convert("RGB")
+
+
+def _upright(square, image):
+    """`square` turned as the EXIF orientation of `image` asks; damaged EXIF data is passed over."""
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+    except Exception:
+        turn = None
+    return square if turn is None else square.transpose(turn)
 
 
 def _resized(image, size, resize):

@@ -9,7 +9,7 @@ IN_MEMORY_BYTES = 256 << 20  # more than this is read from the mapped store, bat
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
-def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0):
+def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, class_weights=None):
     """Endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
 
     Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a training that goes
@@ -21,10 +21,11 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0):
         data_aug: whether images are cropped, flipped and jittered at random.
         seed: fixes order and augmentation.
         first_epoch: number of the first epoch, counted from 0.
+        class_weights: weight of the images of each class, float32 (num_classes,), or None.
 
     Returns:
-        Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)); an epoch is
-        `steps_per_epoch(dataset, batch_size)` batches.
+        Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights
+        float32 (batch,) as a third; an epoch is `steps_per_epoch(dataset, batch_size)` batches.
     """
     read = _reader(dataset, dataset.train)
     count = len(dataset.train)
@@ -38,6 +39,8 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0):
         images, labels = read(rows)
         if data_aug:
             images = augment(images, _key(seed, _AUGMENT, epoch, batch))
+        if class_weights is not None:
+            return images, labels, tf.gather(class_weights, labels)
         return images, labels
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
@@ -68,7 +71,7 @@ def augment(images, key):
         uint8 of the same shape. The crop covers 35 to 100 % of the area at a ratio of 3:4 to 4:3, the flip is
         done for half the images, and brightness, contrast and saturation vary by up to 20 %.
     """
-    count, size = tf.shape(images)[0], tf.shape(images)[1:3]
+    count, size = tf.shape(images)[0], images.shape[1:3]
     draw = tf.unstack(tf.random.stateless_uniform([8, count], key))
     area = 0.35 + 0.65 * draw[0]
     ratio = tf.exp((2 * draw[1] - 1) * np.log(4 / 3).astype(np.float32))

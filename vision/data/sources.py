@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,34 +34,40 @@ class Source:
         name: short name for run folders, such as `flowers`.
         class_names: in the order of the labels.
         key: changes whenever the collection's content does.
-        load_items: returns the items, in a fixed order.
+        num_items: how many items there are.
+        load_items: returns an iterable of the items in a fixed order, from the given number on.
     """
 
     name: str
     class_names: Sequence[str]
     key: str
+    num_items: int
     load_items: Callable
 
 
 def open_source(spec):
-    """The source that a `--data` value names: an embedded set's name, or else a folder's path.
+    """The source that a `--data` value names: a known set's name, `tfds:NAME[:VERSION]`, or else a folder's path.
 
     Raises:
-        UserError: no such data, or a folder that is not laid out as one folder a class.
+        UserError: no such data, or it is not laid out as images with one label each.
     """
-    if spec in EMBEDDED:
-        return EMBEDDED[spec]()
+    if spec in NAMED:
+        return NAMED[spec]()
+    if spec.startswith("tfds:"):
+        from vision.data.tfds_source import open_tfds
+
+        return open_tfds(spec)
     root = Path(spec).expanduser()
     if not root.exists():
-        known = ", ".join(EMBEDDED)
-        raise UserError(f"--data {spec}: no such folder; give a folder of class folders, or one of: {known}")
+        known = ", ".join(NAMED)
+        raise UserError(f"--data {spec}: no such folder; give a folder of class folders, {known}, or tfds:NAME")
     if not root.is_dir():
         raise UserError(f"--data {spec}: is a file; give the folder that holds one folder of images a class")
     return _folder(root.resolve())
 
 
 def _digits():
-    def load_items():
+    def load_items(start=0):
         from sklearn.datasets import load_digits
 
         digits = load_digits()
@@ -68,12 +75,18 @@ def _digits():
         return [
             Item(f"digit-{index:04d}", int(label), UNSPLIT, lambda image=image: image)
             for index, (image, label) in enumerate(zip(images, digits.target, strict=True))
-        ]
+        ][start:]
 
-    return Source("digits", [str(digit) for digit in range(10)], "scikit-learn digits 1797", load_items)
+    return Source("digits", [str(digit) for digit in range(10)], "scikit-learn digits 1797", 1797, load_items)
 
 
-EMBEDDED = {"digits": _digits}
+def _nature_12k():
+    from vision.data.nature_12k import open_nature_12k
+
+    return open_nature_12k()
+
+
+NAMED = {"digits": _digits, "nature_12k": _nature_12k}
 
 
 def _folder(root):
@@ -81,13 +94,14 @@ def _folder(root):
     class_names = sorted({name for _, folder in parts for name in _class_folders(folder)})
     if len(class_names) < 2:
         raise UserError(f"{root}: {_few_classes(root, class_names)}; put the images of each class in its own folder")
+    label_of = {name: label for label, name in enumerate(class_names)}
     files = []
     for part, folder in parts:
         for name, class_folder in _class_folders(folder).items():
             found = sorted(_files_below(class_folder))
             if part in (TRAIN, UNSPLIT) and not found:
                 raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
-            files += [(path, class_names.index(name), part, *stat) for path, *stat in found]
+            files += [(path, label_of[name], part, *state) for path, *state in found]
     trained = {label for _, label, part, *_ in files if part in (TRAIN, UNSPLIT)}
     for label, name in enumerate(class_names):
         if label not in trained:
@@ -95,52 +109,59 @@ def _folder(root):
     listing = "\n".join("\t".join(map(str, row)) for row in files)
     key = hashlib.sha256(f"{root}\n{listing}".encode(errors="surrogateescape")).hexdigest()
 
-    def load_items():
+    def load_items(start=0):
         return [
-            Item(os.path.relpath(path, root), label, part, lambda path=path: _read(path))
-            for path, label, part, *_ in files
+            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
+            for path, label, part, *_ in files[start:]
         ]
 
-    return Source(root.name, class_names, key, load_items)
+    return Source(printable(root.name), [printable(name) for name in class_names], key, len(files), load_items)
 
 
 def _part_folders(root):
     """(part, folder) pairs: train with its test and validation sets, or the whole folder not yet split.
 
-    A `val` beside `train` is the held-out test set, unless a `test` stands there too.
+    A `val` (or `valid`, `validation`) beside `train` is the held-out test set, unless a `test` stands there too.
     """
-    train = root / "train"
+    train, test = root / "train", root / "test"
     if not train.is_dir():
         return [(UNSPLIT, root)]
-    test, val = root / "test", root / "val"
-    if test.is_dir() and val.is_dir():
-        return [(TRAIN, train), (VALIDATION, val), (TEST, test)]
-    held_out = next((folder for folder in (test, val) if folder.is_dir()), None)
-    return [(TRAIN, train), (TEST, held_out)] if held_out else [(UNSPLIT, train)]
+    validation = next((root / name for name in ("val", "valid", "validation") if (root / name).is_dir()), None)
+    if test.is_dir():
+        return [(TRAIN, train), (TEST, test), *([(VALIDATION, validation)] if validation else [])]
+    return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
 
 
 def _class_folders(folder):
-    """Name -> path of the class folders in `folder`; hidden and archiver's folders are none."""
-    return {
-        entry.name: entry.path
-        for entry in os.scandir(folder)
-        if entry.is_dir() and not entry.name.startswith((".", "__"))
-    }
+    """Name -> path of the class folders in `folder`, sorted; hidden and archiver's folders are none."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    return {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
 
 
 def _files_below(folder):
-    """(path, size in bytes, modification time in ns) of every file, hidden ones left out."""
+    """(path, size in bytes, modification time in ns) of every file, hidden ones left out; links are followed."""
+    seen = set()
     for directory, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        if os.path.realpath(directory) in seen:  # a link back to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(directory))
         for name in names:
             if not name.startswith("."):
                 path = os.path.join(directory, name)
                 try:
-                    stat = os.stat(path)
+                    state = os.stat(path)
                 except OSError:  # a link that leads nowhere: listed, so that it is counted as unreadable
                     yield path, 0, 0
                 else:
-                    yield path, stat.st_size, stat.st_mtime_ns
+                    if stat.S_ISREG(state.st_mode):
+                        yield path, state.st_size, state.st_mtime_ns
+
+
+def printable(name):
+    """A file's name as text that can be printed and written, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _few_classes(root, class_names):

@@ -1,17 +1,14 @@
 """The decode-once store: every image of a source as uint8 at one size, in one file that is mapped.
 
 A store is a folder `<cache>/<key>/` with `images.bin` (the pixels, back to back) and `index.json` (what they
-are, and checksums). The key covers the source's content, the size and the resize mode. A store is written
+are, and checksums). The key covers the source's content, the size and the resize mode. A store is made
 under another name and renamed when it is complete; a lock lets one process do the work that several want.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import hashlib
-import itertools
+import json
 import os
-import shutil
 import time
 import zlib
 from pathlib import Path
@@ -19,12 +16,11 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from vision.data.images import UnreadableImage, decode
+from vision.data.building import BLOCK, build
 from vision.errors import UserError
-from vision.files import read_json, replacing_folder, write_json
+from vision.files import read_json
 
-FORMAT = 1  # raised whenever decoding or layout changes, so that older stores are not used
-_BLOCK = 1 << 20
+FORMAT = 2  # raised whenever decoding or layout changes, so that older stores are not used
 _BLOCKS_CHECKED = 64
 
 
@@ -71,18 +67,18 @@ def open_store(source, size, resize, cache_dir=None, progress=None):
     cache = Path(cache_dir) if cache_dir else default_cache()
     key = hashlib.sha256(f"{FORMAT} {source.key} {size} {resize}".encode()).hexdigest()[:24]
     folder = cache / key
-    store = _open(folder, size)
-    if store is not None:
-        return store
     try:
+        store = _open(folder, size)
+        if store is not None:
+            return store
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(cache / f"{key}.lock"):
             store = _open(folder, size)  # another process may have made it while this one waited
             if store is not None:
                 return store
-            for left_over in cache.glob(f"{key}.writing-*"):
-                shutil.rmtree(left_over, ignore_errors=True)
-            seconds = _build(folder, source, size, resize, progress)
+            start = time.perf_counter()
+            build(folder, source, size, resize, progress)
+            seconds = time.perf_counter() - start
     except OSError as error:
         raise UserError(
             f"cannot write the decoded images to {cache}: {error.strerror or error}; "
@@ -93,9 +89,9 @@ def open_store(source, size, resize, cache_dir=None, progress=None):
 
 def _open(folder, size):
     """The store in `folder`, or None where it is missing, torn or damaged."""
-    index = read_json(folder / "index.json")
+    index = _index(folder / "index.json")
     images = folder / "images.bin"
-    if not index or not images.is_file():
+    if index is None or not images.is_file():
         return None
     count = len(index["labels"])
     if images.stat().st_size != count * size * size * 3 or not _intact(images, index["checksums"]):
@@ -105,80 +101,16 @@ def _open(folder, size):
     return Store(pixels, labels, index["parts"], index["names"], index["unreadable"], 0.0)
 
 
+def _index(path):
+    """A store's index, None where it is missing or does not have the checksum it was written with."""
+    index = read_json(path)
+    if not isinstance(index, dict) or index.keys() != {"content", "checksum"}:
+        return None
+    return index["content"] if zlib.crc32(json.dumps(index["content"]).encode()) == index["checksum"] else None
+
+
 def _no_images(size):
     return np.zeros((0, size, size, 3), np.uint8)
-
-
-def _build(folder, source, size, resize, progress):
-    start = time.perf_counter()
-    items = source.load_items()
-    decoded = _decode_all(items, size, resize)
-    if progress:
-        decoded = progress(decoded, len(items))
-    kept, unreadable, checksum = [], [], _Checksums()
-    with replacing_folder(folder) as temporary:
-        with open(temporary / "images.bin", "wb") as file:
-            for item, result in decoded:
-                if isinstance(result, np.ndarray):
-                    kept.append(item)
-                    pixels = np.ascontiguousarray(result).data.cast("B")
-                    checksum.update(pixels)
-                    file.write(pixels)
-                elif result is not None:
-                    unreadable.append([item.name, result])
-        write_json(
-            temporary / "index.json",
-            {
-                "labels": [item.label for item in kept],
-                "parts": [item.part for item in kept],
-                "names": [item.name for item in kept],
-                "unreadable": unreadable,
-                "checksums": checksum.blocks(),
-            },
-        )
-    return time.perf_counter() - start
-
-
-def _decode_all(items, size, resize):
-    """(item, pixels | reason | None) in the order of `items`, decoded by as many threads as there are cores.
-
-    Pillow decodes and resizes outside Python's lock. Only a window of images is in memory at a time.
-    """
-
-    def work(item):
-        try:
-            data = item.read()
-            return item, None if data is None else decode(data, size, resize)
-        except (UnreadableImage, OSError) as error:
-            return item, str(error)
-
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    items = iter(items)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        window = collections.deque(pool.submit(work, item) for item in itertools.islice(items, 16 * threads))
-        while window:
-            yield window.popleft().result()
-            window.extend(pool.submit(work, item) for item in itertools.islice(items, 1))
-
-
-class _Checksums:
-    """CRC-32 of each block of a file, taken while it is written."""
-
-    def __init__(self):
-        self._done, self._crc, self._filled = [], 0, 0
-
-    def update(self, data):
-        while data:
-            taken = data[: _BLOCK - self._filled]
-            self._crc = zlib.crc32(taken, self._crc)
-            self._filled += len(taken)
-            data = data[len(taken) :]
-            if self._filled == _BLOCK:
-                self._done.append(self._crc)
-                self._crc, self._filled = 0, 0
-
-    def blocks(self):
-        return [*self._done, self._crc] if self._filled else self._done
 
 
 def _intact(path, checksums):
@@ -186,7 +118,7 @@ def _intact(path, checksums):
     step = max(1, len(checksums) // _BLOCKS_CHECKED)
     with open(path, "rb") as file:
         for block in range(0, len(checksums), step):
-            file.seek(block * _BLOCK)
-            if zlib.crc32(file.read(_BLOCK)) != checksums[block]:
+            file.seek(block * BLOCK)
+            if zlib.crc32(file.read(BLOCK)) != checksums[block]:
                 return False
     return True
