@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import inspect
+import json
 import re
 import shlex
 import sys
@@ -13,6 +14,14 @@ from vision.errors import UserError
 
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
+
+
+def positional(default=None, *, optional=False):
+    """A dataclass field that is given as a bare word; one of type `list[str]` takes all the words that remain."""
+    metadata = {"positional": True, "optional": optional}
+    if default is None or isinstance(default, str):
+        return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default_factory=lambda: default, metadata=metadata)
 
 
 def main(command, config_class, *, prog, description, argv=None):
@@ -51,11 +60,15 @@ def parse(config_class, argv=None, *, prog="", description=""):
     Raises:
         UserError: an unknown option or key, or an ill-typed value; names it and what is allowed.
     """
-    usage = f"{prog} [--config FILE] [--option VALUE ...]"
+    usage = f"{prog}{_positional_usage(config_class)} [--config FILE] [--option VALUE ...]"
     parser = _parser(config_class, prog=prog, description=description, usage=usage)
     parser.add_argument("--config", action="config", metavar="FILE", help="YAML file with any of the values below")
     argv = _spell(sys.argv[1:] if argv is None else argv, config_class)
-    return _configuration(config_class, lambda: parser.parse_args(argv))
+    config = _configuration(config_class, lambda: parser.parse_args(argv))
+    for field in _positionals(config_class):
+        if not (field.metadata["optional"] or getattr(config, field.name)):
+            raise UserError(f"{_word(field)} is missing; usage: {prog}{_positional_usage(config_class)}")
+    return config
 
 
 def from_values(config_class, values, *, where):
@@ -115,11 +128,11 @@ def _spell(argv, config_class):
     choices match in any case; `--config` comes first, so that options win wherever they stand.
     """
     hints = typing.get_type_hints(config_class)
-    configs, others, words = [], [], list(argv)
+    configs, others, words, bare = [], [], list(argv), []
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
-            others.append(word)
+            (others if word in ("-h",) else bare).append(word)
             continue
         option, equals, value = word.partition("=")
         name = option[2:].replace("-", "_")
@@ -134,7 +147,35 @@ def _spell(argv, config_class):
             value, equals = "true", "="
         value = _spell_value(value, hints.get(name))
         (configs if name == "config" else others).append(f"--{name}{equals}{value}")
-    return configs + others
+    return configs + _bare_words(bare, config_class) + others
+
+
+def _positionals(config_class):
+    return [field for field in dataclasses.fields(config_class) if field.metadata.get("positional")]
+
+
+def _word(field):
+    return field.name.removesuffix("s").upper() if field.type == list[str] else field.name.upper()
+
+
+def _positional_usage(config_class):
+    words = [_word(field) + (" ..." if field.type == list[str] else "") for field in _positionals(config_class)]
+    optional = [field.metadata["optional"] for field in _positionals(config_class)]
+    return "".join(f" [{word}]" if free else f" {word}" for word, free in zip(words, optional, strict=True))
+
+
+def _bare_words(words, config_class):
+    """Words without an option in front of them, as the positional fields' options."""
+    options, words = [], list(words)
+    for field in _positionals(config_class):
+        if field.type == list[str] and words:
+            options.append(f"--{field.name}={json.dumps(words)}")
+            words = []
+        elif words:
+            options.append(f"--{field.name}={words.pop(0)}")
+    if words:
+        raise UserError(f"unexpected word '{words[0]}': see --help; options begin with --")
+    return options
 
 
 def _spell_value(value, hint):

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 import typing
@@ -134,3 +135,37 @@ def test_help_does_not_wait_for_tensorflow(module):
     assert "--image-size" in shown
     assert shown.index("Data:") < shown.index("Run:")
     assert "_" not in "".join(line.split()[0] for line in shown.splitlines() if line.strip().startswith("--"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Errand:
+    """Errand.
+
+    Args:
+        run: Where to.
+        files: What to bring.
+        fast: In a hurry.
+    """
+
+    run: str | None = cli.positional()
+    files: list[str] = cli.positional([])
+    fast: bool = False
+
+
+def test_bare_words_fill_the_positional_fields():
+    config = cli.parse(Errand, ["runs/a", "--fast", "one two.jpg", "b.jpg"])
+    assert config == Errand("runs/a", ["one two.jpg", "b.jpg"], True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [([], "RUN is missing; usage: errand RUN FILE ..."), (["runs/a"], "FILE is missing")],
+)
+def test_missing_positionals_are_named(words, says):
+    with pytest.raises(UserError, match=re.escape(says)):
+        cli.parse(Errand, words, prog="errand")
+
+
+def test_a_word_too_many_is_refused():
+    with pytest.raises(UserError, match="unexpected word 'here'"):
+        parse("here")
