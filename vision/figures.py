@@ -8,6 +8,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from PIL import Image
 
 from vision.files import replacing
 
@@ -52,11 +53,21 @@ def figure(width=8.0, height=4.5, **kwargs):
             plt.close(made)
 
 
-def save(made, path):
-    """Write a figure as PNG, whole; returns the path."""
+def save(made, path, title, caption=""):
+    """Write a figure as PNG, whole; returns the path.
+
+    Title (the finding) and caption (how to read it) are kept in the file, so that a page that shows the
+    figure has its words at hand, see `words`.
+    """
     with replacing(path) as temporary:
-        made.savefig(temporary, format="png")
+        made.savefig(temporary, format="png", metadata={"Title": title, "Description": caption})
     return path
+
+
+def words(path):
+    """(title, caption) of a figure that `save` wrote."""
+    with Image.open(path) as image:
+        return image.text.get("Title", ""), image.text.get("Description", "")
 
 
 def as_png(made):
