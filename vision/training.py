@@ -106,6 +106,11 @@ def best_row(rows):
     return max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
 
 
+def has_stalled(rows, patience):
+    """Whether the last `patience` epochs brought no better one; never with a patience of 0."""
+    return bool(patience) and len(rows) - rows.index(best_row(rows)) > patience
+
+
 class KeepBest(keras.callbacks.Callback):
     """Keeps a copy of the best epoch's weights in memory, as `best_row` chooses it.
 

@@ -9,7 +9,7 @@ IN_MEMORY_BYTES = 256 << 20  # more than this is read from the mapped store, bat
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
-def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, class_weights=None):
+def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, class_weights=None, one_hot=False):
     """Endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
 
     Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a training that goes
@@ -22,12 +22,14 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
         seed: fixes order and augmentation.
         first_epoch: number of the first epoch, counted from 0.
         class_weights: weight of the images of each class, float32 (num_classes,), or None.
+        one_hot: labels as float32 (batch, num_classes).
 
     Returns:
         Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights
         float32 (batch,) as a third; an epoch is `steps_per_epoch(dataset, batch_size)` batches.
     """
     read = _reader(dataset, dataset.train)
+    targets = _targets(dataset, one_hot)
     count = len(dataset.train)
 
     def epoch_batches(epoch):
@@ -40,19 +42,25 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
         if data_aug:
             images = augment(images, _key(seed, _AUGMENT, epoch, batch))
         if class_weights is not None:
-            return images, labels, tf.gather(class_weights, labels)
-        return images, labels
+            return images, targets(labels), tf.gather(class_weights, labels)
+        return images, targets(labels)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE)
     return _prefetched(batches)
 
 
-def evaluation_batches(dataset, rows, batch_size):
+def evaluation_batches(dataset, rows, batch_size, one_hot=False):
     """Batches of the given rows in their order, each image once, unaugmented, remainder included."""
     read = _reader(dataset, rows)
+    targets = _targets(dataset, one_hot)
+
+    def load(positions):
+        images, labels = read(positions)
+        return images, targets(labels)
+
     positions = tf.data.Dataset.range(len(rows)).batch(batch_size)
-    return _prefetched(positions.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+    return _prefetched(positions.map(load, num_parallel_calls=tf.data.AUTOTUNE))
 
 
 def steps_per_epoch(dataset, batch_size):
@@ -107,6 +115,10 @@ def _reader(dataset, rows):
         return tf.ensure_shape(images, (None, *shape)), tf.gather(labels, positions)
 
     return read
+
+
+def _targets(dataset, one_hot):
+    return (lambda labels: tf.one_hot(labels, len(dataset.class_names))) if one_hot else (lambda labels: labels)
 
 
 def _key(seed, stream, epoch, batch):
