@@ -5,13 +5,14 @@ import dataclasses
 from cnn_scratch.model import NetworkConfig, check_network, network_cost
 from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
 from vision.settings import RecipeConfig, TrainingConfig, check_training
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(RunConfig, ResumeConfig, RecipeConfig, TrainingConfig, NetworkConfig, DataConfig):
+class TrainConfig(RunConfig, ResumeConfig, PrecisionConfig, RecipeConfig, TrainingConfig, NetworkConfig, DataConfig):
     """Configuration of `python -m cnn_scratch.train`."""
 
 
@@ -34,6 +35,7 @@ def train(config):
     from vision.runtime import load_tensorflow
 
     load_tensorflow()
+    from cnn_scratch.acceleration import accelerated, fastest_precision
     from cnn_scratch.graphs import initialize
     from cnn_scratch.model import build_cnn
     from vision.console import decoding_progress
@@ -42,15 +44,17 @@ def train(config):
     dataset = load_dataset(config, config.seed, decoding_progress)
     num_classes = len(dataset.class_names)
     cost = network_cost(config, config.image_size, num_classes)
+    precision = fastest_precision(config, config.image_size)
 
     def make_model():
         model = build_cnn(config, config.image_size, num_classes)
         initialize(model, config.seed)
-        return compiled(model, config)
+        return compiled(accelerated(model, precision), config)
 
     folder = run_folder(config, f"cnn-{dataset.name}-{config.image_size}px")
     network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
-    train_in(folder, config, dataset, make_model, dataclasses.asdict(cost), [network])
+    facts = {**dataclasses.asdict(cost), "precision": precision}
+    train_in(folder, config, dataset, make_model, facts, [network, f"precision: {precision}"])
     return folder.path
 
 

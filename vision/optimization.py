@@ -17,9 +17,10 @@ def compiled(model, config, optimizer=None):
         config: has the fields of `TrainingConfig` and `RecipeConfig`.
         optimizer: takes the place of Adam or AdamW.
     """
-    model.compile(
-        optimizer=optimizer or _optimizer(config), loss=_loss(config), metrics=["accuracy"], jit_compile=bool(gpus())
-    )
+    optimizer = optimizer or _optimizer(config)
+    if any(layer.compute_dtype == "float16" for layer in model.layers):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer=optimizer, loss=_loss(config), metrics=["accuracy"], jit_compile=bool(gpus()))
     model.optimizer.build(model.trainable_variables)
     return model
 

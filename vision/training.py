@@ -141,9 +141,32 @@ class SaveEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         rows = self._record.rows
         write_csv(self._folder / "history.csv", rows)
+        plain = plain_model_of(self.model)
         if best_row(rows) is rows[-1]:
-            save_model(keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), self._folder)
-        save_model(self.model, self._folder, "last.keras")
+            save_model(keras.Model(plain.inputs, plain.outputs, name=plain.name), self._folder)
+        save_model(plain, self._folder, "last.keras")
+
+
+def plain_model_of(model):
+    """The model that is saved in place of `model`: plain Keras layers with its weights and its optimizer.
+
+    That is `model` itself unless it has an attribute `plain`, a function that returns a model with the same
+    weights in the same order.
+    """
+    if not hasattr(model, "plain"):
+        return model
+    plain = model.plain()
+    plain.set_weights(model.get_weights())
+    if plain.optimizer is not model.optimizer:
+        plain.compile(model.optimizer, model.loss)
+    return plain
+
+
+def restore(model, path):
+    """Load the weights and the optimizer that `SaveEpoch` saved."""
+    plain = plain_model_of(model)
+    plain.load_weights(path)
+    model.set_weights(plain.get_weights())
 
 
 def save_model(model, folder, name="model.keras"):

@@ -1,6 +1,7 @@
 """What every training command does around `fit`: its run folder, resuming, saving, and what it leaves behind."""
 
 import dataclasses
+import math
 import statistics
 import time
 from pathlib import Path
@@ -124,11 +125,13 @@ def _rows_so_far(folder, config, model, steps):
 
     `last.keras` is the truth about how far the run came: it is written last, and whole.
     """
+    from vision.training import restore
+
     last = folder.path / "last.keras"
     if not (config.resume and last.exists()):
         return []
-    model.load_weights(last)
-    epochs = int(model.optimizer.iterations) // steps
+    restore(model, last)
+    epochs = math.ceil(int(model.optimizer.iterations) / steps)  # loss scaling may have skipped some steps
     rows = read_csv(folder.path / "history.csv")
     return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows][:epochs]
 
