@@ -13,13 +13,18 @@ import math
 import tensorflow as tf
 
 
+def _normal_share(x):
+    """The normal distribution's share below x; zero where that is under 2e-8, since XLA's erf stops short of -1."""
+    return tf.where(x < -5.5, 0.0, 0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5)))
+
+
 def _gelu(x):
-    return x * (0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5)))
+    return x * _normal_share(x)
 
 
 def _gelu_slope(x):
     density = tf.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    return 0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5)) + x * density
+    return _normal_share(x) + x * density
 
 
 def _silu(x):

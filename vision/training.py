@@ -62,11 +62,10 @@ class EpochSeeds(keras.callbacks.Callback):
         self._seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        for position, layer in enumerate(self.model.layers):
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                state = np.random.SeedSequence([self._seed, epoch, position]).generate_state(2)
-                generator.state.assign(state.astype("uint32"))
+        random = [layer for layer in self.model.layers if getattr(layer, "seed_generator", None) is not None]
+        for position, layer in enumerate(random):
+            state = np.random.SeedSequence([self._seed, epoch, position]).generate_state(2)
+            layer.seed_generator.state.assign(state.astype("uint32"))
 
 
 class EpochRecord(keras.callbacks.Callback):
@@ -157,7 +156,7 @@ def plain_model_of(model):
         return model
     plain = model.plain()
     plain.set_weights(model.get_weights())
-    if plain.optimizer is not model.optimizer:
+    if getattr(plain, "optimizer", None) is not model.optimizer:
         plain.compile(model.optimizer, model.loss)
     return plain
 
