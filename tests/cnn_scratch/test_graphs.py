@@ -65,6 +65,7 @@ def test_other_networks_have_other_graphs(config):
         {"filter_size": [2] * 5},
         {"head": "gap"},
         {"batch_norm": False},
+        {"precision": "bfloat16"},
     ]
     keys = {GraphCache.key(dataclasses.replace(config, **change), 32) for change in others}
     assert len(keys) == len(others)
