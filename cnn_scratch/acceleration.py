@@ -19,7 +19,7 @@ LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its
 
 
 class NormalizedPool(layers.BatchNormalization):
-    """keras.layers.BatchNormalization, an activation and 2x2 max-pooling in one operation.
+    """keras.layers.BatchNormalization, an activation and 2x2 max-pooling in one operation; trained, never saved.
 
     Args:
         activation: a name in `kernels.ACTIVATIONS`.
@@ -46,7 +46,7 @@ class NormalizedPool(layers.BatchNormalization):
 
 
 class ActivatedPool(layers.Layer):
-    """An activation and 2x2 max-pooling in one operation."""
+    """An activation and 2x2 max-pooling in one operation; trained, never saved."""
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
@@ -81,7 +81,7 @@ def accelerated(plain, precision="float32", fused=None):
     x, remaining = plain.input, plain.layers[1:]
     while remaining:
         large = not gpus() and math.prod(x.shape[1:]) > LARGE_MAPS
-        block = _block_end(remaining) if fused or (fused is None and large) else []
+        block = _block(remaining) if fused or (fused is None and large) else []
         x = (_fused(block, policy) if block else _copy(remaining[0], policy))(x)
         remaining = remaining[len(block) or 1 :]
     model = keras.Model(plain.input, x, name=plain.name)
@@ -90,12 +90,12 @@ def accelerated(plain, precision="float32", fused=None):
     return model
 
 
-def _block_end(remaining):
+def _block(remaining):
     """The next layers if they are a block's batch norm, if it has one, activation and pooling; else none."""
     block_kinds = layers.BatchNormalization, layers.Activation, layers.MaxPooling2D
     for kinds in (block_kinds, block_kinds[1:]):
         block = remaining[: len(kinds)]
-        if len(block) == len(kinds) and all(map(isinstance, block, kinds)):
+        if len(block) == len(kinds) and all(map(isinstance, block, kinds)) and block[-1].pool_size == (2, 2):
             return block
     return []
 
@@ -109,7 +109,7 @@ def _fused(block, policy):
 
 
 def _copy(layer, policy):
-    """The same layer anew; a layer without a product is itself enough."""
+    """The layer anew in another precision; normalisation and dropout, which keep float32, serve both models."""
     if isinstance(layer, (layers.Normalization, layers.Dropout)):
         return layer
     dtype = "float32" if layer.name == "logits" else policy
