@@ -10,7 +10,6 @@ with a's filters, filter_org, activation, kernel, dropout and recipe; without it
 import argparse
 import dataclasses
 import importlib.util
-import statistics
 import time
 from pathlib import Path
 
@@ -25,7 +24,7 @@ CASES = {
     name: TrainConfig(image_size=224, num_filters=64, activation=name) for name in ("relu", "gelu", "silu", "mish")
 }
 CASES["small"] = TrainConfig(image_size=128, num_filters=32, filter_org="double")
-BATCH, CLASSES, STEPS = 32, 12, 5
+BATCH, CLASSES, ROUNDS = 32, 12, 4
 PEER = Path(__file__).parents[2] / "shared" / "peers" / "torch_baseline.py"
 
 
@@ -48,28 +47,30 @@ def main(argv=None):
 
 
 def measure(config):
-    """Measure the cases and print a line for each."""
+    """Measure the cases and print a table for each."""
     load_tensorflow()
     for name in config.cases or CASES:
-        case, rates = CASES[name], {}
-        rates.update({f"convolutions {dtype}": convolution_rate(case, dtype) for dtype in ("float32", "bfloat16")})
-        rates["plain Keras float32"] = keras_rate(case, None)
-        rates.update({f"ours {precision}": keras_rate(case, precision) for precision in ("float32", "bfloat16")})
-        rates.update(torch_rates(case, config.peer))
+        case = CASES[name]
+        steps = {f"convolutions {dtype}": convolution_step(case, dtype) for dtype in ("float32", "bfloat16")}
+        steps["plain Keras float32"] = keras_step(case, None)
+        steps.update({f"ours {precision}": keras_step(case, precision) for precision in ("float32", "bfloat16")})
+        steps.update(torch_steps(case, config.peer))
+        measured = rates(steps)
+        ours = max(rate for label, rate in measured.items() if label.startswith("ours"))
         print(f"\n{name}: {case.image_size} px, {case.num_filters} filters {case.filter_org}, {case.activation}")
-        ours = max(rate for label, rate in rates.items() if label.startswith("ours"))
-        for label, rate in rates.items():
+        for label, rate in measured.items():
             print(f"  {label:32s}{rate:8.1f} images/s   ours is {ours / rate:5.2f}x", flush=True)
 
 
-def rate(step):
-    """Images a second by the median of a few calls of `step`, after two that compile."""
-    seconds = []
-    for _ in range(2 + STEPS):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return BATCH / statistics.median(seconds[2:])
+def rates(steps):
+    """Images a second of each step's fastest call, after one that compiles; the steps take turns."""
+    seconds = {label: [] for label in steps}
+    for _ in range(1 + ROUNDS):
+        for label, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[label].append(time.perf_counter() - start)
+    return {label: BATCH / min(times[1:]) for label, times in seconds.items()}
 
 
 def images_and_labels(case):
@@ -77,7 +78,7 @@ def images_and_labels(case):
     return rng.integers(0, 256, (BATCH, case.image_size, case.image_size, 3), np.uint8), rng.integers(0, CLASSES, BATCH)
 
 
-def keras_rate(case, precision):
+def keras_step(case, precision):
     """Of our network in a precision, or of plain Keras where that is None."""
     from cnn_scratch.acceleration import accelerated
     from vision.optimization import compiled
@@ -85,10 +86,10 @@ def keras_rate(case, precision):
     model = build_cnn(case, case.image_size, CLASSES)
     model = compiled(accelerated(model, precision) if precision else model, case)
     images, labels = images_and_labels(case)
-    return rate(lambda: model.train_on_batch(images, labels))
+    return lambda: model.train_on_batch(images, labels)
 
 
-def convolution_rate(case, dtype):
+def convolution_step(case, dtype):
     """Of the five convolutions alone, forwards and backwards, each on random maps."""
     import tensorflow as tf
 
@@ -110,10 +111,10 @@ def convolution_rate(case, dtype):
             results += [y, *tape.gradient(y, wanted, gradient)]
         return [tf.reshape(result, [-1])[0] for result in results]
 
-    return rate(step)
+    return step
 
 
-def torch_rates(case, peer):
+def torch_steps(case, peer):
     """Of the PyTorch network: plain, channels-last, bfloat16, and both."""
     if not (Path(peer).is_file() and importlib.util.find_spec("torch")):
         print(f"PyTorch is left out: it is not installed, or there is no {peer}")
@@ -133,15 +134,15 @@ def torch_rates(case, peer):
     )
     images, labels = images_and_labels(case)
     x, y = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 128 - 1, torch.from_numpy(labels)
-    rates = {}
+    steps = {}
     for layout in (torch.contiguous_format, torch.channels_last):
         for reduced in (False, True):
             model = module.network(names, CLASSES)
             model(torch.zeros(2, 3, case.image_size, case.image_size))
             model, inputs = model.to(memory_format=layout), x.contiguous(memory_format=layout)
             label = "PyTorch" + " channels-last" * (layout == torch.channels_last) + " bfloat16" * reduced
-            rates[label] = rate(_torch_step(model, inputs, y, reduced))
-    return rates
+            steps[label] = _torch_step(model, inputs, y, reduced)
+    return steps
 
 
 def _torch_step(model, x, y, reduced):
