@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.patches import Rectangle
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from vision.figures import GREEN, ORANGE, RED, figure, save, show_image
 
@@ -19,12 +20,11 @@ _NAME = 18  # characters of a class name above a photo
 def draw_filters(path, kernel, layer):
     """Every filter of the first convolution, kernel of shape (height, width, 3, filters), as a colour image."""
     filters = np.moveaxis(kernel, -1, 0)
-    grey = 3 * (filters.mean(axis=-1) ** 2).sum(axis=(1, 2)) / ((filters**2).sum(axis=(1, 2, 3)) + 1e-12)
-    coloured = int((grey < 0.5).sum())
-    title = f"{coloured} of {len(filters)} first-layer filters respond to colour more than to light and dark"
+    grey = 3 * (filters.mean(axis=-1) ** 2).sum() / ((filters**2).sum() + 1e-12)
+    title = f"{grey:.0%} of the first layer's weight is common to red, green and blue; in random filters 33%"
     caption = (
         f"The weights of {layer}, red, green and blue; mid-grey is 0, each filter scaled to its largest weight. "
-        "A filter responds to colour where less than half of its squared weight is common to the three channels."
+        "Weight (squared) that is common to the colours responds to light and dark, the rest to colour."
     )
     with _grid(len(filters), _columns(len(filters)), 0.8, title) as (made, axes):
         for index, (filter_, place) in enumerate(zip(filters, axes.flat, strict=False)):
@@ -68,12 +68,7 @@ def draw_stages(path, image, stages, name):
             for channel, place in zip(strongest, row, strict=False):
                 _map(place, maps[..., channel])
                 _small(place, channel)
-            row[0].text(
-                *(0, 1.3, f"{layer}   {channels} maps of {height} x {width}, {share:.0%} above 0"),
-                transform=row[0].transAxes,
-                fontsize=8,
-                fontweight="bold",
-            )
+            _beside(row[0], f"{layer}\n{channels} maps\n{height} x {width}\n{share:.0%} above 0")
         return save(made, path, title, caption)
 
 
@@ -85,25 +80,19 @@ def draw_guided(path, units, title, caption):
             strongest first, guided gradients (n, size, size, 3), images, and patches (top, left, side).
     """
     patches = max(len(images) for _, _, images, _ in units)
-    columns = 2 + (patches if patches > 1 else 1)
-    with _grid(columns * len(units), columns, 1.25, title) as (made, axes):
-        heads = ["guided gradient", "photo", "patches"]
-        for place, head in zip(axes[0], heads, strict=False):
-            place.set_title(head, fontsize=9)
+    with _grid((2 + patches) * len(units), 2 + patches, 1.25, title) as (made, axes):
+        for place, head in zip(axes[0], ["strongest photo", "its patch", "guided", "next patches"], strict=False):
+            place.set_title(head, fontsize=8)
         for row, (label, gradients, images, boxes) in zip(axes, units, strict=True):
-            show_image(row[0], _signed(gradients[0]))
-            show_image(row[1], images[0])
+            show_image(row[0], images[0])
             top, left, side = boxes[0]
-            row[1].add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=ORANGE, lw=2))
-            row[0].text(
-                *(-0.08, 0.5, label),
-                transform=row[0].transAxes,
-                fontsize=8,
-                ha="right",
-                va="center",
-            )
-            for place, photo, (top, left, side) in zip(row[2:], images, boxes, strict=False):
-                show_image(place, photo[top : top + side, left : left + side])
+            row[0].add_patch(Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=ORANGE, lw=2))
+            _beside(row[0], label)
+            cuts = [np.s_[top : top + side, left : left + side] for top, left, side in boxes]
+            show_image(row[1], images[0][cuts[0]])
+            show_image(row[2], _signed(gradients[0][cuts[0]]))
+            for place, photo, cut in zip(row[3:], images[1:], cuts[1:], strict=False):
+                show_image(place, photo[cut])
         return save(made, path, title, caption)
 
 
@@ -155,7 +144,9 @@ def _grid(places, columns, inches, title, beside=None):
         axes.remove()
         sections = made.subfigures(1, 2, width_ratios=[wide, width - wide]) if wide else [None, made]
         if wide:
-            show_image(sections[0].subplots(), beside)
+            photo = sections[0].subplots()
+            photo.axis("off")
+            show_image(photo, beside)
         grid = sections[1].subplots(rows, columns, squeeze=False)
         for place in grid.flat:
             place.axis("off")
@@ -172,6 +163,10 @@ def _small(place, text):
     place.set_title(text, fontsize=6, fontweight="normal", pad=1.5, loc="center")
 
 
+def _beside(place, text):
+    place.text(-0.08, 0.5, text, transform=place.transAxes, fontsize=8, ha="right", va="center")
+
+
 def _map(place, values):
     low, high = values.min(), values.max()
     show_image(place, values, vmin=low, vmax=high) if high > 0 else show_image(place, np.ones((1, 1, 3)))
@@ -179,11 +174,12 @@ def _map(place, values):
 
 def _signed(gradient):
     """A gradient as an image: mid-grey is 0, its largest magnitudes are black and white."""
-    return np.clip(0.5 + gradient / (2 * np.percentile(np.abs(gradient), 99.8) + 1e-12), 0, 1)
+    return np.clip(0.5 + gradient / (2 * np.percentile(np.abs(gradient), 99) + 1e-12), 0, 1)
 
 
 def _heat(place, image, heat, signed):
     if signed:
+        heat = gaussian_filter(heat, 1)
         reach = np.percentile(np.abs(heat), 99.5) + 1e-12
         show_image(place, heat, cmap=DIVERGING, norm=TwoSlopeNorm(0, -reach, reach))
         return

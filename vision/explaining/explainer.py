@@ -4,12 +4,13 @@ import dataclasses
 import functools
 
 import numpy as np
+import tensorflow as tf
 
 from vision.explaining import drawing, network
 from vision.explaining.gradcam import cam_layer, grad_cam
 from vision.explaining.guided import guided_gradients, guided_network
 from vision.explaining.integrated import integrated_gradients
-from vision.explaining.maximise import STEPS, maximised
+from vision.explaining.maximise import STEPS, ascent_network, maximised
 from vision.explaining.units import patch
 from vision.finished import softmax
 
@@ -61,13 +62,14 @@ class Explainer:
         self.layer = network.map_layer(self.network, layer) if layer else self.stages[-1]
         self._cam_layer = self.layer if layer else cam_layer(self.network, self.stages)
         self._guided = functools.cache(lambda: guided_network(model))
+        self._ascending = lambda: ascent_network(model, self.layer)
         self._class_names = class_names
         self._folder = folder
         self._tag = f"_{layer}" if layer else ""
 
     def photos(self, images, names, labels=None):
         """The images as `Photo`s."""
-        logits = network.in_batches(lambda batch: self.network(np.float32(batch), training=False), np.stack(images))
+        logits = network.in_batches(lambda batch: self.network(tf.cast(batch, tf.float32), training=False), images)
         labels = [None] * len(names) if labels is None else [int(label) for label in labels]
         return [Photo(*values) for values in zip(names, images, logits, labels, strict=True)]
 
@@ -120,10 +122,10 @@ class Explainer:
         if labels is not None:
             title = f"{agreeing} of {len(channels)} units of {self.layer} are excited most by photos of one class"
         caption = (
-            "A row a unit. Guided backpropagation shows, on grey, the pixels that raise the unit's value in the photo "
-            "that excites it most (orange square: 90 % of the gradient)"
-            + (f"; then the patches of the {count} photos that excite it most." if count > 1 else ".")
-            + ("" if labels is None else " Beside it: the class most of these photos are of.")
+            "A row a unit: the photo that excites it most, its patch (90 % of the guided gradient), and the "
+            "guided gradient of that patch, grey where a pixel does not matter"
+            + (f"; then the patches of the next {count - 1} photos." if count > 1 else ".")
+            + ("" if labels is None else " On the left: the class that most of the photos are of.")
         )
         return drawing.draw_guided(self._path("guided_backprop", suffix), units, title, caption)
 
@@ -157,14 +159,14 @@ class Explainer:
         )
         caption = (
             "Integrated gradients from a black image, summed over the colours: orange pixels raise the class's logit, "
-            f"purple ones lower it ({found.steps.min()} to {found.steps.max()} steps)."
+            f"purple ones lower it, blurred by a pixel to be seen ({found.steps.min()} to {found.steps.max()} steps)."
         )
         maps = values.reshape(len(photos), 2, *values.shape[1:])
         return self._draw_heat("integrated_gradients", photos, maps, (title, caption), suffix, signed=True)
 
     def maximised(self, channels, strongest):
         """Images made to excite units, against the strongest photo of each."""
-        images, values = maximised(self.network, self.layer, channels)
+        images, values = maximised(self._ascending(), self.layer, channels, strongest)
         times = np.median(values / strongest)
         labels = [f"unit {c}: {v:.3g}\nphoto {s:.3g}" for c, v, s in zip(channels, values, strongest, strict=True)]
         title = f"Images made for units of {self.layer} excite them {times:.1f} times as much as the strongest photo"

@@ -1,9 +1,8 @@
 """Guided backpropagation (Springenberg et al. 2015, "Striving for Simplicity: The All Convolutional Net")."""
 
 import tensorflow as tf
-from keras import layers
 
-from vision.explaining.network import floating, in_batches, output_of, rectifier
+from vision.explaining.network import floating, in_batches, output_of, with_gradient
 
 
 def guided_network(model):
@@ -22,7 +21,7 @@ def guided_network(model):
 
     The forward pass is the model's. Gates that do not rectify (sigmoid, softmax) keep their gradient.
     """
-    return floating(model, _guided_layer)
+    return floating(model, lambda layer: with_gradient(layer, _guided))
 
 
 def guided_gradients(network, layer, channels, images, positions=None):
@@ -45,7 +44,7 @@ def guided_gradients(network, layer, channels, images, positions=None):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(pixels)
             values = maps(pixels, training=False)
-            values = tf.reshape(values, (len(images), -1, values.shape[-1]))
+            values = tf.reshape(values, (tf.shape(images)[0], -1, values.shape[-1]))
             values = tf.gather(values, channels, axis=2, batch_dims=1)
             unit = tf.gather(values, positions[0], axis=1, batch_dims=1) if positions else tf.reduce_max(values, axis=1)
         return tape.gradient(unit, pixels)
@@ -53,28 +52,5 @@ def guided_gradients(network, layer, channels, images, positions=None):
     return in_batches(gradients, images, channels, *([] if positions is None else [positions]))
 
 
-def _guided_layer(layer):
-    function = rectifier(layer)
-    if function is None:
-        return layer
-    if hasattr(layer, "activation"):
-        layer.activation = _guided(function)
-        return layer
-    return layers.Activation(_guided(function), name=layer.name)
-
-
-def _guided(function):
-    """`function` with the guided rule for its gradient."""
-
-    @tf.custom_gradient
-    def rectify(x):
-        def backward(upstream):
-            with tf.GradientTape() as tape:
-                tape.watch(x)
-                y = function(x)
-            excites = tf.where((x > 0) & (upstream > 0), upstream, 0.0)
-            return tape.gradient(y, x, output_gradients=excites)
-
-        return function(x), backward
-
-    return rectify
+def _guided(x, upstream, through):
+    return through(tf.where((x > 0) & (upstream > 0), upstream, 0.0))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from vision.explaining.network import in_batches
+from vision.explaining.network import BATCH
 
 TOLERANCE = 0.02  # of the logit difference, or of one logit where it is smaller
 FIRST_STEPS, MOST_STEPS = 16, 432
@@ -43,34 +43,39 @@ def integrated_gradients(network, images, classes):
     Returns:
         An `Attribution`.
     """
-    images, classes = np.asarray(images, np.float32), np.asarray(classes)
-    rows = [_attribution(network, image, label) for image, label in zip(images, classes, strict=True)]
+    images, classes = np.asarray(images, np.float32), np.asarray(classes, np.int32)
+    gradient_sum = _gradient_sum(network)
+    rows = [_attribution(network, gradient_sum, *row) for row in zip(images, classes, strict=True)]
     return Attribution(*(np.stack(values) for values in zip(*rows, strict=True)))
 
 
-def _attribution(network, image, label):
+def _attribution(network, gradient_sum, image, label):
     ends = np.asarray(network(np.stack([image, np.zeros_like(image)]), training=False))[:, label]
     difference = ends[0] - ends[1]
     steps, total = FIRST_STEPS, 0.0
-    points = (np.arange(steps) + 0.5) / steps
+    points = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
     while True:
-        total = total + _gradient_sum(network, image, label, points)
+        for start in range(0, len(points), BATCH):
+            total = total + gradient_sum(image, label, points[start : start + BATCH]).numpy()
         values = total / steps * image
         gap = abs(values.sum(dtype=np.float64) - difference) / max(abs(difference), 1.0)
         if gap <= TOLERANCE or steps >= MOST_STEPS:
             return values, difference, gap, steps
         steps *= 3
-        points = (np.delete(np.arange(steps), np.s_[1::3]) + 0.5) / steps
+        points = ((np.delete(np.arange(steps), np.s_[1::3]) + 0.5) / steps).astype(np.float32)
 
 
-def _gradient_sum(network, image, label, points):
-    """Sum over points t of the path of the logit's gradient at t * image."""
+def _gradient_sum(network):
+    """A function of (image, class, points): the sum over points t of the gradient of the class's logit at t * image."""
 
-    def gradients(points):
-        pixels = tf.constant(points[:, None, None, None] * image, tf.float32)
+    @tf.function(
+        input_signature=[tf.TensorSpec(network.input_shape[1:]), tf.TensorSpec((), tf.int32), tf.TensorSpec((None,))]
+    )
+    def gradient_sum(image, label, points):
+        path = points[:, None, None, None] * image
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(pixels)
-            score = network(pixels, training=False)[:, label]
-        return tf.reduce_sum(tape.gradient(score, pixels), axis=0)[None]
+            tape.watch(path)
+            score = network(path, training=False)[:, label]
+        return tf.reduce_sum(tape.gradient(score, path), axis=0)
 
-    return in_batches(gradients, points).sum(axis=0)
+    return gradient_sum

@@ -4,6 +4,7 @@ import difflib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import activations, layers
 
 from vision.errors import UserError
@@ -125,8 +126,38 @@ def output_of(network, *names):
     return keras.Model(network.input, outputs if len(outputs) > 1 else outputs[0])
 
 
+def with_gradient(layer, rule):
+    """The layer with another gradient through its rectifier; a layer that has none is returned as it is.
+
+    Args:
+        layer: of a copy made by `floating`, not yet called.
+        rule: called with the pre-activation x, the gradient R that arrives, and a function that gives what ordinary
+            backpropagation makes of such a gradient, R * f'(x); returns the gradient that goes on.
+    """
+    function = rectifier(layer)
+    if function is None:
+        return layer
+
+    @tf.custom_gradient
+    def rectify(x):
+        def through(upstream):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = function(x)
+            return tape.gradient(y, x, output_gradients=upstream)
+
+        return function(x), lambda upstream: rule(x, upstream, through)
+
+    if hasattr(layer, "activation"):
+        layer.activation = rectify
+        return layer
+    return layers.Activation(rectify, name=layer.name)
+
+
 def in_batches(function, *arrays):
-    """`function` over arrays of n rows, `BATCH` rows at a time; its results as arrays of n rows."""
+    """`function` of tensors, over arrays of n rows, `BATCH` rows at a time; its results as arrays of n rows."""
+    signature = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
+    function = tf.function(function, input_signature=signature)
     parts = []
     for start in range(0, len(arrays[0]), BATCH):
         result = function(*(array[start : start + BATCH] for array in arrays))

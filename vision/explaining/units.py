@@ -35,7 +35,7 @@ def survey(network, layer, images):
 
     def look(images):
         maps, logits = maps_and_logits(tf.cast(images, tf.float32), training=False)
-        maps = tf.reshape(maps, (len(images), -1, maps.shape[-1]))
+        maps = tf.reshape(maps, (tf.shape(images)[0], -1, maps.shape[-1]))
         return logits, tf.reduce_max(maps, axis=1), tf.argmax(maps, axis=1)
 
     return Survey(*in_batches(look, images))
@@ -45,21 +45,25 @@ def telling_units(strongest, count, photos=5):
     """The channels that their favourite photos excite most above all others, the most telling first.
 
     A channel's score is the mean over its `photos` strongest photos less the mean over all, in standard
-    deviations. Channels that nothing excites are left out; among the rest one with a favourite photo of its own
-    goes before one whose favourite is taken.
+    deviations. Channels that nothing excites are left out; those with favourites that no better channel has go
+    first, so that the choice is varied.
 
     Args:
         strongest: as in `Survey`.
         count: how many channels at most.
     """
-    ordered = np.sort(strongest, axis=0)
-    spread = ordered.std(axis=0) + 1e-6 * np.abs(ordered).max() + 1e-12
-    score = (ordered[-photos:].mean(axis=0) - ordered.mean(axis=0)) / spread
-    channels = [channel for channel in np.argsort(-score, kind="stable") if ordered[-1, channel] > 0]
-    favourites = strongest.argmax(axis=0)
-    _, first = np.unique(favourites[channels], return_index=True)
-    own = {channels[index] for index in first}
-    return np.array(sorted(channels, key=lambda channel: channel not in own)[:count], np.int64)
+    favourites = np.argsort(-strongest, axis=0, kind="stable")[:photos]
+    best = np.take_along_axis(strongest, favourites, axis=0)
+    spread = strongest.std(axis=0) + 1e-6 * np.abs(strongest).max() + 1e-12
+    score = (best.mean(axis=0) - strongest.mean(axis=0)) / spread
+    varied, others, taken = [], [], set()
+    for channel in np.argsort(-score, kind="stable"):
+        if best[0, channel] <= 0:
+            continue
+        own = taken.isdisjoint(favourites[:, channel])
+        (varied if own else others).append(channel)
+        taken.update(favourites[:, channel] if own else ())
+    return np.array([*varied, *others][:count], np.int64)
 
 
 def patch(gradient):
