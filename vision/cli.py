@@ -125,7 +125,8 @@ def _spell(argv, config_class):
     """The arguments in the parser's own spelling.
 
     `--image-size` becomes `--image_size`; `--overwrite` and `--no-overwrite` get their value; yes, no and
-    choices match in any case; `--config` comes first, so that options win wherever they stand.
+    choices match in any case; an option of several words adds one each time; `--config` comes first, so that
+    options win wherever they stand.
     """
     hints = typing.get_type_hints(config_class)
     configs, others, words, bare = [], [], list(argv), []
@@ -146,6 +147,8 @@ def _spell(argv, config_class):
         elif not equals and is_flag:
             value, equals = "true", "="
         value = _spell_value(value, hints.get(name))
+        if equals and hints.get(name) == list[str] and not value.startswith("["):
+            equals = "+="
         (configs if name == "config" else others).append(f"--{name}{equals}{value}")
     return configs + _bare_words(bare, config_class) + others
 

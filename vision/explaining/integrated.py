@@ -8,7 +8,7 @@ import tensorflow as tf
 from vision.explaining.network import BATCH
 
 TOLERANCE = 0.02  # of the logit difference, or of one logit where it is smaller
-FIRST_STEPS, MOST_STEPS = 16, 432
+FIRST_STEPS, MOST_STEPS = 16, 144
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,9 @@ def integrated_gradients(network, images, classes):
     """Gradients of a logit along the straight path from a black image, times the image.
 
     The baseline is black, as in the paper: it fits every preprocessing, and says that black pixels get nothing.
-    The integral is a sum over midpoints of the path; where it misses completeness by more than `TOLERANCE`, the
-    number of steps is tripled (the old midpoints are midpoints again) up to `MOST_STEPS`.
+    The path is walked as u^2 * image, u from 0 to 1, with more steps near black, where logits change fastest. The
+    integral is a sum over midpoints u; where it misses completeness by more than `TOLERANCE`, the number of steps is
+    tripled (the old midpoints are midpoints again) up to `MOST_STEPS`.
 
     Args:
         network: from `vision.explaining.network.floating`.
@@ -53,7 +54,7 @@ def _attribution(network, gradient_sum, image, label):
     ends = np.asarray(network(np.stack([image, np.zeros_like(image)]), training=False))[:, label]
     difference = ends[0] - ends[1]
     steps, total = FIRST_STEPS, 0.0
-    points = ((np.arange(steps) + 0.5) / steps).astype(np.float32)
+    points = _midpoints(steps, np.arange(steps))
     while True:
         for start in range(0, len(points), BATCH):
             total = total + gradient_sum(image, label, points[start : start + BATCH]).numpy()
@@ -62,20 +63,25 @@ def _attribution(network, gradient_sum, image, label):
         if gap <= TOLERANCE or steps >= MOST_STEPS:
             return values, difference, gap, steps
         steps *= 3
-        points = ((np.delete(np.arange(steps), np.s_[1::3]) + 0.5) / steps).astype(np.float32)
+        points = _midpoints(steps, np.delete(np.arange(steps), np.s_[1::3]))
+
+
+def _midpoints(steps, numbers):
+    return ((numbers + 0.5) / steps).astype(np.float32)
 
 
 def _gradient_sum(network):
-    """A function of (image, class, points): the sum over points t of the gradient of the class's logit at t * image."""
+    """A function of (image, class, points u): the sum of 2u times the gradient of the class's logit at u^2 * image."""
 
     @tf.function(
         input_signature=[tf.TensorSpec(network.input_shape[1:]), tf.TensorSpec((), tf.int32), tf.TensorSpec((None,))]
     )
     def gradient_sum(image, label, points):
-        path = points[:, None, None, None] * image
+        points = points[:, None, None, None]
+        path = points**2 * image
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(path)
             score = network(path, training=False)[:, label]
-        return tf.reduce_sum(tape.gradient(score, path), axis=0)
+        return tf.reduce_sum(2 * points * tape.gradient(score, path), axis=0)
 
     return gradient_sum
