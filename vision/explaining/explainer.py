@@ -69,7 +69,9 @@ class Explainer:
 
     def photos(self, images, names, labels=None):
         """The images as `Photo`s."""
-        logits = network.in_batches(lambda batch: self.network(tf.cast(batch, tf.float32), training=False), images)
+        logits = network.in_batches(
+            lambda batch: self.network(tf.cast(batch, tf.float32), training=False), np.stack(images)
+        )
         labels = [None] * len(names) if labels is None else [int(label) for label in labels]
         return [Photo(*values) for values in zip(names, images, logits, labels, strict=True)]
 
