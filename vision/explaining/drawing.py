@@ -137,9 +137,9 @@ def _grid(places, columns, inches, title, beside=None):
     """(figure, axes of shape (rows, columns)) of small squares under a title, a photo to their left if given."""
     rows = -(-places // columns)
     wide = min(2.4, inches * rows) if beside is not None else 0
-    width = max(columns * inches + wide + 0.3, 5.5)
+    width = max(columns * inches + wide + 0.3, 4.8)
     title = textwrap.fill(title, int(11 * width))
-    height = rows * (inches + 0.12) + 0.25 + 0.2 * (title.count("\n") + 1)
+    height = rows * (inches + 0.12) + 0.45 + 0.2 * (title.count("\n") + 1)
     with figure(width, height) as (made, axes):
         axes.remove()
         sections = made.subfigures(1, 2, width_ratios=[wide, width - wide]) if wide else [None, made]

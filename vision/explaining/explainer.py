@@ -120,7 +120,8 @@ class Explainer:
                 agreeing += 2 * votes > len(of_unit)
                 label += f"\n{drawing.class_name(self._class_names[common])}\n{votes} of {len(of_unit)}"
             units.append((label, gradient, images[of_unit], [patch(of_photo) for of_photo in gradient]))
-        title = f"What excites the {len(channels)} units of {self.layer} that answer to this photo most"
+        places = len(np.unique(positions))
+        title = f"The {len(channels)} units of {self.layer} that this photo excites most look at {places} places of it"
         if labels is not None:
             title = f"{agreeing} of {len(channels)} units of {self.layer} are excited most by photos of one class"
         caption = (
