@@ -95,6 +95,8 @@ def _of_run(explainer, run, config):
     else:
         yield explainer.layer_maps(example)
     yield explainer.gradcam(photos)
+    if not len(channels):
+        raise UserError(f"{run.path}: no unit of {explainer.layer} responds to any validation photo; see --layer")
     yield explainer.guided_backprop(seen, channels, images, labels, NUM_PATCHES)
     yield explainer.maximised(channels, seen.strongest.max(axis=0)[channels])
 

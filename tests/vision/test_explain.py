@@ -1,6 +1,7 @@
 import dataclasses
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,6 +98,16 @@ def test_bad_input_is_one_line(run, changes, says):
         explain(dataclasses.replace(ExplainConfig(run=str(run)), **changes))
     assert "\n" not in str(error.value)
     assert not (run / "figures").exists()
+
+
+def test_a_dead_layer_is_one_line_and_what_is_known_is_kept(run):
+    model = keras.saving.load_model(run / "model.keras")
+    shift = model.get_layer("block5_bn").beta
+    shift.assign(np.full(shift.shape, -100))
+    model.save(run / "model.keras")
+    with pytest.raises(UserError, match="no unit of block5_activation responds to any validation photo"):
+        explain(ExplainConfig(run=str(run), layer="block5_activation"))
+    assert (run / "figures" / "gradcam_block5_activation.png").exists()
 
 
 def test_an_unreadable_image_is_one_line_and_exit_code_2(run, tmp_path, capsys):

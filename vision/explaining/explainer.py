@@ -39,7 +39,7 @@ class Photo:
     @property
     def other(self):
         """The class that it should see or, where it sees that one or nobody told, its second guess."""
-        return int(np.argsort(-self.logits)[1]) if self.label in (None, self.said) else self.label
+        return int(np.argsort(-self.logits)[:2][-1]) if self.label in (None, self.said) else self.label
 
 
 class Explainer:
@@ -61,11 +61,14 @@ class Explainer:
         self.stages = network.stage_ends(self.network)
         self.layer = network.map_layer(self.network, layer) if layer else self.stages[-1]
         self._cam_layer = self.layer if layer else cam_layer(self.network, self.stages)
-        self._guided = functools.cache(lambda: guided_network(model))
-        self._ascending = lambda: ascent_network(model, self.layer)
+        self._model = model
         self._class_names = class_names
         self._folder = folder
         self._tag = f"_{layer}" if layer else ""
+
+    @functools.cached_property
+    def _guided(self):
+        return guided_network(self._model)
 
     def photos(self, images, names, labels=None):
         """The images as `Photo`s."""
@@ -106,24 +109,23 @@ class Explainer:
             labels: their classes, or None.
             count: photos a unit.
         """
-        photos = [survey.top_photos(channel, count) for channel in channels]
-        rows, repeated = np.concatenate(photos), np.repeat(channels, [len(of_unit) for of_unit in photos])
-        positions = survey.positions[rows, repeated]
-        gradients = guided_gradients(self._guided(), self.layer, repeated, images[rows], positions)
-        units, agreeing = [], 0
-        for channel, of_unit, gradient in zip(
-            channels, photos, np.split(gradients, np.cumsum([len(p) for p in photos])[:-1]), strict=True
-        ):
-            label = f"unit {channel}"
-            if labels is not None:
-                common, votes = _most_common(labels[of_unit])
-                agreeing += 2 * votes > len(of_unit)
-                label += f"\n{drawing.class_name(self._class_names[common])}\n{votes} of {len(of_unit)}"
-            units.append((label, gradient, images[of_unit], [patch(of_photo) for of_photo in gradient]))
-        places = len(np.unique(positions))
-        title = f"The {len(channels)} units of {self.layer} that this photo excites most look at {places} places of it"
+        photos = np.array([survey.top_photos(channel, count) for channel in channels])
+        positions = np.take_along_axis(survey.positions[:, channels].T, photos, axis=1)
+        flat = np.repeat(channels, photos.shape[1]), images[photos.ravel()], positions.ravel()
+        gradients = guided_gradients(self._guided, self.layer, *flat).reshape(*photos.shape, *images.shape[1:])
+        names = [f"unit {channel}" for channel in channels]
+        title = (
+            f"The {len(channels)} units of {self.layer} that this photo excites most look at "
+            f"{len(np.unique(positions))} places of it"
+        )
         if labels is not None:
+            common = [_most_common(of_unit) for of_unit in labels[photos]]
+            votes = [f"{drawing.class_name(self._class_names[c])}\n{n} of {photos.shape[1]}" for c, n in common]
+            names = [f"{name}\n{vote}" for name, vote in zip(names, votes, strict=True)]
+            agreeing = sum(2 * number > photos.shape[1] for _, number in common)
             title = f"{agreeing} of {len(channels)} units of {self.layer} are excited most by photos of one class"
+        boxes = [[patch(gradient) for gradient in of_unit] for of_unit in gradients]
+        units = list(zip(names, gradients, images[photos], boxes, strict=True))
         caption = (
             "A row a unit: the photo that excites it most, its patch (90 % of the guided gradient), and the "
             "guided gradient of that patch, grey where a pixel does not matter"
@@ -169,7 +171,7 @@ class Explainer:
 
     def maximised(self, channels, strongest):
         """Images made to excite units, against the strongest photo of each."""
-        images, values = maximised(self._ascending(), self.layer, channels, strongest)
+        images, values = maximised(ascent_network(self._model, self.layer), self.layer, channels, strongest)
         times = np.median(values / strongest)
         labels = [f"unit {c}: {v:.3g}\nphoto {s:.3g}" for c, v, s in zip(channels, values, strongest, strict=True)]
         title = f"Images made for units of {self.layer} excite them {times:.1f} times as much as the strongest photo"
