@@ -111,13 +111,14 @@ def map_layer(network, name):
     Raises:
         UserError: there is no such layer, or its output is no map; names the nearest.
     """
-    with_maps = [layer.name for layer in network.layers if len(layer.output.shape) == 4]
+    inner = [layer for layer in network.layers if not isinstance(layer, layers.InputLayer)]
+    with_maps = [layer.name for layer in inner if len(layer.output.shape) == 4]
     if name in with_maps:
         return name
-    near = difflib.get_close_matches(name, with_maps, n=3, cutoff=0) or with_maps[-3:]
-    known = name in {layer.name for layer in network.layers}
-    what = "gives no maps" if known else "no such layer"
-    raise UserError(f"--layer {name}: {what}; the nearest are {', '.join(near)}")
+    if name in {layer.name for layer in inner}:
+        raise UserError(f"--layer {name}: gives no maps; the last that do are {', '.join(with_maps[-3:])}")
+    near = difflib.get_close_matches(name, with_maps, n=3, cutoff=0)
+    raise UserError(f"--layer {name}: no such layer; the nearest are {', '.join(near)}")
 
 
 def output_of(network, *names):

@@ -95,7 +95,7 @@ def test_activations_inside_convolutions_and_gates_beside_the_path():
     ("name", "says"),
     [
         ("block5_activaton", "--layer block5_activaton: no such layer; the nearest are block5_activation"),
-        ("dense", "--layer dense: gives no maps; the nearest are"),
+        ("dense", "--layer dense: gives no maps; the last that do are block5_bn, block5_activation, block5_pool"),
     ],
 )
 def test_an_unknown_layer_names_the_nearest(five_blocks, name, says):
