@@ -51,6 +51,7 @@ def train(config):
 
     load_tensorflow()
     from vision.console import console, decoding_progress
+    from vision.report import leave_report
 
     dataset = load_dataset(config, config.seed, decoding_progress)
     folder = _folder(config, dataset)
@@ -74,7 +75,8 @@ def train(config):
         f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
         f"(training {metrics['accuracy']:.1%})"
     )
-    console.print(f"run folder:  {folder.path}\nlearning curves:  tensorboard --logdir {config.logs_dir}")
+    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
+    console.print(f"learning curves:  tensorboard --logdir {config.logs_dir}")
     return folder.path
 
 
@@ -178,6 +180,7 @@ def _write_metrics(folder, rows, cost, seconds):
 
     best = best_row(rows)
     metrics = {
+        "program": "cnn_scratch.train",
         "best_epoch": best["epoch"],
         **{name: best[name] for name in ("val_accuracy", "val_loss", "accuracy", "loss")},
         "epochs": len(rows),

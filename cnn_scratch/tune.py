@@ -145,9 +145,10 @@ def _command(config):
 def _finish(folder, config, space, table, hypermodel):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
     from vision.console import console
+    from vision.report import leave_report
     from vision.sweep.progress import best_trials
 
-    save_winner(folder.path, table, hypermodel)
+    save_winner(folder.path, table, hypermodel, program="cnn_scratch.train")
     console.print()
     console.print(best_trials(table), soft_wrap=False)
     if table.failed:
@@ -158,6 +159,7 @@ def _finish(folder, config, space, table, hypermodel):
         ("every trial", table.path),
         ("best model", folder.path / "model.keras"),
         ("its settings", folder.path / "best.yaml"),
+        ("report", leave_report(folder.path)),
         ("curves and HParams", f"tensorboard --logdir {config.logs_dir}"),
         ("train the best again", f"python -m cnn_scratch.train --config {folder.path / 'best.yaml'}"),
     ]

@@ -4,11 +4,17 @@ import numpy as np
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from vision.figures import BLUE, GREY, SEQUENTIAL
+from vision.figures import BLUE, GREY, SEQUENTIAL, save
 
 FEW = 300  # trials up to which each can be told apart
 _MARGIN = 0.05  # share of the worst trials that may lie beyond a scale's end
 ACCENT = "#8A5F00"  # the palette's orange, dark enough for text
+
+
+def save_titled(made, path, title, caption):
+    """Save a figure with its title on top; returns the path."""
+    made.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return save(made, path, title, caption)
 
 
 def dots(axes, trials, places, drawn):

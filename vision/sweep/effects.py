@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from vision.figures import BLUE, GREY, ORANGE, figure, save
-from vision.sweep.drawing import FEW, score_axis, shown_scores
+from vision.figures import BLUE, GREY, ORANGE, figure
+from vision.sweep.drawing import FEW, save_titled, score_axis, shown_scores
 from vision.sweep.importance import MIN_TRIALS
 from vision.sweep.scales import Scale
 
@@ -43,7 +43,7 @@ def draw_importance(trials, found, path):
         else:
             title = f"{found.trials:,} trials do not tell yet which hyperparameters matter"
             caption += " That is too little to rely on the bars."
-        return save(made, path, title, caption)
+        return save_titled(made, path, title, caption)
 
 
 def draw_effects(trials, found, path):
@@ -68,7 +68,7 @@ def draw_effects(trials, found, path):
         if len(trials.scored) < MIN_TRIALS:
             caption += f" Fewer than {MIN_TRIALS} trials do not tell which of them matter."
             findings[0] = f"What each value did in {len(trials.scored)} trials"
-        return save(made, path, findings[0], caption)
+        return save_titled(made, path, findings[0], caption)
 
 
 def _draw_effect(axes, trials, name):

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter
 
 from vision.console import duration
-from vision.figures import ORANGE, RED, figure, save
-from vision.sweep.drawing import ACCENT, compact, dots, logarithmic, running_time, score_axis
+from vision.figures import ORANGE, RED, figure
+from vision.sweep.drawing import ACCENT, compact, dots, logarithmic, running_time, save_titled, score_axis
 from vision.sweep.effects import draw_effects, draw_importance
 from vision.sweep.importance import importance
 from vision.sweep.parallel import draw_parallel
@@ -59,13 +59,14 @@ def draw_progress(trials, path):
             axes.plot(failed, [0.02] * len(failed), "x", c=RED, transform=axes.get_xaxis_transform(), label="failed")
         axes.set_xlabel(f"{name} of running")
         score_axis(axes, trials)
-        made.legend(loc="outside upper right", ncols=4)
-        after, total = duration(ends[trials.scored[0].id]), duration(last)
-        title = f"The best of {len(trials):,} trials came after {after} of {total}"
-        if len(trials) == 1:
-            title = f"The first trial took {total}"
+        made.legend(loc="outside lower center", ncols=4)
+        winner = trials.scored[0]
+        title = f"{trials.text(winner.score)} {trials.metric_name}"
+        if winner.id in ends:
+            title += f" after {duration(ends[winner.id])}"
+        title += f", the best of {len(trials):,} trials in {duration(last)}" if len(trials) > 1 else ", the only trial"
         caption = "Each dot is a trial at the time it ended. Time in which no trial ran is left out."
-        return save(made, path, title, caption)
+        return save_titled(made, path, title, caption)
 
 
 def draw_pareto(trials, path):
@@ -82,12 +83,12 @@ def draw_pareto(trials, path):
             _draw_front(axes, pareto_front(have, cost), cost)
             axes.set_xlabel(label)
         score_axis(panels[0], trials)
-        made.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        made.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         caption = (
             "No trial is better than one on the orange front with as few parameters (left) or seconds (right). "
             "The first trial with a graph also pays for building it; one that continues a shorter one takes less."
         )
-        return save(made, path, _pareto_words(trials, front), caption)
+        return save_titled(made, path, _pareto_words(trials, front), caption)
 
 
 def pareto_front(scored, cost):

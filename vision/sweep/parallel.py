@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 
-from vision.figures import figure, save
-from vision.sweep.drawing import FEW, logarithmic, norm_and_colours, score_formatter
+from vision.figures import figure
+from vision.sweep.drawing import FEW, logarithmic, norm_and_colours, save_titled, score_formatter
 from vision.sweep.progress import short
 from vision.sweep.scales import Scale
 
@@ -26,7 +26,7 @@ def draw_parallel(trials, path):
         _draw_lines(axes, scored, scales, trials, norm, colours)
         _draw_axes(axes, scales)
         _draw_score_axis(made, axes, len(scales), trials, ScalarMappable(norm, colours))
-        return save(made, path, _finding(trials, scales), _CAPTION)
+        return save_titled(made, path, _finding(trials, scales), _CAPTION)
 
 
 def _draw_lines(axes, scored, scales, trials, norm, colours):
