@@ -67,6 +67,11 @@ class Picture:
     height: int
 
     @property
+    def is_wide(self):
+        """Whether several fit on a sheet of paper."""
+        return self.width > 1.2 * self.height
+
+    @property
     def alt(self):
         """What it shows, for those who do not see it."""
         return f"{self.title}. {self.caption}" if self.caption else self.title

@@ -12,7 +12,7 @@ _MAX_IDS = 8  # trials named for a reason
 _RESULTS = (
     # column, label, how it is written
     ("val_accuracy", "val acc", lambda value: f"{value:.1%}"),
-    ("val_loss", "val loss", lambda value: f"{value:.4g}"),
+    ("val_loss", "val loss", lambda value: f"{value:#.4g}"),
     ("accuracy", "train acc", lambda value: f"{value:.1%}"),
     ("epochs", "epochs", str),
     ("seconds", "seconds", lambda value: f"{value:.1f}"),
@@ -61,16 +61,18 @@ def sweep_tiles(trials):
 
 def winner_section(trials, run, metrics):
     """The best trial's values, and the command that trains it again."""
-    if not trials.scored:
-        return Section("winner", "Winner")
-    best, commands = trials.scored[0], []
     path = run.path / "best.yaml"
+    heading = "Winner" if path.exists() else "Best so far"
+    if not trials.scored:
+        return Section("winner", heading)
+    best, commands = trials.scored[0], []
     if path.exists() and "program" in metrics:
         line = f"python -m {metrics['program']} --config {shlex.quote(str(path))}"
         commands.append(Command("Train the saved winner again:", line))
     values = {name: short(value) for name, value in {**best.values, **trials.fixed}.items()}
-    text = f"Trial {best.id}: {trials.text(best.score)} {trials.metric_name} after {best.results['epochs']} epochs."
-    return Section("winner", "Winner", text, commands, values)
+    epoch = f"{best.results['best_epoch']} of {best.results['epochs']}"
+    text = f"Trial {best.id}: {trials.text(best.score)} {trials.metric_name}, from epoch {epoch}."
+    return Section("winner", heading, text, commands, values)
 
 
 def trials_section(trials, run):

@@ -29,6 +29,11 @@ def dots(axes, trials, places, drawn):
         )
 
 
+def legend_scale(drawn):
+    """How many times larger than the dots of `dots` those of the legend have to be."""
+    return 1 if len(drawn) <= FEW else 2
+
+
 def shown_scores(trials, drawn):
     """Where scores are drawn: as they are, but losses of trials that diverged at the end of the scale."""
     scores = np.array([trial.score for trial in drawn], float)

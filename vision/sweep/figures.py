@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 
 from vision.console import duration
 from vision.figures import ORANGE, RED, figure
-from vision.sweep.drawing import ACCENT, compact, dots, logarithmic, running_time, save_titled, score_axis
+from vision.sweep.drawing import ACCENT, compact, dots, legend_scale, logarithmic, running_time, save_titled, score_axis
 from vision.sweep.effects import draw_effects, draw_importance
 from vision.sweep.importance import importance
 from vision.sweep.parallel import draw_parallel
@@ -59,7 +59,7 @@ def draw_progress(trials, path):
             axes.plot(failed, [0.02] * len(failed), "x", c=RED, transform=axes.get_xaxis_transform(), label="failed")
         axes.set_xlabel(f"{name} of running")
         score_axis(axes, trials)
-        made.legend(loc="outside lower center", ncols=4)
+        made.legend(loc="outside lower center", ncols=4, markerscale=legend_scale(scored))
         winner = trials.scored[0]
         title = f"{trials.text(winner.score)} {trials.metric_name}"
         if winner.id in ends:
@@ -83,7 +83,8 @@ def draw_pareto(trials, path):
             _draw_front(axes, pareto_front(have, cost), cost)
             axes.set_xlabel(label)
         score_axis(panels[0], trials)
-        made.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        entries = panels[0].get_legend_handles_labels()
+        made.legend(*entries, loc="outside lower center", ncols=3, markerscale=legend_scale(trials.scored))
         caption = (
             "No trial is better than one on the orange front with as few parameters (left) or seconds (right). "
             "The first trial with a graph also pays for building it; one that continues a shorter one takes less."

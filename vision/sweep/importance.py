@@ -8,7 +8,7 @@ from vision.sweep.scales import Scale
 
 MIN_TRIALS = 8  # fewer say nothing about importance
 MAX_TRIALS = 1000  # more add seconds, not knowledge
-_FOLDS = 5
+_FOLDS, _TREES = 5, 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def importance(trials):
 
 def _column(name, values, scored):
     used = [trial.values[name] for trial in scored]
-    return [Scale(values, used)(value) for value in used]
+    return list(map(Scale(values, used), used))
 
 
 def _cross_validated(places, scores):
@@ -83,7 +83,7 @@ def _cross_validated(places, scores):
 
     gains, errors = [], []
     for train, test in KFold(_FOLDS, shuffle=True, random_state=0).split(places):
-        forest = RandomForestRegressor(50, random_state=0).fit(places[train], scores[train])
+        forest = RandomForestRegressor(_TREES, random_state=0).fit(places[train], scores[train])
         shuffled = permutation_importance(
             forest, places[test], scores[test], scoring="neg_mean_squared_error", n_repeats=3, random_state=0
         )

@@ -22,7 +22,7 @@ def draw_parallel(trials, path):
         return None
     scales = {name: Scale(values, [t.values[name] for t in scored]) for name, values in trials.parameters.items()}
     norm, colours = norm_and_colours(trials)
-    with figure(max(6.5, 1.05 * (len(scales) + 1)), 4.6) as (made, axes):
+    with figure(max(6.5, 0.86 * (len(scales) + 1)), 4.6) as (made, axes):
         _draw_lines(axes, scored, scales, trials, norm, colours)
         _draw_axes(axes, scales)
         _draw_score_axis(made, axes, len(scales), trials, ScalarMappable(norm, colours))
@@ -39,7 +39,7 @@ def _draw_lines(axes, scored, scales, trials, norm, colours):
     across = np.broadcast_to(np.arange(len(scales) + 1), (len(scored), len(scales) + 1))
     lines = np.dstack([across, np.column_stack([places, heights])])
     best = len(scored) - (min(100, len(scored) // 20) if len(scored) > FEW else 0)
-    alpha = float(np.clip(80 / len(scored), 0.03, 0.9))
+    alpha = float(np.clip(80 / len(scored), 0.02, 0.9))
     for part, opacity in ((slice(None, best), alpha), (slice(best, None), 0.6)):
         drawn = LineCollection(lines[part], cmap=colours, norm=norm, alpha=opacity, linewidths=1.3)
         drawn.set_array(scores[part])

@@ -19,12 +19,12 @@ class Scale:
 
     Args:
         values: the space's.
-        used: those that trials had.
+        used: those that trials had, at least one.
     """
 
     def __init__(self, values, used):
-        found = {str(value): value for value in [*values, *used]}
-        found = {text: value for text, value in found.items() if value in used} or found
+        met = set(map(str, used))
+        found = {str(value): value for value in [*values, *used] if str(value) in met}
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found.values())
         ordered = sorted(found.values()) if numbers else list(found.values())
         self.steps = None if numbers and len(ordered) > _MAX_STEPS else ordered
