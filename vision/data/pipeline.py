@@ -3,7 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from vision.runtime import gpus
+from vision.errors import UserError
+from vision.runtime import gpus, num_replicas
 
 IN_MEMORY_BYTES = 256 << 20  # more than this is read from the mapped store, batch by batch
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
@@ -34,7 +35,8 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
 
     def epoch_batches(epoch):
         order = tf.argsort(tf.random.stateless_uniform([count], _key(seed, _SHUFFLE, epoch, 0)))
-        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=num_replicas() > 1)
+        rows = rows.enumerate()
         return rows.map(lambda batch, rows: (epoch, batch, rows))
 
     def load(epoch, batch, rows):
@@ -64,8 +66,23 @@ def evaluation_batches(dataset, rows, batch_size, one_hot=False):
 
 
 def steps_per_epoch(dataset, batch_size):
-    """Number of batches that hold the training set, the last one perhaps not full."""
-    return -(-len(dataset.train) // batch_size)
+    """Number of batches that hold the training set, the last one perhaps not full.
+
+    Where several devices share a batch, the images that do not fill a last one sit out the epoch, others each
+    time: TensorFlow would fill it with the next epoch's.
+
+    Raises:
+        UserError: the devices cannot share a batch of this size.
+    """
+    replicas = num_replicas()
+    if replicas == 1:
+        return -(-len(dataset.train) // batch_size)
+    if batch_size % replicas or batch_size > len(dataset.train):
+        raise UserError(
+            f"--batch-size {batch_size}: {replicas} devices share each batch, so it must be a multiple of {replicas} "
+            f"and no more than the {len(dataset.train):,} training images"
+        )
+    return len(dataset.train) // batch_size
 
 
 def augment(images, key):
@@ -128,9 +145,13 @@ def _key(seed, stream, epoch, batch):
 
 
 def _prefetched(batches):
-    """Prefetched on the host, and on to the GPU where there is one."""
+    """Prefetched on the host, and on to the GPU where there is one; several get their shares from TensorFlow."""
     batches = batches.prefetch(tf.data.AUTOTUNE)
     devices = gpus()
+    if num_replicas() > 1:
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return batches.with_options(options)
     if devices:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
     return batches
