@@ -93,7 +93,12 @@ def make_run(tmp_path):
         ]
         write_csv(folder / "history.csv", rows)
         if finished:
-            metrics = {"program": "some.trainer", "parameters": 12345, "multiply_adds": 2e6, "images_per_second": 400.0}
+            metrics = {
+                "train_module": "some.trainer",
+                "parameters": 12345,
+                "multiply_adds": 2e6,
+                "images_per_second": 400.0,
+            }
             (folder / "metrics.json").write_text(json.dumps(metrics))
             (folder / "model.keras").write_bytes(b"the model")
         return folder

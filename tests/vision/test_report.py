@@ -47,7 +47,7 @@ def finish(folder, **metrics):
     """Make a sweep's folder that of a finished one."""
     (folder / "best.yaml").write_text("epochs: 5\n")
     (folder / "model.keras").write_bytes(b"the model")
-    (folder / "metrics.json").write_text(json.dumps({"program": "some.trainer", "trials": 40, **metrics}))
+    (folder / "metrics.json").write_text(json.dumps({"train_module": "some.trainer", "trials": 40, **metrics}))
 
 
 def test_the_page_of_a_sweep(make_sweep):

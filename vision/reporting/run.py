@@ -125,8 +125,8 @@ def next_section(run, metrics, has_explanations):
     if commands:
         commands.append(Command("Then make this page again:", f"python -m vision.report {folder}"))
     commands.append(Command("Classify photos:", f"python -m vision.predict {folder} PHOTO_OR_FOLDER"))
-    if "program" in metrics and not (run.path / "best.yaml").exists():
-        line = f"python -m {metrics['program']} --config {folder}/config.yaml --name {shlex.quote(run.path.name)}-again"
+    if "train_module" in metrics and not (run.path / "best.yaml").exists():
+        line = f"python -m {metrics['train_module']} --config {folder}/config.yaml --name {shlex.quote(run.path.name)}-again"
         commands.append(Command("Train it again:", line))
     return Section("next", "What can be done next", commands=commands)
 

@@ -66,8 +66,8 @@ def winner_section(trials, run, metrics):
     if not trials.scored:
         return Section("winner", heading)
     best, commands = trials.scored[0], []
-    if path.exists() and "program" in metrics:
-        line = f"python -m {metrics['program']} --config {shlex.quote(str(path))}"
+    if path.exists() and "train_module" in metrics:
+        line = f"python -m {metrics['train_module']} --config {shlex.quote(str(path))}"
         commands.append(Command("Train the saved winner again:", line))
     values = {name: short(value) for name, value in {**best.values, **trials.fixed}.items()}
     epoch = f"{best.results['best_epoch']} of {best.results['epochs']}"
