@@ -1,3 +1,4 @@
+import functools
 import html
 import itertools
 import json
@@ -9,13 +10,23 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from tests.vision.conftest import POINTS, REASON
+from tests.vision.synthetic import POINTS, REASON, write_run, write_sweep
 from vision.figures import figure, save
 from vision.report import leave_report, main, write_report
 
 EVIL = "<script>alert('x')</script>"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE = 390  # pixels wide
+
+
+@pytest.fixture
+def make_sweep(tmp_path):
+    return functools.partial(write_sweep, tmp_path)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    return functools.partial(write_run, tmp_path)
 
 
 class Outline(HTMLParser):

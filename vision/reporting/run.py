@@ -126,7 +126,8 @@ def next_section(run, metrics, has_explanations):
         commands.append(Command("Then make this page again:", f"python -m vision.report {folder}"))
     commands.append(Command("Classify photos:", f"python -m vision.predict {folder} PHOTO_OR_FOLDER"))
     if "train_module" in metrics and not (run.path / "best.yaml").exists():
-        line = f"python -m {metrics['train_module']} --config {folder}/config.yaml --name {shlex.quote(run.path.name)}-again"
+        path, name = shlex.quote(str(run.path / "config.yaml")), shlex.quote(f"{run.path.resolve().name}-again")
+        line = f"python -m {metrics['train_module']} --config {path} --name {name}"
         commands.append(Command("Train it again:", line))
     return Section("next", "What can be done next", commands=commands)
 

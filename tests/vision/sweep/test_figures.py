@@ -1,11 +1,12 @@
 import dataclasses
+import functools
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.vision.conftest import PARAMETERS, POINTS
+from tests.vision.synthetic import PARAMETERS, POINTS, write_sweep
 from vision.errors import UserError
 from vision.figures import words
 from vision.sweep.drawing import running_time, shown_scores
@@ -15,6 +16,11 @@ from vision.sweep.scales import Scale
 from vision.sweep.trials import read_trials
 
 ALL = ["sweep_effects", "sweep_importance", "sweep_parallel", "sweep_pareto", "sweep_progress"]
+
+
+@pytest.fixture
+def make_sweep(tmp_path):
+    return functools.partial(write_sweep, tmp_path)
 
 
 def test_trials_are_read_as_the_space_has_them(make_sweep):
