@@ -124,7 +124,7 @@ def _model_sections(run, metrics, rows):
         folder.mkdir(exist_ok=True)
         draw_curves(rows, folder / f"{CURVES}.png")
     known = {*SWEEP_FIGURES, CURVES, *parts.TEST_FIGURES}
-    seen = pictures(path for path in sorted(folder.glob("*.png")) if path.stem not in known)
+    seen = pictures(path for path in sorted(folder.glob("*.png"), key=parts.insight_order) if path.stem not in known)
     test = [folder / f"{name}.png" for name in parts.TEST_FIGURES]
     return [
         parts.training_section(pictures([folder / f"{CURVES}.png"]) if len(rows) > 1 else []),

@@ -1,6 +1,8 @@
 """What a page is made of, and how it becomes one HTML file that needs nothing else."""
 
+import base64
 import dataclasses
+import io
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from PIL import Image
 from vision.figures import data_uri, words
 
 ROWS_A_PAGE = 25
+_LARGE = 200_000  # bytes of a PNG file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,15 +129,24 @@ class Page:
         return environment.get_template("report.html").render(page=shown, made=made)
 
 
+def _embedded(path, image):
+    """A figure as a `data:` address: the PNG file itself or, of large ones such as photos, a WebP a fifth its size."""
+    if path.stat().st_size < _LARGE:
+        return data_uri(path.read_bytes())
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "WEBP", quality=90, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def pictures(paths):
     """The figures at these paths; what is no PNG file is passed over."""
     found = []
     for path in paths:
         try:
             with Image.open(path, formats=["PNG"]) as image:
-                width, height = image.size
+                uri, (width, height) = _embedded(path, image), image.size
             title, caption = words(path)
-            found.append(Picture(title or path.stem, caption, data_uri(path.read_bytes()), width, height))
+            found.append(Picture(title or path.stem, caption, uri, width, height))
         except (OSError, SyntaxError):  # Pillow's words for a torn file
             continue
     return found

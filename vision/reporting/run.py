@@ -10,6 +10,10 @@ from vision.runs import read_csv
 from vision.sweep.progress import short
 
 TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "most_wrong")
+_INSIGHTS = (
+    *("filters", "first_feature_maps", "feature_maps", "maximised"),
+    *("guided_backprop", "gradcam", "integrated_gradients"),
+)
 _MAX_PAIRS = 10
 
 
@@ -100,6 +104,12 @@ def test_section(metrics, figures):
         pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]
         tables.append(Table("What is confused most", columns, pairs))
     return Section("test", "Test", text, figures=figures, tables=tables)
+
+
+def insight_order(path):
+    """Where a figure of the network's inside stands: from the first filter to the last decision, others after."""
+    places = [place for place, name in enumerate(_INSIGHTS) if path.stem.startswith(name)]
+    return (places or [len(_INSIGHTS)])[0], path.stem
 
 
 def settings_section(run):

@@ -42,7 +42,7 @@ def draw_importance(trials, found, path):
             title = f"{clear[0]} matters most" + (f", then {clear[1]}" if len(clear) > 1 else "")
         else:
             title = f"{found.trials:,} trials do not tell yet which hyperparameters matter"
-            caption += " That is too little to rely on the bars."
+            caption += " They are too few, or too much at the mercy of chance, for the bars to be relied on."
         return save_titled(made, path, title, caption)
 
 
