@@ -9,6 +9,7 @@ from vision.sweep.drawing import FEW, logarithmic, norm_and_colours, save_titled
 from vision.sweep.progress import short
 from vision.sweep.scales import Scale
 
+_MAX_LINES, _BEST = 2500, 100  # lines beyond which no more can be seen; trials that are always drawn
 _CAPTION = (
     "Each line is a trial: it passes through its value of every hyperparameter and ends, on the right, at its score. "
     "The dark lines are the best ones."
@@ -17,16 +18,22 @@ _CAPTION = (
 
 def draw_parallel(trials, path):
     """Draw the parallel coordinates of a sweep; None for fewer than two trials."""
-    scored = trials.scored[::-1]  # the best come last, on top
-    if len(scored) < 2 or not trials.parameters:
+    if len(trials.scored) < 2 or not trials.parameters:
         return None
-    scales = {name: Scale(values, [t.values[name] for t in scored]) for name, values in trials.parameters.items()}
+    step = len(trials.scored) // _MAX_LINES + 1
+    scored = [*trials.scored[:_BEST], *trials.scored[_BEST::step]][::-1]  # the best come last, on top
+    caption = (
+        _CAPTION if step == 1 else f"{_CAPTION} Drawn are the {_BEST} best trials and one in {step} of the others."
+    )
+    scales = {
+        name: Scale(values, [t.values[name] for t in trials.scored]) for name, values in trials.parameters.items()
+    }
     norm, colours = norm_and_colours(trials)
     with figure(max(6.5, 0.86 * (len(scales) + 1)), 4.6) as (made, axes):
         _draw_lines(axes, scored, scales, trials, norm, colours)
         _draw_axes(axes, scales)
         _draw_score_axis(made, axes, len(scales), trials, ScalarMappable(norm, colours))
-        return save_titled(made, path, _finding(trials, scales), _CAPTION)
+        return save_titled(made, path, _finding(trials, scales), caption)
 
 
 def _draw_lines(axes, scored, scales, trials, norm, colours):
@@ -38,8 +45,8 @@ def _draw_lines(axes, scored, scales, trials, norm, colours):
     heights = heights if trials.direction == "max" else 1 - heights
     across = np.broadcast_to(np.arange(len(scales) + 1), (len(scored), len(scales) + 1))
     lines = np.dstack([across, np.column_stack([places, heights])])
-    best = len(scored) - (min(100, len(scored) // 20) if len(scored) > FEW else 0)
-    alpha = float(np.clip(80 / len(scored), 0.02, 0.9))
+    best = len(scored) - (min(_BEST, len(scored) // 20) if len(scored) > FEW else 0)
+    alpha = float(np.clip(80 / len(scored), 0.03, 0.9))
     for part, opacity in ((slice(None, best), alpha), (slice(best, None), 0.6)):
         drawn = LineCollection(lines[part], cmap=colours, norm=norm, alpha=opacity, linewidths=1.3)
         drawn.set_array(scores[part])
