@@ -183,8 +183,9 @@ def test_what_is_no_run_is_one_line(make_run, capsys, break_it, says):
 def test_torn_files_do_not_keep_the_rest_from_being_shown(make_run):
     folder = make_run()
     (folder / "metrics.json").write_text("{")
-    (folder / "history.csv").write_text("epoch,loss\n1")
-    assert "filter_size" in page_of(folder)
+    for text in ("epoch,loss\n1", "epoch,loss\n1,0.5\n"):
+        (folder / "history.csv").write_text(text)
+        assert "filter_size" in page_of(folder)
 
 
 def test_a_report_that_fails_harms_nothing(make_run):

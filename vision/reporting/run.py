@@ -14,6 +14,7 @@ _INSIGHTS = (
     *("filters", "first_feature_maps", "feature_maps", "maximised"),
     *("guided_backprop", "gradcam", "integrated_gradients"),
 )
+_EPOCH = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 _MAX_PAIRS = 10
 
 
@@ -24,8 +25,8 @@ def read_history(run):
         trial = read_metrics(run).get("trial")
         rows = (read_json(run.path / "tuner" / f"trial_{trial}" / "result.json") or {}).get("history", [])
     try:
-        return [{name: float(value) for name, value in row.items()} for row in rows]
-    except (TypeError, ValueError):  # torn, or another program's
+        return [{name: float(row[name]) for name in _EPOCH} for row in rows]
+    except (TypeError, ValueError, KeyError):  # torn, or another program's
         return []
 
 
