@@ -11,6 +11,7 @@ from vision.metrics import CALIBRATION_BINS, calibration, ranking
 MAX_CLASSES = 25  # more are not readable in one matrix
 GRID_CLASSES, GRID_IMAGES = 10, 3
 MOST_WRONG = 12
+INK = "Blues"  # most cells of a matrix are empty: white spares ink, and shows few confusions too
 RIGHT, WRONG = figures.BLUE, figures.RED
 
 
@@ -51,12 +52,12 @@ def confusion_matrix(path, matrix, class_names):
     side = 2.6 + 0.42 * len(shown)
     title = _confusion_title(matrix, class_names)
     with figures.figure(side + 0.8, side) as (made, axes):
-        drawn = figures.show_image(axes, recall, title=_wrapped(title, side), vmin=0, vmax=1)
+        drawn = figures.show_image(axes, recall, title=_wrapped(title, side), vmin=0, vmax=1, cmap=INK)
         axes.set_xticks(range(len(shown)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(shown)), names)
         axes.set(xlabel="predicted class", ylabel="true class")
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "black" if recall[row, column] > 0.55 else "white"
+            colour = "white" if recall[row, column] > 0.55 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=8)
         made.colorbar(drawn, ax=axes, label="share of the true class's images", shrink=0.8)
         caption = "Rows are true classes, columns what was predicted; numbers count images, the diagonal is right."
@@ -98,16 +99,14 @@ def reliability(path, confidence, correct):
     else:
         finding = "Over-confident" if sure > right else "Under-confident"
     title = f"{finding}: {sure:.0%} sure on average, {right:.0%} right (calibration error {found.error:.1%})"
-    width = 1 / CALIBRATION_BINS
     with figures.figure(6.5, 5.5, nrows=2, sharex=True, height_ratios=[3, 1]) as (made, (curve, histogram)):
         curve.plot([0, 1], [0, 1], color=figures.GREY, linestyle="--", label="confidence equals accuracy")
-        curve.bar(
-            found.low, found.accuracy, width, align="edge", color=figures.SKY, edgecolor="white", label="accuracy"
-        )
+        bars = {"width": 1 / CALIBRATION_BINS, "align": "edge", "edgecolor": "white"}
+        curve.bar(found.low, found.accuracy, color=figures.SKY, label="accuracy", **bars)
         curve.plot(found.confidence, found.accuracy, "o", color=figures.BLUE, label="mean of a bin")
-        curve.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="share that is right", title=title)
+        curve.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="share that is right", title=_wrapped(title, 6.5))
         curve.legend(loc="upper left")
-        histogram.bar(found.low, found.count, width, align="edge", color=figures.GREY, edgecolor="white")
+        histogram.bar(found.low, found.count, color=figures.GREY, **bars)
         histogram.set(xlabel="confidence: probability of the predicted class", ylabel="images")
         caption = (
             f"Test images in {CALIBRATION_BINS} bins of confidence. Bars below the dashed line: surer than right. The "
@@ -139,8 +138,8 @@ def per_class(path, rows):
         axes.plot([row["precision"] for row in rows], places, "D", color=figures.RED, markersize=5, label="precision")
         axes.plot([row["recall"] for row in rows], places, "o", color=figures.BLUE, markersize=5, label="recall")
         axes.set_yticks(places, [f"{_short(row['class'])} ({row['images']})" for row in rows])
-        axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), title=title)
-        axes.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, -0.35 / (0.26 * len(rows) + 0.4)))
+        axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), title=_wrapped(title, 7.5))
+        made.legend(ncols=3, loc="outside lower left")
         return figures.save(made, path, title, caption)
 
 
@@ -160,9 +159,8 @@ def prediction_grid(path, outcome, class_names):
     cells = [rng.permutation(np.flatnonzero(outcome.labels == label))[:GRID_IMAGES] for label in shown]
     right = sum(outcome.correct[index] for index in itertools.chain(*cells))
     total = sum(map(len, cells))
-    title = (
-        f"{right} of these {total} test images are right ({outcome.correct.mean():.0%} of all {len(outcome.labels):,})"
-    )
+    share, number = outcome.correct.mean(), len(outcome.labels)
+    title = f"{right} of these {total} test images are right ({share:.0%} of all {number:,})"
     caption = (
         f"One row a class, {GRID_IMAGES} of its test images drawn by lot: blue and ✓ where the prediction is right, "
         "red and ✗ where it is wrong; the bar is the probability of the predicted class."
@@ -218,7 +216,7 @@ def most_wrong(path, outcome, class_names):
     )
     rows = -(-len(wrong) // GRID_IMAGES)
     shape = {"nrows": rows, "ncols": GRID_IMAGES, "squeeze": False}
-    with figures.figure(9.5, 0.7 + 1.2 * rows, **shape) as (made, axes):
+    with figures.figure(9.5, 0.7 + 1.1 * rows, **shape) as (made, axes):
         for cell, index in itertools.zip_longest(axes.flat, wrong):
             if index is None:
                 cell.axis("off")
@@ -247,7 +245,7 @@ def _photo(axes, outcome, index, class_names, name_true=False):
     axes.text(2.58, 0.2, f"{confidence:.0%}", va="center", fontsize=8)
 
 
-def _short(name, length=18):
+def _short(name, length=22):
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
