@@ -18,7 +18,7 @@ def load_tensorflow(threads=0, use_gpu=True):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _stderr_held_back():
+    with stderr_held_back():
         import tensorflow as tf
 
         with contextlib.suppress(RuntimeError):  # the devices are up already
@@ -43,7 +43,7 @@ def gpus():
 
 
 @contextlib.contextmanager
-def _stderr_held_back():
+def stderr_held_back():
     """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)
