@@ -93,11 +93,13 @@ def evaluate(config):
 
     outcome, numbers = score_run(run)
     for line in summary(numbers):
-        console.print(line)
+        console.print(line, markup=False)
     figures = draw(run, outcome, numbers)
     log_test(run, figures, numbers)
-    console.print(f"\nnumbers:     {run.path / 'metrics.json'} (test), each image in {run.path / PREDICTIONS}")
-    console.print(f"figures:     {run.path / 'figures'} ({len(figures)})")
+    console.print(
+        f"\nnumbers:      {run.path / 'metrics.json'} (test), each image in {run.path / PREDICTIONS}", markup=False
+    )
+    console.print(f"figures:      {run.path / 'figures'} ({len(figures)})", markup=False)
     return numbers
 
 
@@ -198,19 +200,15 @@ def summary(numbers):
     tops = (("top-1", "accuracy", "accuracy_interval"), (f"top-{numbers['top_k']}", "top_k_accuracy", "top_k_interval"))
     for name, value, interval in tops:
         low, high = numbers[interval]
-        yield f"{name}:       [bold]{numbers[value]:6.1%}[/]   (95 % interval {low:.1%} to {high:.1%})"
-    yield f"calibration: {numbers['ece']:6.1%}   off on average (ECE); {_surer(numbers)}"
+        yield f"{name}:       {numbers[value]:6.1%}   (95 % interval {low:.1%} to {high:.1%})"
+    sure = f"{numbers['confidence']:.1%} sure and {numbers['accuracy']:.1%} right"
+    yield f"calibration: {numbers['ece']:6.1%}   off on average (ECE); {sure}"
     weakest = sorted((row for row in numbers["per_class"] if row["images"]), key=lambda row: row["f1"])[:3]
     yield "weakest:      " + ", ".join(f"{row['class']} (F1 {row['f1']:.2f})" for row in weakest)
     if numbers["confused"]:
         pairs = (f"{pair['true']} as {pair['predicted']} ({pair['count']}x)" for pair in numbers["confused"][:3])
         yield "confused:     " + ", ".join(pairs)
     yield f"speed:        {numbers['images_per_second']:,.0f} images/s"
-
-
-def _surer(numbers):
-    confidence, accuracy = numbers["confidence"], numbers["accuracy"]
-    return f"{confidence:.1%} sure and {accuracy:.1%} right"
 
 
 def _rows(outcome, class_names):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,8 @@ class FinishedRun:
         path = self.path / "model.keras"
         if not path.exists():
             raise UserError(f"{self.path}: holds no model.keras; is the run finished?")
+        if not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: torn, or no Keras model at all")
         try:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # a damaged or foreign file can raise nearly anything inside the loader
