@@ -196,11 +196,11 @@ def measure(labels, probabilities, class_names):
 
 def summary(numbers):
     """The numbers of a test as a few lines for a person in a hurry."""
-    yield f"{numbers['images']:,} test images of {len(numbers['per_class'])} classes, each seen once"
-    tops = (("top-1", "accuracy", "accuracy_interval"), (f"top-{numbers['top_k']}", "top_k_accuracy", "top_k_interval"))
-    for name, value, interval in tops:
-        low, high = numbers[interval]
-        yield f"{name}:       {numbers[value]:6.1%}   (95 % interval {low:.1%} to {high:.1%})"
+    classes, k = len(numbers["per_class"]), numbers["top_k"]
+    yield f"{numbers['images']:,} test images of {classes} classes, each seen once"
+    yield f"top-1:       {_share(numbers, 'accuracy', 'accuracy_interval')}"
+    if k < classes:
+        yield f"top-{k}:       {_share(numbers, 'top_k_accuracy', 'top_k_interval')}"
     sure = f"{numbers['confidence']:.1%} sure and {numbers['accuracy']:.1%} right"
     yield f"calibration: {numbers['ece']:6.1%}   off on average (ECE); {sure}"
     weakest = sorted((row for row in numbers["per_class"] if row["images"]), key=lambda row: row["f1"])[:3]
@@ -209,6 +209,11 @@ def summary(numbers):
         pairs = (f"{pair['true']} as {pair['predicted']} ({pair['count']}x)" for pair in numbers["confused"][:3])
         yield "confused:     " + ", ".join(pairs)
     yield f"speed:        {numbers['images_per_second']:,.0f} images/s"
+
+
+def _share(numbers, value, interval):
+    low, high = numbers[interval]
+    return f"{numbers[value]:6.1%}   (95 % interval {low:.1%} to {high:.1%})"
 
 
 def _rows(outcome, class_names):

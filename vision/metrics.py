@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from scipy import stats
 
 CALIBRATION_BINS = 15
 
@@ -13,6 +12,8 @@ def wilson_interval(successes, total):
 
     Unlike the usual plus-minus it holds for few images, and never leaves 0..1.
     """
+    from scipy import stats
+
     interval = stats.binomtest(int(successes), int(total)).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -93,6 +94,8 @@ def mcnemar(correct, other_correct):
     Returns:
         (images that only the first has right, that only the other has right, p-value).
     """
+    from scipy import stats
+
     correct, other_correct = np.asarray(correct, bool), np.asarray(other_correct, bool)
     only, only_other = int((correct & ~other_correct).sum()), int((other_correct & ~correct).sum())
     p = stats.binomtest(only, only + only_other).pvalue if only + only_other else 1.0
