@@ -95,11 +95,14 @@ def evaluate(config):
     for line in summary(numbers):
         console.print(line, markup=False)
     figures = draw(run, outcome, numbers)
-    log_test(run, figures, numbers)
-    console.print(
-        f"\nnumbers:      {run.path / 'metrics.json'} (test), each image in {run.path / PREDICTIONS}", markup=False
-    )
-    console.print(f"figures:      {run.path / 'figures'} ({len(figures)})", markup=False)
+    logs = log_test(run, figures, numbers)
+    lines = [
+        ("numbers", f"{run.path / 'metrics.json'} (test), each image in {run.path / PREDICTIONS}"),
+        ("figures", f"{run.path / 'figures'} ({len(figures)})" + (f", and in TensorBoard from {logs}" if logs else "")),
+    ]
+    console.print()
+    for what, where in lines:
+        console.print(f"{what + ':':14}{where}", markup=False)
     return numbers
 
 

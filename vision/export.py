@@ -202,9 +202,18 @@ def _to_onnx(model, path):
         input_names=[taken.name],
         output_names=[given.name],
         tensors_to_rename={taken.name: "image", given.name: "logits"},
+        custom_op_handlers={"Erfc": (_erfc, [])},
         opset=ONNX_OPSET,
         output_path=str(path),
     )
+
+
+def _erfc(graph, node, name, _):
+    """Erfc, which GELU is made of, as 1 - Erf: ONNX knows the latter alone."""
+    erf = graph.make_node("Erf", node.input, shapes=node.output_shapes, dtypes=node.output_dtypes)
+    one = graph.make_const(f"{name}/one", np.ones((), np.float32))
+    graph.remove_node(name)
+    graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output, name=name)
 
 
 def _onnx(path):

@@ -120,23 +120,27 @@ def log_test(run, figures, numbers):
         run: a `vision.finished.FinishedRun`.
         figures: paths of PNGs that `vision.figures.save` wrote.
         numbers: name -> value; those that are plain numbers are logged.
+
+    Returns:
+        Folder of TensorBoard's event file, None where the logs are gone.
     """
     from vision.figures import words
 
     scalars = {f"test/{name}": value for name, value in numbers.items() if isinstance(value, int | float)}
-    logs = Path(str(run.config.get("logs_dir", "logs"))) / run.path.resolve().name
-    if logs.is_dir():
-        shutil.rmtree(logs / "test", ignore_errors=True)  # of an earlier test
-        with tf.summary.create_file_writer(str(logs / "test")).as_default(step=0):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+    name = run.path.resolve().name
+    logs = Path(str(run.config.get("logs_dir", "logs"))) / name / "test"
+    if logs.parent.is_dir():
+        shutil.rmtree(logs, ignore_errors=True)  # of an earlier test
+        with tf.summary.create_file_writer(str(logs)).as_default(step=0):
+            for scalar, value in scalars.items():
+                tf.summary.scalar(scalar, value)
             for path in figures:
                 tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes())[None], description=words(path)[1])
     enabled = run.config.get("wandb") is True
-    name = run.path.resolve().name
     with wandb_run(enabled, run.config, run.path, group=name, name=f"{name}-test") as listen:
         if enabled:
             import wandb
 
             pictures = {path.stem: wandb.Image(str(path), caption=": ".join(words(path))) for path in figures}
             listen({"epoch": 0, **scalars, **pictures})
+    return logs if logs.is_dir() else None

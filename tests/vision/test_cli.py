@@ -124,6 +124,19 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == "error: runs/x/model.keras: No space left on device\n"
 
 
+def test_whoever_reads_the_output_may_have_had_enough():
+    code = (
+        "import dataclasses; from vision import cli\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    n: int = 100000\n"
+        "cli.main(lambda config: [print(i) for i in range(config.n)], Config, prog='', description='', argv=[])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("module", "shows"),
     [

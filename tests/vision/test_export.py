@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cnn_scratch.model import NetworkConfig, build_cnn
 from vision import export as module
 from vision.errors import UserError
 from vision.export import ExportConfig, export
@@ -31,6 +32,7 @@ def test_savedmodel(tiny_run, images, capsys):
     assert f"{exported.difference:.1e}" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:[^a-z]*Warning. tf.lite.Interpreter is deprecated")
 def test_tflite(tiny_run, images, tmp_path):
     exported = export(ExportConfig(str(tiny_run), "tflite", str(tmp_path / "out")))
     assert exported.path == tmp_path / "out" / "model.tflite"
@@ -44,14 +46,17 @@ def test_tflite(tiny_run, images, tmp_path):
         np.testing.assert_allclose(interpreter.get_tensor(logits["index"])[0], expected, atol=1e-4)
 
 
-def test_onnx(tiny_run, images):
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_onnx(tiny_run, images, activation):
     pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    network = NetworkConfig(num_filters=8, dense_units=8, activation=activation)
+    build_cnn(network, image_size=32, num_classes=3).save(tiny_run / "model.keras")
     exported = export(ExportConfig(str(tiny_run), "onnx"))
     session = onnxruntime.InferenceSession(str(exported.path))
     assert [(given.name, given.type) for given in session.get_inputs()] == [("image", "tensor(uint8)")]
     (logits,) = session.run(["logits"], {"image": images})
-    np.testing.assert_allclose(logits, keras_logits(tiny_run, images), atol=1e-4)
+    np.testing.assert_allclose(logits, keras_logits(tiny_run, images), atol=1e-6)
 
 
 def test_an_export_takes_the_place_of_an_earlier_one(tiny_run):
