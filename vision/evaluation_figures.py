@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 
 from vision import figures
-from vision.metrics import CALIBRATION_BINS, calibration, ranking
+from vision.metrics import CALIBRATION_BINS, calibration, confused_pairs, ranking
 
 MAX_CLASSES = 25  # more are not readable in one matrix
 GRID_CLASSES, GRID_IMAGES = 10, 3
@@ -62,25 +62,27 @@ def confusion_matrix(path, matrix, class_names):
         made.colorbar(drawn, ax=axes, label="share of the true class's images", shrink=0.8)
         caption = "Rows are true classes, columns what was predicted; numbers count images, the diagonal is right."
         if len(shown) < len(class_names):
-            caption += f" The {len(shown)} of {len(class_names)} classes that take part in most confusions are shown."
+            caption += (
+                f" Only {len(shown)} of {len(class_names)} classes are shown, those of the most frequent confusions."
+            )
         return figures.save(made, path, title, caption)
 
 
 def _hardest(matrix):
-    """Labels, in order, of the classes that take part in most confusions; all where they can be shown."""
-    wrong = matrix - np.diag(np.diag(matrix))
-    return np.sort(np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:MAX_CLASSES])
+    """Labels, in order, of the classes of the most frequent confusions; all where they can be shown."""
+    confused = itertools.chain.from_iterable(pair[:2] for pair in confused_pairs(matrix))
+    ranked = dict.fromkeys([*confused, *range(len(matrix))])
+    return sorted(itertools.islice(ranked, MAX_CLASSES))
 
 
 def _confusion_title(matrix, class_names):
-    right, total = np.trace(matrix), matrix.sum()
-    wrong = matrix - np.diag(np.diag(matrix))
-    if not wrong.any():
+    right, total, pairs = np.trace(matrix), matrix.sum(), confused_pairs(matrix)
+    if not pairs:
         return f"All {total:,} test images are right"
-    true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+    true, predicted, count = pairs[0]
     return (
         f"{right:,} of {total:,} test images are right; most often "
-        f"{class_names[true]} is taken for {class_names[predicted]} ({wrong[true, predicted]}x)"
+        f"{class_names[true]} is taken for {class_names[predicted]} ({count}x)"
     )
 
 
@@ -251,4 +253,4 @@ def _short(name, length=22):
 
 def _wrapped(title, inches):
     """A title broken into lines that fit a figure of this width."""
-    return "\n".join(textwrap.wrap(title, int(inches * 11)))
+    return "\n".join(textwrap.wrap(title, int(inches * 9.3)))
