@@ -54,7 +54,7 @@ def distribution(strategy):
     if strategy == "single":
         return contextlib.nullcontext()
     devices = gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
-    with _stderr_held_back():
+    with stderr_held_back():
         return tf.distribute.MirroredStrategy(devices).scope()
 
 
