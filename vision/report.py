@@ -81,7 +81,7 @@ def _sweep_page(run):
     from vision.sweep.figures import sweep_figures
     from vision.sweep.trials import read_trials
 
-    trials, metrics = read_trials(run.path), parts.read_metrics(run)
+    trials, metrics = read_trials(run.path), run.metrics
     figures = page.pictures(sweep_figures(trials, run.path / "figures"))
     return page.Page(
         title=run.path.resolve().name,
@@ -102,7 +102,7 @@ def _run_page(run):
     from vision.reporting import page
     from vision.reporting import run as parts
 
-    rows, metrics = parts.read_history(run), parts.read_metrics(run)
+    rows, metrics = parts.read_history(run), run.metrics
     return page.Page(
         title=run.path.resolve().name,
         lead=parts.run_lead(run),

@@ -1,9 +1,9 @@
 """The parts of the page that every run has: its model's training, its test, its settings, what to do next."""
 
-import hashlib
 import shlex
 
 from vision.console import duration
+from vision.evaluate import model_digest
 from vision.files import read_json
 from vision.reporting.page import Column, Command, Section, Table, Tile
 from vision.runs import read_csv
@@ -22,18 +22,12 @@ def read_history(run):
     """The epochs of a run's model as rows of numbers: history.csv or, of a sweep, the winner's."""
     rows = read_csv(run.path / "history.csv")
     if not rows:
-        trial = read_metrics(run).get("trial")
+        trial = run.metrics.get("trial")
         rows = (read_json(run.path / "tuner" / f"trial_{trial}" / "result.json") or {}).get("history", [])
     try:
         return [{name: float(row[name]) for name in _EPOCH} for row in rows]
     except (TypeError, ValueError, KeyError):  # torn, or another program's
         return []
-
-
-def read_metrics(run):
-    """metrics.json, empty where there is none."""
-    metrics = read_json(run.path / "metrics.json")
-    return metrics if isinstance(metrics, dict) else {}
 
 
 def run_lead(run):
@@ -127,7 +121,7 @@ def next_section(run, metrics, has_explanations):
     if not metrics.get("test"):
         what = "Test the model on the held-out images (accuracy, confusions, calibration):"
         commands.append(Command(what, f"python -m vision.evaluate {folder}"))
-    elif is_stale(run, metrics):
+    elif _is_stale(run, metrics):
         what = "The model has changed since it was tested. Test it again:"
         commands.append(Command(what, f"python -m vision.evaluate {folder}"))
     if not has_explanations:
@@ -143,10 +137,7 @@ def next_section(run, metrics, has_explanations):
     return Section("next", "What can be done next", commands=commands)
 
 
-def is_stale(run, metrics):
+def _is_stale(run, metrics):
     """Whether the model is another one than was tested."""
     tested = metrics.get("test", {}).get("model_sha256")
-    if tested is None:
-        return False
-    with open(run.path / "model.keras", "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() != tested
+    return tested is not None and tested != model_digest(run)
