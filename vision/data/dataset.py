@@ -27,6 +27,8 @@ class DataConfig:
         resize: `crop` keeps proportions and cuts out the centre; `stretch` keeps everything.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
         cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
+        split_seed: Fixes which images are held out to validate, and to test where there is no test set; --seed
+            by default.
     """
 
     data: str = "digits"
@@ -34,6 +36,7 @@ class DataConfig:
     resize: typing.Literal["crop", "stretch"] = "crop"
     max_unreadable: float = 0.01
     cache_dir: str | None = None
+    split_seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +99,20 @@ def imbalance(dataset):
     )
 
 
+def describe(dataset, class_weights="none"):
+    """Lines for the screen that say what a data set holds, and that its classes are uneven where they are.
+
+    Args:
+        class_weights: the training's setting; with `balanced`, uneven classes are no news.
+    """
+    parts = ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test"))
+    counts = ", ".join(f"{len(rows):,} {part}" for rows, part in parts)
+    unreadable = f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
+    line = f"{dataset.name}: {counts} images of {len(dataset.class_names)} classes, {dataset.image_size} px{unreadable}"
+    uneven = imbalance(dataset) if class_weights == "none" else None
+    return [line, uneven] if uneven else [line]
+
+
 def resolve_image_size(config):
     """`config` with the image size that holds for its data where none was given.
 
@@ -118,7 +135,7 @@ def load_dataset(config, seed, progress=None):
 
     Args:
         config: a `DataConfig`.
-        seed: fixes the split.
+        seed: fixes the split where the configuration's `split_seed` does not.
         progress: see `vision.data.store.open_store`.
 
     Raises:
@@ -131,7 +148,7 @@ def load_dataset(config, seed, progress=None):
     store = open_store(source, config.image_size, config.resize, config.cache_dir, progress)
     _check_unreadable(store, config)
     parts = np.array(store.parts, object)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed if config.split_seed is None else config.split_seed)
     train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
     unsplit = np.flatnonzero(parts == UNSPLIT)
     _check_classes(
