@@ -111,7 +111,7 @@ def _folder(root):
 
     def load_items(start=0):
         return [
-            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
+            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: read_image(path))
             for path, label, part, *_ in files[start:]
         ]
 
@@ -171,10 +171,10 @@ def _few_classes(root, class_names):
     return f"holds {loose} images and no class folders" if loose else "holds no class folders"
 
 
-def _read(path):
+def read_image(path):
     """A file's bytes; None for a file that neither is an image nor is named like one."""
     with open(path, "rb") as file:
         header = file.read(12)
-        if image_type(header) is None and not claims_to_be_an_image(path):
+        if image_type(header) is None and not claims_to_be_an_image(os.fspath(path)):
             return None
         return header + file.read()

@@ -53,7 +53,7 @@ def source_of(builder, spec):
         UserError: the builder does not hold one image with one label, or has no split to train on.
     """
     image_key, label_key = _image_and_label(builder, spec)
-    parts = _parts(builder, label_key, spec)
+    parts = _parts(builder, image_key, label_key, spec)
     sizes = {split: builder.info.splits[split].num_examples for split in parts}
     facts = [builder.info.full_name, sizes, [builder.info.splits[split].num_bytes for split in parts]]
     facts.append(os.stat(builder.data_path / "dataset_info.json").st_mtime_ns)
@@ -62,7 +62,7 @@ def source_of(builder, spec):
         for split, part in parts.items():
             rows = range(min(start, sizes[split]), sizes[split])
             start -= rows.start
-            examples = _examples(builder, split, image_key, rows.start) if rows else ()
+            examples = _read(builder, f"{split}[{rows.start}:]", image_key) if rows else ()
             for row, example in zip(rows, examples, strict=True):
                 image = example[image_key]
                 yield Item(_name(example, split, row), int(example[label_key]), part, lambda image=image: image)
@@ -113,11 +113,11 @@ def _image_and_label(builder, spec):
     return chosen
 
 
-def _parts(builder, label_key, spec):
+def _parts(builder, image_key, label_key, spec):
     """split name -> part; a test split whose labels are withheld (-1) is none."""
     splits = [name for name, split in builder.info.splits.items() if split.num_examples]
     known = [name for name in ("train", "validation", "test") if name in splits]
-    held_out = [name for name in known[1:] if _is_labelled(builder, name, label_key)]
+    held_out = [name for name in known[1:] if _is_labelled(builder, name, image_key, label_key)]
     if "train" not in splits:
         if len(splits) != 1:
             raise UserError(f"--data {spec}: has no split named train, but {', '.join(splits) or 'none at all'}")
@@ -129,21 +129,17 @@ def _parts(builder, label_key, spec):
     return {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
-def _is_labelled(builder, split, label_key):
-    (example,) = _read(builder, f"{split}[:1]", {})
+def _is_labelled(builder, split, image_key, label_key):
+    (example,) = _read(builder, f"{split}[:1]", image_key)
     return int(example[label_key]) >= 0
 
 
-def _examples(builder, split, image_key, start):
-    import tensorflow_datasets as tfds
-
-    return _read(builder, f"{split}[{start}:]", {image_key: tfds.decode.SkipDecoding()})
-
-
-def _read(builder, split, decoders):
+def _read(builder, split, image_key):
+    """The examples of a split as dictionaries, their images as the bytes that are stored."""
     import tensorflow_datasets as tfds
 
     reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    decoders = {image_key: tfds.decode.SkipDecoding()}
     examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False, read_config=reading)
     return examples.as_numpy_iterator()
 
