@@ -1,6 +1,7 @@
 """A data set ready for training: decoded images and the stratified split, from a `--data` value."""
 
 import dataclasses
+import hashlib
 import math
 import typing
 
@@ -48,6 +49,7 @@ class Dataset:
         names: the images' names, paths relative to the data folder.
         train, validation, test: int64 arrays of row numbers, disjoint.
         unreadable: list of [name, reason] of images that were skipped.
+        left_out: names of the images that the data's left_out.csv keeps from use; in none of the parts.
         decode_seconds: how long decoding took just now, 0.0 where the store stood already.
         key: changes whenever the source's content does.
     """
@@ -61,6 +63,7 @@ class Dataset:
     validation: np.ndarray
     test: np.ndarray
     unreadable: list
+    left_out: list
     decode_seconds: float
     key: str
 
@@ -114,7 +117,8 @@ def load_dataset(config, seed, progress=None):
     """Open the source, decode it once, and split it.
 
     A validation set (20 % of the training images) and, where the data has no test set, a test set (15 %) are
-    drawn from each class alike, the same ones for the same seed.
+    drawn from each class alike, the same ones for the same seed. Images that the data's left_out.csv lists are in
+    none of them.
 
     Args:
         config: a `DataConfig`.
@@ -129,8 +133,11 @@ def load_dataset(config, seed, progress=None):
         raise UserError(f"--max-unreadable {config.max_unreadable}: must be between 0 and 1, a share of the images")
     source = open_source(config.data)
     store = open_store(source, config.image_size, config.resize, config.cache_dir, progress)
-    _check_unreadable(store, config)
+    unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
+    _check_unreadable(unreadable, len(store.labels), config)
+    left_out = [name for name in store.names if name in source.left_out]
     parts = np.array(store.parts, object)
+    parts[[name in source.left_out for name in store.names]] = None
     rng = np.random.default_rng(seed)
     train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
     unsplit = np.flatnonzero(parts == UNSPLIT)
@@ -150,9 +157,10 @@ def load_dataset(config, seed, progress=None):
         train=train,
         validation=validation,
         test=test,
-        unreadable=store.unreadable,
+        unreadable=unreadable,
+        left_out=left_out,
         decode_seconds=store.decode_seconds,
-        key=source.key,
+        key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
     )
 
 
@@ -178,13 +186,12 @@ def _stratified(rows, labels, share, rng):
     return np.setdiff1d(rows, held_out), held_out
 
 
-def _check_unreadable(store, config):
-    count = len(store.unreadable)
-    total = count + len(store.labels)
-    if not len(store.labels):
+def _check_unreadable(unreadable, readable, config):
+    count, total = len(unreadable), len(unreadable) + readable
+    if not readable:
         raise UserError(f"--data {config.data}: holds no readable image (JPEG, PNG, GIF, BMP or WebP)")
     if count > config.max_unreadable * total:
-        name, reason = store.unreadable[0]
+        name, reason = unreadable[0]
         enough = math.ceil(1000 * count / total) / 1000
         raise UserError(
             f"--data {config.data}: {count} of {total} images are unreadable ({count / total:.1%}), "

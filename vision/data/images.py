@@ -67,17 +67,38 @@ def decode(data, size, resize):
         UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
     """
     try:
-        image = _opened(data, size)
+        image = _opened(data)
+        image.draft(None, (2 * size, 2 * size))  # lets the JPEG decoder skip detail that the resize would drop
         with _ONE_LARGE if image.width * image.height > _LARGE else contextlib.nullcontext():
             square = _resized(_rgb(image), size, resize)
         return np.asarray(_upright(square, image))
     except UnreadableImage:
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside the decoder
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from error
+        raise UnreadableImage(_told(error)) from error
 
 
-def _opened(data, size):
+def dimensions(data):
+    """(width, height) of an image in pixels, as it stands in the file; `data` is what `decode` takes.
+
+    Raises:
+        UnreadableImage: as `decode`.
+    """
+    if isinstance(data, np.ndarray):
+        return data.shape[1], data.shape[0]
+    try:
+        return _opened(data).size
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage(_told(error)) from error
+
+
+def _told(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _opened(data):
     if isinstance(data, np.ndarray):
         return Image.fromarray(data)
     if not data:
@@ -93,8 +114,6 @@ def _opened(data, size):
         image = None
     if image is None or image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"it declares more than {MAX_PIXELS:,} pixels")
-    if kind == "JPEG":
-        image.draft(None, (2 * size, 2 * size))  # lets the decoder skip detail that the resize would drop
     return image
 
 

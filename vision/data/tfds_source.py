@@ -3,9 +3,11 @@
 import difflib
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 
+from vision.data import left_out
 from vision.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source, printable
 from vision.errors import UserError
 
@@ -73,6 +75,8 @@ def source_of(builder, spec):
         key=hashlib.sha256(repr(facts).encode()).hexdigest(),
         num_items=sum(sizes.values()),
         load_items=load_items,
+        left_out_file=Path(builder.data_path) / left_out.FILE,
+        left_out=left_out.read(Path(builder.data_path) / left_out.FILE),
     )
 
 
