@@ -62,6 +62,7 @@ def train(config):
             f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation and "
             f"{len(dataset.test):,} test images of {len(dataset.class_names)} classes, {config.image_size} px"
             + (f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else "")
+            + (f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else "")
         )
         if config.class_weights == "none" and imbalance(dataset):
             console.print(imbalance(dataset))

@@ -122,7 +122,7 @@ def _parser(config_class, **kwargs):
         def format_help(self):
             return re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), super().format_help())
 
-    parser = Parser(exit_on_error=False, **kwargs)
+    parser = Parser(exit_on_error=False, allow_abbrev=False, **kwargs)
     for base in _groups(config_class):
         parser.add_class_arguments(base, None)
     return parser

@@ -49,9 +49,9 @@ class Dataset:
         names: the images' names, paths relative to the data folder.
         train, validation, test: int64 arrays of row numbers, disjoint.
         unreadable: list of [name, reason] of images that were skipped.
-        left_out: names of the images that the data's left_out.csv keeps from use; in none of the parts.
         decode_seconds: how long decoding took just now, 0.0 where the store stood already.
         key: changes whenever the source's content does.
+        left_out: names of the images that the data's left_out.csv keeps from use; in none of the parts.
     """
 
     name: str
@@ -63,9 +63,9 @@ class Dataset:
     validation: np.ndarray
     test: np.ndarray
     unreadable: list
-    left_out: list
     decode_seconds: float
     key: str
+    left_out: list = dataclasses.field(default_factory=list)
 
     @property
     def image_size(self):
@@ -158,9 +158,9 @@ def load_dataset(config, seed, progress=None):
         validation=validation,
         test=test,
         unreadable=unreadable,
-        left_out=left_out,
         decode_seconds=store.decode_seconds,
         key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
+        left_out=left_out,
     )
 
 

@@ -71,7 +71,7 @@ def find_pairs(digests, hashes, details, sizes):
     """
     _, first, group = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[group] != np.arange(len(group)))
-    plain = details.reshape(len(details), -1).std(axis=1) < _MIN_CONTRAST
+    plain = details.std(axis=(1, 2)) < _MIN_CONTRAST
     small = np.min(sizes, axis=1) < HASH_SIZE
     rows = np.setdiff1d(np.flatnonzero(~plain & ~small), copies)
     one, other, turn = _candidates(hashes[rows])

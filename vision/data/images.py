@@ -34,6 +34,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_SIDEWAYS = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+
 
 class UnreadableImage(Exception):
     """A file that should be an image and cannot be read as one; the message is the reason."""
@@ -79,7 +81,7 @@ def decode(data, size, resize):
 
 
 def dimensions(data):
-    """(width, height) of an image in pixels, as it stands in the file; `data` is what `decode` takes.
+    """(width, height) of the upright image in pixels; `data` is what `decode` takes.
 
     Raises:
         UnreadableImage: as `decode`.
@@ -87,7 +89,8 @@ def dimensions(data):
     if isinstance(data, np.ndarray):
         return data.shape[1], data.shape[0]
     try:
-        return _opened(data).size
+        image = _opened(data)
+        return image.size[::-1] if _turn(image) in _SIDEWAYS else image.size
     except UnreadableImage:
         raise
     except Exception as error:
@@ -128,12 +131,16 @@ def _rgb(image):
     return image.convert("RGB")
 
 
-def _upright(square, image):
-    """`square` turned as the EXIF orientation of `image` asks; damaged EXIF data is passed over."""
+def _turn(image):
+    """How the EXIF orientation asks an image to be turned, or None; damaged EXIF data is passed over."""
     try:
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION))
     except Exception:
-        turn = None
+        return None
+
+
+def _upright(square, image):
+    turn = _turn(image)
     return square if turn is None else square.transpose(turn)
 
 

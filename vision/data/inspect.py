@@ -112,7 +112,10 @@ def _fixed(source, found, repeated):
                 f"every {PARTS[part]} image of {source.name} also stands in the training set; nothing was listed: "
                 f"take the {PARTS[part]} folder away, and a part of the training set is held out instead"
             )
-    left_out.write(source.left_out_file, {**source.left_out, **reasons})
+    try:
+        left_out.write(source.left_out_file, {**source.left_out, **reasons})
+    except OSError as error:
+        raise UserError(f"{source.left_out_file}: {error.strerror}; the list belongs beside the images") from error
     return {**source.left_out, **reasons}
 
 
@@ -153,7 +156,9 @@ def summary(findings):
     scan, pairs = findings.scan, findings.scan.pairs
     lines = [_sizes(scan.sizes), _files(scan)]
     identical = int(pairs.identical.sum())
-    lines.append(f"duplicates: {identical:,} identical files and {len(pairs.first) - identical:,} look-alikes")
+    lines.append(
+        f"the same photo twice: {identical:,} pairs of identical files, {len(pairs.first) - identical:,} alike"
+    )
     conflicts = findings.conflicts()
     if len(conflicts):
         one, other = scan.names[pairs.first[conflicts[0]]], scan.names[pairs.second[conflicts[0]]]

@@ -16,7 +16,8 @@ from vision.data.scan import PARTS
 from vision.files import write_text
 
 TEMPLATE = Path(__file__).with_name("inspection.html")
-MAX_PAIRS, MAX_CONTACTS = 60, 240  # images shown; everything is counted and listed all the same
+MAX_PAIRS, MAX_CONTACTS = 60, 240  # shown with their images
+MAX_LISTED = 10_000  # pairs listed by name
 _THUMBNAIL = 112  # pixels of the longer side
 
 
@@ -37,6 +38,7 @@ def write_page(findings):
         largest=max(1, counts.sum(axis=1).max()),
         pairs=[_pair(findings, pair, pictures) for pair in pairs],
         num_pairs=len(scan.pairs.first),
+        all_pairs=[_words(findings, number) for number in range(min(MAX_LISTED, len(scan.pairs.first)))],
         repeats=[(scan.names[row], scan.names[twin]) for row, twin in findings.repeats.items()],
         left_out=findings.left_out,
         left_out_file=findings.source.left_out_file,
@@ -63,16 +65,22 @@ def _pairs_shown(findings):
 
 
 def _pair(findings, pair, pictures):
-    scan, pairs = findings.scan, findings.scan.pairs
+    scan = findings.scan
     first, second, number = pair
-    how = "identical file" if pairs.identical[number] else f"distance {pairs.distance[number]} of 64"
-    turn = TURNS[pairs.turn[number]]
     return {
         "images": [(scan.names[row], pictures.get(row)) for row in (first, second)],
-        "how": f"{how}, {turn}" if turn else how,
+        "how": _words(findings, number)[2],
         "leak": scan.parts[first] != scan.parts[second],
         "conflict": scan.labels[first] != scan.labels[second],
     }
+
+
+def _words(findings, number):
+    """The two names of a pair, and how it is alike."""
+    names, pairs = findings.scan.names, findings.scan.pairs
+    how = "identical file" if pairs.identical[number] else f"distance {pairs.distance[number]} of 64"
+    turn = TURNS[pairs.turn[number]]
+    return names[pairs.first[number]], names[pairs.second[number]], f"{how}, {turn}" if turn else how
 
 
 def _contacts(scan, num_classes):

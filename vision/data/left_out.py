@@ -30,7 +30,7 @@ def read(path):
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); mend or remove it") from error
     if not rows or rows[0][:1] != _HEADER[:1]:
         raise UserError(f"{path}: the first line must be '{','.join(_HEADER)}'; mend or remove it")
-    return {row[0]: ", ".join(row[1:]) for row in rows[1:] if row}
+    return {row[0]: ",".join(row[1:]) for row in rows[1:] if row}
 
 
 def write(path, reasons):
