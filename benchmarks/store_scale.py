@@ -1,0 +1,117 @@
+"""Train on 200,000 images as on 2,000: the same speed an image, and memory that does not grow with the data.
+
+    python -m benchmarks.store_scale [--images 200000] [--size 32]
+
+Writes JPEGs of 10 classes into a temporary folder, decodes them into a store (images a second), and reads epochs
+of both sizes through the training pipeline, each in a process of its own: images held in memory (as small sets
+are), and read from the mapped store (as large ones are). Prints the ratio of speeds and the memory over what the
+framework takes on its own. "Private" memory is what the process alone holds; resident memory also counts pages of
+the store that the kernel may drop whenever it needs the room.
+"""
+
+import argparse
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+NUM_CLASSES, SMALL, BATCH = 10, 2_000, 64
+MEMORY_LIMIT, SPEED_LIMIT = 1e9, 0.8
+
+
+def write_images(root, count, size):
+    """Write `count` JPEGs, a tenth in each class folder, each different."""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(40, 216, (NUM_CLASSES, 3))
+    texture = rng.integers(-40, 40, (size * 8, size * 8, 3))
+    for label in range(NUM_CLASSES):
+        folder = Path(root) / f"class-{label}"
+        folder.mkdir(parents=True)
+        for number in range(label, count, NUM_CLASSES):
+            y, x = divmod(number * 7919 % (49 * size * size), 7 * size)
+            patch = texture[y : y + size, x : x + size] + colours[label]
+            Image.fromarray(patch.clip(0, 255).astype(np.uint8)).save(folder / f"{number:07d}.jpg", quality=85)
+
+
+def measure(data, size, cache, in_memory_bytes):
+    """Facts about one data set in this fresh process: seconds to decode, images a second, memory in bytes."""
+    from vision.runtime import load_tensorflow
+
+    load_tensorflow()
+    from vision.data import pipeline
+    from vision.data.dataset import DataConfig, load_dataset
+
+    process = psutil.Process()
+    idle = process.memory_full_info()
+    if in_memory_bytes is not None:
+        pipeline.IN_MEMORY_BYTES = in_memory_bytes
+    dataset = load_dataset(DataConfig(data=data, image_size=size, cache_dir=cache), seed=0)
+    steps = pipeline.steps_per_epoch(dataset, BATCH)
+    batches = iter(pipeline.training_batches(dataset, BATCH, data_aug=False, seed=0))
+    epochs = max(1, 60_000 // len(dataset.train))
+    private = resident = images = 0
+    for _ in itertools.islice(batches, steps):  # an epoch to warm up
+        pass
+    start = time.perf_counter()
+    for step, (shown, _) in enumerate(itertools.islice(batches, epochs * steps)):
+        images += len(shown)
+        if step % 500 == 0:
+            memory = process.memory_full_info()
+            private, resident = max(private, memory.uss), max(resident, memory.rss)
+    seconds = time.perf_counter() - start
+    assert images == epochs * len(dataset.train), (images, epochs, len(dataset.train))
+    return {
+        "decode_seconds": dataset.decode_seconds,
+        "images_per_second": images / seconds,
+        "private": private - idle.uss,
+        "resident": resident - idle.rss,
+    }
+
+
+def _in_new_process(*arguments):
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--size", type=int, default=32, help="side of the images in pixels")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        large, small, cache = (os.path.join(folder, name) for name in ("large", "small", "cache"))
+        start = time.perf_counter()
+        write_images(large, options.images, options.size)
+        write_images(small, SMALL, options.size)
+        print(f"wrote {options.images:,} JPEGs of {options.size} px in {time.perf_counter() - start:.0f} s", flush=True)
+        rows = {}
+        for name, data, limit in (
+            (f"{SMALL:,} in memory", small, None),
+            (f"{SMALL:,} from the store", small, 0),
+            (f"{options.images:,} from the store", large, 0),
+        ):
+            rows[name] = row = _in_new_process(data, options.size, cache, limit)
+            if row["decode_seconds"]:
+                count, seconds = options.images if data == large else SMALL, row["decode_seconds"]
+                print(f"decoded {count:,} images in {seconds:.1f} s ({count / seconds:,.0f} images/s)")
+            print(
+                f"{name}: {row['images_per_second']:,.0f} images/s; memory over TensorFlow's own: "
+                f"{row['private'] / 1e6:,.0f} MB private, {row['resident'] / 1e6:,.0f} MB resident",
+                flush=True,
+            )
+    in_memory, _, last = rows.values()
+    ratio = last["images_per_second"] / in_memory["images_per_second"]
+    print(f"speed an image, {options.images:,} from the store over {SMALL:,} in memory: {ratio:.2f}")
+    assert last["private"] < MEMORY_LIMIT, "memory grows with the data"
+    assert ratio > SPEED_LIMIT, "large data is read more slowly"
+
+
+if __name__ == "__main__":
+    main()
