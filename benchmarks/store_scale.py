@@ -2,11 +2,10 @@
 
     python -m benchmarks.store_scale [--images 200000] [--size 32]
 
-Writes JPEGs of 10 classes into a temporary folder, decodes them into a store (images a second), and reads epochs
-of both sizes through the training pipeline, each in a process of its own: images held in memory (as small sets
-are), and read from the mapped store (as large ones are). Prints the ratio of speeds and the memory over what the
-framework takes on its own. "Private" memory is what the process alone holds; resident memory also counts pages of
-the store that the kernel may drop whenever it needs the room.
+Writes JPEGs of 10 classes into a temporary folder, decodes them into a store (images a second), and reads epochs of
+both sizes through the training pipeline, each in a process of its own. Prints the ratio of their speeds and the
+memory over what the framework takes on its own: "own" is what only this process can use; resident memory also
+counts pages of the store that the kernel drops whenever it needs the room.
 """
 
 import argparse
@@ -40,39 +39,36 @@ def write_images(root, count, size):
             Image.fromarray(patch.clip(0, 255).astype(np.uint8)).save(folder / f"{number:07d}.jpg", quality=85)
 
 
-def measure(data, size, cache, in_memory_bytes):
-    """Facts about one data set in this fresh process: seconds to decode, images a second, memory in bytes."""
+def measure(data, size, cache):
+    """(seconds to decode, images a second, own memory, resident memory in bytes) of a data set in a new process."""
     from vision.runtime import load_tensorflow
 
     load_tensorflow()
-    from vision.data import pipeline
     from vision.data.dataset import DataConfig, load_dataset
+    from vision.data.pipeline import steps_per_epoch, training_batches
 
-    process = psutil.Process()
-    idle = process.memory_full_info()
-    if in_memory_bytes is not None:
-        pipeline.IN_MEMORY_BYTES = in_memory_bytes
+    idle_own, idle_resident = _memory()
     dataset = load_dataset(DataConfig(data=data, image_size=size, cache_dir=cache), seed=0)
-    steps = pipeline.steps_per_epoch(dataset, BATCH)
-    batches = iter(pipeline.training_batches(dataset, BATCH, data_aug=False, seed=0))
-    epochs = max(1, 60_000 // len(dataset.train))
-    private = resident = images = 0
+    steps = steps_per_epoch(dataset, BATCH)
+    batches = iter(training_batches(dataset, BATCH, data_aug=False, seed=0))
     for _ in itertools.islice(batches, steps):  # an epoch to warm up
         pass
+    epochs, images, seen = max(1, 160_000 // len(dataset.train)), 0, [_memory()]
     start = time.perf_counter()
     for step, (shown, _) in enumerate(itertools.islice(batches, epochs * steps)):
         images += len(shown)
         if step % 500 == 0:
-            memory = process.memory_full_info()
-            private, resident = max(private, memory.uss), max(resident, memory.rss)
+            seen.append(_memory())
     seconds = time.perf_counter() - start
     assert images == epochs * len(dataset.train), (images, epochs, len(dataset.train))
-    return {
-        "decode_seconds": dataset.decode_seconds,
-        "images_per_second": images / seconds,
-        "private": private - idle.uss,
-        "resident": resident - idle.rss,
-    }
+    own, resident = (max(values) for values in zip(*seen, strict=True))
+    return dataset.decode_seconds, images / seconds, own - idle_own, resident - idle_resident
+
+
+def _memory():
+    """(own, resident) memory of this process in bytes."""
+    memory = psutil.Process().memory_info()
+    return memory.rss - memory.shared, memory.rss
 
 
 def _in_new_process(*arguments):
@@ -91,25 +87,19 @@ def main():
         write_images(large, options.images, options.size)
         write_images(small, SMALL, options.size)
         print(f"wrote {options.images:,} JPEGs of {options.size} px in {time.perf_counter() - start:.0f} s", flush=True)
-        rows = {}
-        for name, data, limit in (
-            (f"{SMALL:,} in memory", small, None),
-            (f"{SMALL:,} from the store", small, 0),
-            (f"{options.images:,} from the store", large, 0),
-        ):
-            rows[name] = row = _in_new_process(data, options.size, cache, limit)
-            if row["decode_seconds"]:
-                count, seconds = options.images if data == large else SMALL, row["decode_seconds"]
-                print(f"decoded {count:,} images in {seconds:.1f} s ({count / seconds:,.0f} images/s)")
+        speeds = []
+        for count, data in ((SMALL, small), (options.images, large)):
+            decode_seconds, speed, own, resident = _in_new_process(data, options.size, cache)
+            speeds.append(speed)
             print(
-                f"{name}: {row['images_per_second']:,.0f} images/s; memory over TensorFlow's own: "
-                f"{row['private'] / 1e6:,.0f} MB private, {row['resident'] / 1e6:,.0f} MB resident",
+                f"{count:,} images: decoded in {decode_seconds:.1f} s ({count / decode_seconds:,.0f} images/s), read "
+                f"at {speed:,.0f} images/s; memory over TensorFlow's: {own / 1e6:,.0f} MB own, "
+                f"{resident / 1e6:,.0f} MB resident",
                 flush=True,
             )
-    in_memory, _, last = rows.values()
-    ratio = last["images_per_second"] / in_memory["images_per_second"]
-    print(f"speed an image, {options.images:,} from the store over {SMALL:,} in memory: {ratio:.2f}")
-    assert last["private"] < MEMORY_LIMIT, "memory grows with the data"
+    ratio = speeds[1] / speeds[0]
+    print(f"speed an image, {options.images:,} over {SMALL:,}: {ratio:.2f}")
+    assert own < MEMORY_LIMIT, "memory grows with the data"
     assert ratio > SPEED_LIMIT, "large data is read more slowly"
 
 

@@ -49,7 +49,8 @@ def download(url, path, *, checksum=None, progress=None):
         except (OSError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in _DISK_ERRORS:
                 raise UserError(f"{part}: {error.strerror}; make room, the same command goes on from there") from error
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            cause = getattr(error, "reason", error)
+            reason = getattr(cause, "strerror", None) or str(cause) or type(error).__name__
         failures = 0 if _size(part) > farthest else failures + 1
         farthest = max(farthest, _size(part))
         if failures >= TRIES:

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from vision.console import console, transfer_bar
 from vision.data.download import download, file_hash, unpack
 from vision.data.sources import read_image
-from vision.data.tfds_source import data_dir, first_line, source_of
+from vision.data.tfds_source import data_dir, first_line, make, source_of
 from vision.errors import UserError
 from vision.files import write_text
 
@@ -148,11 +148,11 @@ def prepare(config, url=URL):
 def _prepare(config, url, downloads):
     root = images_root(config.folder) if config.folder else _unpacked(config, url, downloads)
     builder = Nature12k(data_dir=data_dir(), folder=str(root))
-    for left in Path(builder.data_path).parent.glob("*.incomplete*"):  # of a process that was killed
+    for left in Path(builder.data_path).parent.glob("incomplete.*"):  # of a process that was killed
         shutil.rmtree(left)
     check_space(downloads, sum(path.stat().st_size for path in root.rglob("*") if path.is_file()), "preparing")
     try:
-        builder.download_and_prepare()
+        make(builder)
     except Exception as error:
         raise UserError(f"nature_12k: cannot be prepared in {builder.data_path}: {first_line(error)}") from error
     shutil.rmtree(downloads / "nature_12k", ignore_errors=True)  # what it held stands in the TFRecords now

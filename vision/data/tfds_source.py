@@ -1,17 +1,21 @@
 """TensorFlow Datasets as sources: `tfds:NAME[:VERSION]`, and any prepared builder."""
 
+import contextlib
 import difflib
 import hashlib
+import logging
 import os
 from pathlib import Path
 
 import numpy as np
 
+from vision.console import console
 from vision.data import left_out
 from vision.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source, printable
 from vision.errors import UserError
 
 PREFIX = "tfds:"
+logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of each set that is not prepared yet
 _NAME_FEATURES = ("image/filename", "image/file_name", "file_name", "filename")
 
 
@@ -40,10 +44,20 @@ def open_tfds(spec):
     _image_and_label(builder, spec)  # before anything is downloaded
     if not builder.is_prepared():
         try:
-            builder.download_and_prepare()
+            make(builder)
         except Exception as error:  # each set fails in its own way
             raise UserError(f"--data {spec}: cannot be downloaded and prepared: {first_line(error)}") from error
     return source_of(builder, spec)
+
+
+def make(builder):
+    """Download and prepare a set: with TFDS' own bars on a terminal, silently elsewhere."""
+    import tensorflow_datasets as tfds
+
+    if not console.is_terminal:
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(None):  # two lines about sizes it does not know
+        builder.download_and_prepare()
 
 
 def source_of(builder, spec):
