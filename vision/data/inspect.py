@@ -9,6 +9,8 @@ import numpy as np
 from vision import cli
 from vision.errors import UserError
 
+_MAX_CLASSES = 40  # listed on the screen
+
 
 @dataclasses.dataclass(frozen=True)
 class InspectConfig:
@@ -145,8 +147,15 @@ def _table(findings):
     table = Table("class", box=None, pad_edge=False)
     for part in shown:
         table.add_column(PARTS[part], justify="right")
-    for name, row in zip(findings.source.class_names, counts, strict=True):
-        table.add_row(escape(name), *(f"{row[part]:,}" for part in shown))
+    classes = np.arange(len(counts))
+    if len(classes) > _MAX_CLASSES:  # the largest and the smallest; the page has all
+        classes = np.argsort(-counts.sum(axis=1), kind="stable")
+        classes = [*classes[: _MAX_CLASSES // 2], None, *classes[-_MAX_CLASSES // 2 :]]
+    for label in classes:
+        if label is None:
+            table.add_row(f"... {len(counts) - _MAX_CLASSES:,} more")
+        else:
+            table.add_row(escape(findings.source.class_names[label]), *(f"{counts[label, part]:,}" for part in shown))
     table.add_row("in all", *(f"{counts[:, part].sum():,}" for part in shown), style="bold")
     return table
 

@@ -130,6 +130,21 @@ def test_fix_splits_lists_what_leaks_and_training_leaves_it_out(root, capsys):
     assert findings.counts().tolist() == [[6, 0, 0, 2], [6, 0, 0, 4]]
 
 
+def test_of_very_many_classes_the_largest_and_smallest_are_shown(tmp_path, capsys):
+    for number in range(60):
+        folder = tmp_path / "many" / f"class-{number:02d}"
+        folder.mkdir(parents=True)
+        for copy in range(3 if number == 45 else 1 if number == 50 else 2):
+            photo(100 * number + copy).save(folder / f"{copy}.jpg")
+    _, told, page = run(tmp_path / "many", capsys)
+    lines = [line.split() for line in told.splitlines() if line.startswith(("class-", "..."))]
+    assert lines[0] == ["class-45", "3"]
+    assert lines[20] == ["...", "20", "more"]
+    assert lines[-1] == ["class-50", "1"]
+    assert len(lines) == 41
+    assert all(f"<td>class-{number:02d}</td>" in page for number in range(60))
+
+
 def test_nothing_to_fix_writes_nothing(root):
     run(root, fix_splits=True)
     assert not (root / left_out.FILE).exists()
