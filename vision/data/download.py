@@ -108,13 +108,21 @@ def _fetch(url, part, state, progress):
         facts["md5"] = _md5(response.headers) or known.get("md5")
         write_json(state, facts)
         with open(part, "ab" if had else "wb") as file:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                if progress:
-                    progress(file.tell(), facts["size"])
-            if facts["size"] is not None and file.tell() < facts["size"]:
-                raise ConnectionError(f"{facts['size']:,} bytes were promised")
+            _copy(response, file, facts["size"], progress)
     return facts
+
+
+def _copy(response, file, size, progress):
+    """Append what comes until the file has `size` bytes, or to the end where that is not known."""
+    while size is None or file.tell() < size:
+        chunk = response.read1(_CHUNK if size is None else min(_CHUNK, size - file.tell()))
+        if not chunk:
+            break
+        file.write(chunk)
+        if progress:
+            progress(file.tell(), size)
+    if size is not None and file.tell() < size:
+        raise ConnectionError(f"{size:,} bytes were promised")
 
 
 def _goes_on(response, had):

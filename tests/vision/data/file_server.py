@@ -9,15 +9,16 @@ import threading
 class FileServer(http.server.ThreadingHTTPServer):
     """Serves `data`; each request is answered as the next of `moods` says, and well when there is none left.
 
-    Moods: `break N` sends N bytes and closes; `long` and `short` lie about the length; `ignore range` sends the
-    whole file whatever was asked; `wrong part` answers with a part that was not asked for; `other file` sends the
-    asked part of a file that has changed; `status N` answers with a bare status; `garbage` is no HTTP at all.
+    Moods: `break N` sends N bytes and closes; `hang N` sends N bytes and then nothing; `long` and `short` lie about
+    the length; `ignore range` sends the whole file whatever was asked; `wrong part` answers with a part that was not
+    asked for; `other file` sends the asked part of a file that has changed; `status N` answers with a bare status;
+    `garbage` is no HTTP at all.
     """
 
     def __init__(self, data):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.data, self.moods, self.ranges, self.sent = data, [], [], 0
-        self.headers = {}
+        self.headers, self.over = {}, threading.Event()
 
     @property
     def url(self):
@@ -43,7 +44,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if mood == "ignore":
             start = 0
-        self._send(mood, start, tag, int(number) if mood == "break" else None)
+        self._send(mood, start, tag, int(number) if mood in ("break", "hang") else None)
 
     def _send(self, mood, start, tag, limit):
         server = self.server
@@ -60,6 +61,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         with contextlib.suppress(OSError):
             self.wfile.write(body[:limit])
+        if mood == "hang":
+            server.over.wait(30)
         server.sent += len(body[:limit])
 
     def log_message(self, *args):
@@ -75,5 +78,6 @@ def serving(data):
         try:
             yield server
         finally:
+            server.over.set()
             server.shutdown()
             thread.join()

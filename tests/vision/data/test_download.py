@@ -64,6 +64,14 @@ def test_goes_on_where_it_broke_off(server, path):
     assert server.sent == 100_000
 
 
+def test_goes_on_where_the_server_fell_silent(server, path, monkeypatch):
+    monkeypatch.setattr(download_module, "_TIMEOUT", 0.3)
+    server.moods = ["hang 30000"]
+    download(server.url, path)
+    assert_whole(path)
+    assert server.ranges == [None, "bytes=30000-"]
+
+
 def test_goes_on_in_another_call(server, path):
     server.moods = ["break 40000", *["break 0"] * 5]
     message = refused(server.url, path)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from vision.data import left_out
+from vision.data import scan as scan_module
 from vision.data.dataset import DataConfig, load_dataset
 from vision.data.inspect import InspectConfig, inspect
 from vision.errors import UserError
@@ -105,6 +106,15 @@ def test_leaks_are_named_with_their_pairs(root, capsys):
     assert page.count("across splits</span>") == 2
     assert page.count("two classes</span>") == 1
     assert "mirrored" in page
+
+
+def test_large_sets_are_looked_at_piece_by_piece(root, monkeypatch):
+    whole = run(leaking(root))
+    monkeypatch.setattr(scan_module, "_CHUNK", 4)
+    pieces = run(root)
+    assert pieces.repeats == whole.repeats
+    assert pieces.scan.names == whole.scan.names
+    np.testing.assert_array_equal(pieces.scan.pairs.distance, whole.scan.pairs.distance)
 
 
 def test_fix_splits_lists_what_leaks_and_training_leaves_it_out(root, capsys):
