@@ -97,8 +97,8 @@ def main():
                 f"{resident / 1e6:,.0f} MB resident",
                 flush=True,
             )
-    ratio = speeds[1] / speeds[0]
-    print(f"speed an image, {options.images:,} over {SMALL:,}: {ratio:.2f}")
+        ratio = speeds[1] / speeds[0]
+        print(f"speed an image, {options.images:,} over {SMALL:,}: {ratio:.2f}", flush=True)
     assert own < MEMORY_LIMIT, "memory grows with the data"
     assert ratio > SPEED_LIMIT, "large data is read more slowly"
 
