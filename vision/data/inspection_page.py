@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from vision.files import write_text
 
 TEMPLATE = Path(__file__).with_name("inspection.html")
 MAX_PAIRS, MAX_CONTACTS = 60, 240  # shown with their images
-MAX_LISTED = 10_000  # pairs listed by name
+MAX_LISTED = 5_000  # pairs and repeats listed by name; left_out.csv has them all
 _THUMBNAIL = 112  # pixels of the longer side
 
 
@@ -38,8 +39,11 @@ def write_page(findings):
         largest=max(1, counts.sum(axis=1).max()),
         pairs=[_pair(findings, pair, pictures) for pair in pairs],
         num_pairs=len(scan.pairs.first),
+        num_repeats=len(findings.repeats),
         all_pairs=[_words(findings, number) for number in range(min(MAX_LISTED, len(scan.pairs.first)))],
-        repeats=[(scan.names[row], scan.names[twin]) for row, twin in findings.repeats.items()],
+        repeats=[
+            (scan.names[row], scan.names[twin]) for row, twin in itertools.islice(findings.repeats.items(), MAX_LISTED)
+        ],
         left_out=findings.left_out,
         left_out_file=findings.source.left_out_file,
         unreadable=scan.unreadable,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vision.data import inspection_page as page_module
 from vision.data import left_out
 from vision.data import scan as scan_module
 from vision.data.dataset import DataConfig, load_dataset
@@ -220,6 +221,18 @@ def test_names_are_escaped_on_the_page_and_on_the_screen(root, capsys):
     assert "[bold]x.jpg" in told
     assert "<script>" not in page
     assert html.escape("[red]<script>") in page
+
+
+def test_very_many_pairs_are_counted_and_some_of_them_listed(root, monkeypatch):
+    monkeypatch.setattr(page_module, "MAX_LISTED", 2)
+    monkeypatch.setattr(page_module, "MAX_PAIRS", 1)
+    for number in range(4):
+        shutil.copy(root / "train" / "cat" / "0.jpg", root / "test" / "cat" / f"copy-{number}.jpg")
+    page = run(root).page.read_text()
+    assert "4 pairs; 1 are shown" in page
+    assert "Pairs of the same photo (4, the first 2)" in page
+    assert "Images that repeat an earlier one (4, the first 2)" in page
+    assert page.count("across splits</span>") == 1
 
 
 def test_the_page_stands_alone(root, tmp_path):
