@@ -6,8 +6,9 @@ import keras
 import tensorflow as tf
 
 from cnn_scratch.model import NetworkConfig, build_cnn
-from vision.runtime import gpus
+from vision.optimization import compiled
 
+_GRAPH_CHANGING = ("weight_decay", "label_smoothing")  # of the recipe
 _INITIALIZED = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -35,17 +36,6 @@ class AdjustableDropout(keras.layers.Dropout):
         draw = tf.random.stateless_uniform(tf.shape(inputs), seed, dtype=inputs.dtype)
         kept = draw >= tf.cast(self._drop_rate, inputs.dtype)
         return tf.where(kept, inputs * tf.cast(self._scale, inputs.dtype), tf.zeros_like(inputs))
-
-
-def compiled(model, learning_rate):
-    """`model`, compiled with Adam and cross-entropy from logits; XLA only where there is a GPU."""
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=bool(gpus()),
-    )
-    return model
 
 
 def initialize(model, seed):
@@ -76,8 +66,7 @@ class GraphCache:
         key = self.key(config, image_size)
         model = self._models.pop(key, None)
         if model is None:
-            model = compiled(build_cnn(config, image_size, num_classes, AdjustableDropout(name="dropout")), 0.0)
-            model.optimizer.build(model.trainable_variables)
+            model = compiled(build_cnn(config, image_size, num_classes, AdjustableDropout(name="dropout")), config)
             while len(self._models) >= self._capacity:
                 self._models.pop(next(iter(self._models)))
         self._models[key] = model
@@ -92,7 +81,7 @@ class GraphCache:
     def key(config, image_size):
         """What two configurations must have in common to share a graph."""
         names = [field.name for field in dataclasses.fields(NetworkConfig) if field.name != "dropout"]
-        return image_size, *(str(getattr(config, name)) for name in names)
+        return image_size, *(str(getattr(config, name)) for name in [*names, *_GRAPH_CHANGING])
 
 
 def plain_model(config, image_size, num_classes, weights):

@@ -25,14 +25,56 @@ class TrainingConfig:
     class_weights: typing.Literal["none", "balanced"] = "none"
 
 
+@dataclasses.dataclass(frozen=True)
+class RecipeConfig:
+    """Recipe.
+
+    Args:
+        schedule: Of the learning rate: `constant`, or `cosine` down to zero at the last step.
+        warmup_epochs: Epochs in which the learning rate climbs from zero.
+        weight_decay: Decoupled weight decay of kernels (AdamW); 0 is plain Adam.
+        label_smoothing: Share of the target that is spread over all classes.
+        patience: Epochs without a better validation accuracy after which the training ends; 0 never.
+    """
+
+    schedule: typing.Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    patience: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DevicesConfig:
+    """Devices.
+
+    Args:
+        strategy: `mirrored` shares each batch between all GPUs of the machine; `single` trains on one.
+    """
+
+    strategy: typing.Literal["single", "mirrored"] = "single"
+
+
 def check_training(config):
     """Refuse numbers that cannot be trained with.
+
+    Args:
+        config: has the fields of `TrainingConfig` and `RecipeConfig`.
 
     Raises:
         UserError: names the option.
     """
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(config, name)}: must be at least 1")
+            raise UserError(f"{_option(config, name)}: must be at least 1")
     if not 0 < config.learning_rate < float("inf"):
         raise UserError(f"--learning-rate {config.learning_rate}: must be above 0")
+    for name in ("warmup_epochs", "weight_decay", "patience"):
+        if not 0 <= getattr(config, name) < float("inf"):
+            raise UserError(f"{_option(config, name)}: must be 0 or more")
+    if not 0 <= config.label_smoothing < 1:
+        raise UserError(f"--label-smoothing {config.label_smoothing}: must be at least 0 and below 1")
+
+
+def _option(config, name):
+    return f"--{name.replace('_', '-')} {getattr(config, name)}"

@@ -92,7 +92,7 @@ class EpochRecord(keras.callbacks.Callback):
         now = time.perf_counter()
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         row = {"epoch": epoch + 1, **{name: float(logs[name]) for name in names}}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         row["seconds"] = now - self._start
         row["images_per_second"] = self._num_images / ((self._trained or now) - self._start)
         self.rows.append(row)
@@ -104,6 +104,11 @@ class EpochRecord(keras.callbacks.Callback):
 def best_row(rows):
     """The row of the best epoch: highest validation accuracy, the lower validation loss among equals."""
     return max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+
+
+def has_stalled(rows, patience):
+    """Whether the last `patience` epochs brought no better one; never with a patience of 0."""
+    return bool(patience) and len(rows) - rows.index(best_row(rows)) > patience
 
 
 class KeepBest(keras.callbacks.Callback):

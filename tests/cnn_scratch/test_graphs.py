@@ -5,11 +5,12 @@ import keras
 import numpy as np
 import pytest
 
-from cnn_scratch.graphs import GraphCache, compiled, initialize, plain_model
+from cnn_scratch.graphs import GraphCache, initialize, plain_model
 from cnn_scratch.model import build_cnn
 from cnn_scratch.train import TrainConfig
-from cnn_scratch.trial import fit
 from vision.data.dataset import load_dataset
+from vision.fitting import fit
+from vision.optimization import compiled
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
         rows, weights = fit(reused, trial, dataset)
         fresh = build_cnn(trial, 32, 2)
         initialize(fresh, trial.seed)
-        fresh_rows, fresh_weights = fit(compiled(fresh, trial.learning_rate), trial, dataset)
+        fresh_rows, fresh_weights = fit(compiled(fresh, trial), trial, dataset)
         for row, fresh_row in zip(rows, fresh_rows, strict=True):
             for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
                 assert row[name] == pytest.approx(fresh_row[name], rel=1e-4)

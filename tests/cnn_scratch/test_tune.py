@@ -41,8 +41,8 @@ def points(folder):
 
 def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     folder = tune(config)
-    rows = read_csv(folder / "trials.csv")
-    assert [row["trial"] for row in rows] == ["00", "01", "02", "03"]
+    rows = read_csv(folder / "trials.csv")  # in the order in which they ended
+    assert {row["trial"] for row in rows} == {"00", "01", "02", "03"}
     assert {row["status"] for row in rows} == {"completed"}
     assert all(0 <= float(row["val_accuracy"]) <= 1 and float(row["seconds"]) > 0 for row in rows)
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)

@@ -27,7 +27,7 @@ def build(folder, source, size, resize, progress):
     partial.mkdir(exist_ok=True)
     with open(partial / "images.bin", "ab+") as images, open(partial / "journal.jsonl", "ab+") as journal:
         writer = _Writer(images, journal)
-        decoded = _decode_all(source.load_items(writer.items), size, resize)
+        decoded = decode_all(source.load_items(writer.items), size, resize)
         if progress:
             decoded = progress(decoded, source.num_items - writer.items)
         for item, result in decoded:
@@ -160,7 +160,7 @@ class Checksums:
         return [*self._done, self._crc] if self._filled else self._done
 
 
-def _decode_all(items, size, resize):
+def decode_all(items, size, resize):
     """(item, pixels | reason | None) for each of `items` in order, decoded on all cores."""
 
     def work(item):

@@ -99,6 +99,21 @@ def imbalance(dataset):
     )
 
 
+def describe(dataset, class_weights="none"):
+    """Lines for the screen that say what a data set holds, and that its classes are uneven where they are.
+
+    Args:
+        class_weights: the training's setting; with `balanced`, uneven classes are no news.
+    """
+    parts = ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test"))
+    counts = ", ".join(f"{len(rows):,} {part}" for rows, part in parts)
+    line = f"{dataset.name}: {counts} images of {len(dataset.class_names)} classes, {dataset.image_size} px"
+    line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
+    line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
+    uneven = imbalance(dataset) if class_weights == "none" else None
+    return [line, uneven] if uneven else [line]
+
+
 def resolve_image_size(config):
     """`config` with the image size that holds for its data where none was given.
 

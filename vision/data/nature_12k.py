@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from vision.console import console, transfer_bar
 from vision.data.download import download, file_hash, unpack
-from vision.data.sources import read_image
+from vision.data.sources import read_image_file
 from vision.data.tfds_source import data_dir, first_line, make, source_of
 from vision.errors import UserError
 from vision.files import write_text
@@ -73,7 +73,7 @@ class Nature12k(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, folder):
         for label in CLASS_NAMES:
             for path in sorted((folder / label).iterdir()):
-                data = None if path.name.startswith(".") or not path.is_file() else read_image(path)
+                data = None if path.name.startswith(".") or not path.is_file() else read_image_file(path)
                 if data is not None:
                     key = f"{label}/{path.name}"
                     yield key, {"image": io.BytesIO(data), "image/filename": key, "label": label}

@@ -3,12 +3,13 @@
 import numpy as np
 import tensorflow as tf
 
-from vision.runtime import gpus
+from vision.errors import UserError
+from vision.runtime import gpus, num_replicas
 
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
-def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, class_weights=None):
+def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, class_weights=None, one_hot=False):
     """Endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
 
     Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a training that goes
@@ -21,17 +22,20 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
         seed: fixes order and augmentation.
         first_epoch: number of the first epoch, counted from 0.
         class_weights: weight of the images of each class, float32 (num_classes,), or None.
+        one_hot: labels as float32 (batch, num_classes).
 
     Returns:
         Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights
         float32 (batch,) as a third; an epoch is `steps_per_epoch(dataset, batch_size)` batches.
     """
     read = _reader(dataset, dataset.train)
+    targets = _targets(dataset, one_hot)
     count = len(dataset.train)
 
     def epoch_batches(epoch):
         order = tf.argsort(tf.random.stateless_uniform([count], _key(seed, _SHUFFLE, epoch, 0)))
-        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=num_replicas() > 1)
+        rows = rows.enumerate()
         return rows.map(lambda batch, rows: (epoch, batch, rows))
 
     def load(epoch, batch, rows):
@@ -39,24 +43,45 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
         if data_aug:
             images = augment(images, _key(seed, _AUGMENT, epoch, batch))
         if class_weights is not None:
-            return images, labels, tf.gather(class_weights, labels)
-        return images, labels
+            return images, targets(labels), tf.gather(class_weights, labels)
+        return images, targets(labels)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE)
     return _prefetched(batches)
 
 
-def evaluation_batches(dataset, rows, batch_size):
+def evaluation_batches(dataset, rows, batch_size, one_hot=False):
     """Batches of the given rows in their order, each image once, unaugmented, remainder included."""
     read = _reader(dataset, rows)
+    targets = _targets(dataset, one_hot)
+
+    def load(positions):
+        images, labels = read(positions)
+        return images, targets(labels)
+
     positions = tf.data.Dataset.range(len(rows)).batch(batch_size)
-    return _prefetched(positions.map(read, num_parallel_calls=tf.data.AUTOTUNE))
+    return _prefetched(positions.map(load, num_parallel_calls=tf.data.AUTOTUNE))
 
 
 def steps_per_epoch(dataset, batch_size):
-    """Number of batches that hold the training set, the last one perhaps not full."""
-    return -(-len(dataset.train) // batch_size)
+    """Number of batches that hold the training set, the last one perhaps not full.
+
+    Where several devices share a batch, the images that do not fill a last one sit out the epoch, others each
+    time: TensorFlow would fill it with the next epoch's.
+
+    Raises:
+        UserError: the devices cannot share a batch of this size.
+    """
+    replicas = num_replicas()
+    if replicas == 1:
+        return -(-len(dataset.train) // batch_size)
+    if batch_size % replicas or batch_size > len(dataset.train):
+        raise UserError(
+            f"--batch-size {batch_size}: {replicas} devices share each batch, so it must be a multiple of {replicas} "
+            f"and no more than the {len(dataset.train):,} training images"
+        )
+    return len(dataset.train) // batch_size
 
 
 def augment(images, key):
@@ -107,6 +132,10 @@ def _shared(images):
         return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
+def _targets(dataset, one_hot):
+    return (lambda labels: tf.one_hot(labels, len(dataset.class_names))) if one_hot else (lambda labels: labels)
+
+
 def _key(seed, stream, epoch, batch):
     """Two integers for TensorFlow's stateless generators, different for each stream, epoch and batch."""
     epoch, batch = tf.cast(epoch, tf.int64), tf.cast(batch, tf.int64)
@@ -114,9 +143,12 @@ def _key(seed, stream, epoch, batch):
 
 
 def _prefetched(batches):
-    """Prefetched on the host, and on to the GPU where there is one."""
+    """Prefetched on the host, and on to the GPU where there is one; several get their shares from TensorFlow."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False  # they would copy all images into the graph
+    if num_replicas() > 1:
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
     batches = batches.prefetch(tf.data.AUTOTUNE).with_options(options)
     devices = gpus()
     if devices:

@@ -103,7 +103,7 @@ def _folder(root):
     files = []
     for part, folder in parts:
         for name, class_folder in _class_folders(folder).items():
-            found = sorted(_files_below(class_folder))
+            found = sorted(files_below(class_folder))
             if part in (TRAIN, UNSPLIT) and not found:
                 raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
             files += [(path, label_of[name], part, *state) for path, *state in found]
@@ -116,7 +116,7 @@ def _folder(root):
 
     def load_items(start=0):
         return [
-            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: read_image(path))
+            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: read_image_file(path))
             for path, label, part, *_ in files[start:]
         ]
 
@@ -151,7 +151,7 @@ def _class_folders(folder):
     return {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
 
 
-def _files_below(folder):
+def files_below(folder):
     """(path, size in bytes, modification time in ns) of every file, hidden ones left out; links are followed."""
     seen = set()
     for directory, folders, names in os.walk(folder, followlinks=True):
@@ -184,7 +184,7 @@ def _few_classes(root, class_names):
     return f"holds {loose} images and no class folders" if loose else "holds no class folders"
 
 
-def read_image(path):
+def read_image_file(path):
     """A file's bytes; None for a file that neither is an image nor is named like one."""
     with open(path, "rb") as file:
         header = file.read(12)

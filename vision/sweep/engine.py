@@ -6,7 +6,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from vision.errors import UserError
@@ -22,14 +21,20 @@ class Definition:
     """What is swept.
 
     Attributes:
-        factory: `module:function`; the function takes the path of the sweep's folder and returns the hypermodel
-            (see `vision.sweep.tuner.SweepTuner`), which also has `graph_key(values)`, `config(hp)` and
-            `best_model(hp, trial_dir)`. It is called in every worker process.
-        max_epochs: space -> the largest number of epochs a trial can have.
+        tune_module, train_module: the commands that sweep and that train one, for the words on the screen.
+        factory: `module:function`; the function takes the path of the sweep's folder and returns the
+            `vision.sweep.hypermodel.TrialHyperModel`. It is called in every worker process.
+        config_class: dataclass of the sweep's configuration.
+        trial_class: dataclass of a trial's configuration.
+        variable: names of the trial's fields that can be varied.
     """
 
+    tune_module: str
+    train_module: str
     factory: str
-    max_epochs: Callable
+    config_class: type
+    trial_class: type
+    variable: list
 
     def hypermodel(self, folder):
         """The hypermodel of the sweep in `folder`."""
@@ -95,7 +100,7 @@ def make_oracle(config, space, hypermodel, max_epochs):
     return HyperbandOracle(space, limit, max_epochs, config.seed)
 
 
-def run_sweep(config, folder, space, definition, hypermodel, pool):
+def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
     """Run a sweep, or go on with it, until it is complete or its budget is spent.
 
     Args:
@@ -105,6 +110,7 @@ def run_sweep(config, folder, space, definition, hypermodel, pool):
         definition: a `Definition`.
         hypermodel: the one that `definition` makes.
         pool: the `vision.sweep.pool.WorkerPool`, started; None runs the trials in this process.
+        max_epochs: the largest number of epochs a trial can have.
 
     Returns:
         The `vision.sweep.table.TrialTable`.
@@ -117,7 +123,6 @@ def run_sweep(config, folder, space, definition, hypermodel, pool):
     from vision.sweep.pruning import PRUNERS
     from vision.sweep.table import TrialTable
 
-    max_epochs = definition.max_epochs(space)
     oracle = make_oracle(config, space, hypermodel, max_epochs)
     pruner = PRUNERS[config.prune](space.direction, max_epochs) if config.prune != "off" else None
     oracle.begin(folder, pruner=pruner, budget=seconds(config.budget))

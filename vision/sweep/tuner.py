@@ -79,7 +79,6 @@ class SweepTuner(keras_tuner.GridSearch):
             write_text(trial_dir / "error.txt", traceback.format_exc())
         timing = {"seconds": time.perf_counter() - start, "started": started, "worker": self.tuner_id}
         write_json(trial_dir / "result.json", {"status": "completed", "reason": "", **results, **timing})
-        trial.status = TrialStatus.COMPLETED if results.get("status") != "failed" else TrialStatus.FAILED
         self.oracle.end_trial(trial)
         return sound
 

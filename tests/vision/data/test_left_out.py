@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from vision.data import left_out
-from vision.data.dataset import DataConfig, load_dataset
+from vision.data.dataset import DataConfig, describe, load_dataset
 from vision.data.sources import open_source
 from vision.errors import UserError
 
@@ -46,6 +46,8 @@ def test_images_are_in_no_part_and_the_rest_is_as_before(photo_folder):
     dataset = load(root)
     assert used(dataset) == used(before) - set(listed)
     assert sorted(dataset.left_out) == sorted(listed)
+    assert "; 2 left out (left_out.csv)" in describe(dataset)[0]
+    assert "left out" not in describe(before)[0]
     assert dataset.decode_seconds == 0, "nothing is decoded again"
     assert dataset.key != before.key
     (root / left_out.FILE).unlink()

@@ -1,0 +1,77 @@
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from cnn_scratch.graphs import initialize
+from cnn_scratch.model import build_cnn
+from cnn_scratch.train import TrainConfig
+from vision.data.dataset import load_dataset
+from vision.fitting import fit
+from vision.optimization import compiled, learning_rate_at
+from vision.training import has_stalled
+
+
+def test_the_learning_rate_climbs_and_falls():
+    config = TrainConfig(epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
+    rates = [learning_rate_at(config, 5, step) for step in range(50)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[9] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(0.1)
+    assert all(one > other for one, other in itertools.pairwise(rates[10:]))
+    assert rates[-1] < 0.001
+    assert rates[10 + 20] == pytest.approx(0.05)
+
+
+@pytest.fixture
+def config(red_and_blue):
+    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+
+
+def trained(config, **kwargs):
+    model = build_cnn(config, config.image_size, 2)
+    initialize(model, config.seed)
+    return model, *fit(compiled(model, config), config, load_dataset(config, 0), **kwargs)
+
+
+def test_the_schedule_is_followed_in_training(config):
+    seen = []
+    _, rows, _ = trained(
+        dataclasses.replace(config, schedule="cosine"),
+        callbacks=lambda record: [
+            keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs: seen.append(float(record.model.optimizer.learning_rate))
+            )
+        ],
+    )
+    assert seen == pytest.approx(
+        [learning_rate_at(dataclasses.replace(config, schedule="cosine"), 2, s) for s in range(4)]
+    )
+    assert rows[-1]["learning_rate"] == pytest.approx(seen[-1])
+
+
+def test_weight_decay_shrinks_kernels_and_nothing_else(config):
+    decayed = dataclasses.replace(config, weight_decay=0.5, learning_rate=1e-2, epochs=1)
+    plain, strong = trained(dataclasses.replace(decayed, weight_decay=1e-9))[0], trained(decayed)[0]
+    for one, other in zip(plain.trainable_variables, strong.trainable_variables, strict=True):
+        if one.name == "kernel":
+            assert np.linalg.norm(other) < np.linalg.norm(one)
+
+
+def test_smoothed_labels_hold_the_loss_above_their_entropy(config):
+    config = dataclasses.replace(config, label_smoothing=0.4, epochs=12, batch_norm=False, learning_rate=3e-3)
+    _, rows, _ = trained(config)
+    assert rows[-1]["accuracy"] == 1.0
+    assert min(row["loss"] for row in rows) >= -(0.8 * np.log(0.8) + 0.2 * np.log(0.2)) - 1e-4
+
+
+def test_a_training_without_progress_ends_after_its_patience(config):
+    rows = [{"val_accuracy": accuracy, "val_loss": 1.0} for accuracy in (0.5, 0.7, 0.6, 0.7, 0.6)]
+    assert [has_stalled(rows[:done], 3) for done in range(1, 6)] == [False] * 4 + [True]
+    assert not has_stalled(rows, 0)
+    _, rows, _ = trained(dataclasses.replace(config, epochs=30, patience=2, learning_rate=1e-9))
+    assert len(rows) < 30
+    assert has_stalled(rows, 2)
+    assert not has_stalled(rows[:-1], 2)

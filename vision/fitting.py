@@ -1,0 +1,57 @@
+"""The training loop: a compiled model, a data set and a configuration in, the epochs' rows and best weights out."""
+
+from vision.data.dataset import balanced_weights
+from vision.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from vision.optimization import ScheduleLearningRate, takes_one_hot
+from vision.training import EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
+
+
+def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callbacks=lambda record: ()):
+    """Train a compiled model, from where `rows` ends.
+
+    Args:
+        model: compiled, mapping uint8 images to logits.
+        config: has the fields of `TrainingConfig` and `RecipeConfig`, and `seed`.
+        dataset: a `vision.data.dataset.Dataset`.
+        listeners: called with each finished epoch's row; one that returns True ends the training there.
+        rows: rows of the epochs already done.
+        weights: of the best epoch among them.
+        callbacks: takes the `EpochRecord`, returns further Keras callbacks.
+
+    Returns:
+        (rows of all epochs, weights of the best one).
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+    """
+    steps = steps_per_epoch(dataset, config.batch_size)
+    one_hot = takes_one_hot(config)
+    listeners = [*listeners, lambda row: has_stalled(record.rows, config.patience)]
+    record = EpochRecord(len(dataset.train), listeners, rows)
+    keep_best = KeepBest(record, weights)
+    model.fit(
+        training_batches(
+            dataset,
+            config.batch_size,
+            data_aug=config.data_aug,
+            seed=config.seed,
+            first_epoch=len(rows),
+            class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
+            one_hot=one_hot,
+        ),
+        validation_data=evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=one_hot),
+        steps_per_epoch=steps,
+        initial_epoch=len(rows),
+        epochs=config.epochs,
+        shuffle=False,  # the pipeline has shuffled
+        verbose=0,
+        callbacks=[
+            EpochSeeds(config.seed),
+            ScheduleLearningRate(config, steps),
+            StopOnNaN(config.learning_rate),
+            record,
+            keep_best,
+            *callbacks(record),
+        ],
+    )
+    return record.rows, keep_best.weights

@@ -1,0 +1,82 @@
+"""How a classifier is compiled for a training: optimizer, loss, metric, and the learning rate of each step."""
+
+import math
+
+import keras
+
+from vision.runtime import gpus, num_replicas
+
+UNDECAYED = ["bias", "gamma", "beta"]  # weight decay is for kernels alone
+
+
+def compiled(model, config, optimizer=None):
+    """`model`, compiled for a training; XLA only where there is one GPU.
+
+    Args:
+        model: maps images to logits.
+        config: has the fields of `TrainingConfig` and `RecipeConfig`.
+        optimizer: takes the place of Adam or AdamW.
+    """
+    model.compile(
+        optimizer=optimizer or _optimizer(config),
+        loss=_loss(config),
+        metrics=["accuracy"],
+        jit_compile=bool(gpus()) and num_replicas() == 1,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def takes_one_hot(config):
+    """Whether the loss takes targets as one probability a class, not as class indices."""
+    return config.label_smoothing > 0
+
+
+def _optimizer(config):
+    if not config.weight_decay:
+        return keras.optimizers.Adam(config.learning_rate)
+    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+    return optimizer
+
+
+def _loss(config):
+    if takes_one_hot(config):
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def learning_rate_at(config, steps, step):
+    """The learning rate of one step.
+
+    Args:
+        config: has the fields of `TrainingConfig` and `RecipeConfig`.
+        steps: of an epoch.
+        step: number of the step, counted from 0 over all epochs.
+
+    Source: linear warm-up, then half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
+    """
+    warmup, total = config.warmup_epochs * steps, config.epochs * steps
+    if step < warmup:
+        return config.learning_rate * (step + 1) / math.ceil(warmup)
+    if config.schedule == "constant":
+        return config.learning_rate
+    done = (step - warmup) / max(1, total - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class ScheduleLearningRate(keras.callbacks.Callback):
+    """Sets the learning rate before each step, from the step's number alone, so that a resumed run has it too."""
+
+    def __init__(self, config, steps):
+        super().__init__()
+        self._config, self._steps, self._epoch, self._rate = config, steps, 0, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        rate = learning_rate_at(self._config, self._steps, self._epoch * self._steps + batch)
+        if rate != self._rate:
+            self.model.optimizer.learning_rate.assign(rate)
+            self._rate = rate

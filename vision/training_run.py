@@ -1,0 +1,149 @@
+"""What every training command does around `fit`: its run folder, resuming, saving, and what it leaves behind."""
+
+import dataclasses
+import statistics
+import time
+from pathlib import Path
+
+from vision.data.dataset import describe
+from vision.errors import UserError
+from vision.files import write_json
+from vision.runs import RunFolder, claim_name, read_config, read_csv
+
+_FREE = ("resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb")  # may differ in a resumed run
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeConfig:
+    """Resume.
+
+    Args:
+        resume: Run folder of an interrupted training to continue; its configuration holds, and --epochs may
+            be raised.
+    """
+
+    resume: str | None = None
+
+
+def resumed(config):
+    """The configuration of the run to go on with; only more epochs may be asked of it.
+
+    Args:
+        config: has `resume` and the fields of `RunConfig` and `TrainingConfig`.
+
+    Raises:
+        UserError: there is no such run, or another option differs from what it was made with.
+    """
+    path = Path(config.resume)
+    saved = read_config(path, type(config))
+    saved = dataclasses.replace(saved, name=path.resolve().name, runs_dir=str(path.resolve().parent))
+    defaults = type(config)()
+    for field in dataclasses.fields(config):
+        asked, had = getattr(config, field.name), getattr(saved, field.name)
+        if field.name not in _FREE and asked not in (getattr(defaults, field.name), had):
+            option = field.name.replace("_", "-")
+            raise UserError(
+                f"--{option} {asked}: {path} was made with {had}, and a resumed run keeps its configuration"
+            )
+    epochs = saved.epochs if config.epochs == defaults.epochs else max(saved.epochs, config.epochs)
+    cache_dir = config.cache_dir or saved.cache_dir
+    return dataclasses.replace(saved, resume=config.resume, epochs=epochs, cache_dir=cache_dir, wandb=config.wandb)
+
+
+def run_folder(config, base_name):
+    """The run's folder: the resumed one, the named one, or a new one called `base_name`, perhaps with a number."""
+    if not config.resume and config.name is None:
+        return RunFolder(dataclasses.replace(config, name=claim_name(base_name, config.runs_dir)))
+    folder = RunFolder(config)
+    if folder.path.exists() and not (config.resume or config.overwrite):
+        raise UserError(f"{folder.path} exists: resume it with --resume, replace it with --overwrite, or change --name")
+    return folder
+
+
+def train_in(folder, config, dataset, make_model, facts, lines=()):
+    """Train in a run folder, and leave there what evaluates, explains, predicts or resumes it.
+
+    Args:
+        folder: a `vision.runs.RunFolder`.
+        config: has the fields of `TrainingConfig`, `RecipeConfig`, `ResumeConfig` and `RunConfig`.
+        dataset: a `vision.data.dataset.Dataset`.
+        make_model: returns the compiled model as it is before the first step.
+        facts: name -> further values for metrics.json, such as the number of parameters.
+        lines: what to print before the training, after what the data set holds.
+
+    Raises:
+        UserError: another process holds the folder, all epochs are done, or the loss became NaN.
+    """
+    from vision.console import console
+
+    with folder.locked():
+        if config.overwrite:
+            folder.clear()
+        for line in (*describe(dataset, config.class_weights), *lines):
+            console.print(line)
+        start = time.perf_counter()
+        rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model)
+        metrics = _write_metrics(folder, rows, {**facts, "last_call_seconds": time.perf_counter() - start})
+    console.print(
+        f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
+        f"(training {metrics['accuracy']:.1%})"
+    )
+    console.print(f"run folder:  {folder.path}\nlearning curves:  tensorboard --logdir {config.logs_dir}")
+
+
+def _fit(folder, config, dataset, make_model):
+    """Fit, saving after each epoch what a resumed run needs; rows of all epochs."""
+    from vision.data.pipeline import steps_per_epoch
+    from vision.fitting import fit
+    from vision.tracking import tensorboard, wandb_run
+    from vision.training import SaveEpoch, ShowProgress, has_stalled
+
+    steps = steps_per_epoch(dataset, config.batch_size)
+    model = make_model()
+    rows = _rows_so_far(folder, config, model, steps)
+    if len(rows) >= config.epochs or has_stalled(rows, config.patience):
+        raise UserError(f"{folder.path}: all {len(rows)} epochs are done; ask for more with --epochs or --patience")
+    folder.write_config(config)
+    folder.write_dataset(dataset)
+
+    def callbacks(record):
+        progress = ShowProgress(record, config.epochs, steps, len(dataset.train), len(rows))
+        return [SaveEpoch(record, folder.path), progress]
+
+    wandb_args = (config.wandb, dataclasses.asdict(config), folder.path)
+    with (
+        tensorboard(folder.logs) as scalars,
+        wandb_run(*wandb_args, name=folder.path.name) as wandb_listener,
+    ):
+        rows, _ = fit(model, config, dataset, listeners=[scalars, wandb_listener], rows=rows, callbacks=callbacks)
+    return rows
+
+
+def _rows_so_far(folder, config, model, steps):
+    """The rows of the finished epochs, whose weights and optimizer are put into `model`: none, or `last.keras`'.
+
+    `last.keras` is the truth about how far the run came: it is written last, and whole.
+    """
+    last = folder.path / "last.keras"
+    if not (config.resume and last.exists()):
+        return []
+    model.load_weights(last)
+    epochs = int(model.optimizer.iterations) // steps
+    rows = read_csv(folder.path / "history.csv")
+    return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows][:epochs]
+
+
+def _write_metrics(folder, rows, facts):
+    from vision.training import best_row
+
+    best = best_row(rows)
+    metrics = {
+        "best_epoch": best["epoch"],
+        **{name: best[name] for name in ("val_accuracy", "val_loss", "accuracy", "loss")},
+        "epochs": len(rows),
+        "epoch_seconds": sum(row["seconds"] for row in rows),
+        "images_per_second": statistics.median(row["images_per_second"] for row in rows),
+        **facts,
+    }
+    write_json(folder.path / "metrics.json", metrics)
+    return metrics
