@@ -15,7 +15,8 @@ from vision.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source, 
 from vision.errors import UserError
 
 PREFIX = "tfds:"
-logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS warns of each set that is not prepared yet
+for _chatty in ("absl", "urllib3"):  # which warn of each set that is not prepared yet, and of each try to fetch it
+    logging.getLogger(_chatty).setLevel(logging.ERROR)
 _NAME_FEATURES = ("image/filename", "image/file_name", "file_name", "filename")
 
 
@@ -43,6 +44,9 @@ def open_tfds(spec):
         raise UserError(f"--data {spec}: {first_line(error)}") from error
     _image_and_label(builder, spec)  # before anything is downloaded
     if not builder.is_prepared():
+        size = builder.info.download_size
+        told = f", {size / 1e6:,.0f} MB" if size else ""
+        console.print(f"{builder.name}: TensorFlow Datasets downloads and prepares it in {builder.data_path}{told}")
         try:
             make(builder)
         except Exception as error:  # each set fails in its own way

@@ -207,6 +207,14 @@ def test_odd_images(name):
     assert_shades(load(name))
 
 
+def test_a_download_is_announced(capsys, tmp_path):
+    load("tiny_trees")
+    told = f"tiny_trees: TensorFlow Datasets downloads and prepares it in {tmp_path / 'tfds' / 'tiny_trees' / '1.2.0'}"
+    assert told in capsys.readouterr().out
+    load("tiny_trees")
+    assert "downloads" not in capsys.readouterr().out
+
+
 def test_decoded_once():
     assert load("tiny_trees").decode_seconds > 0
     assert load("tiny_trees").decode_seconds == 0
