@@ -9,6 +9,7 @@ how long it took and the most memory that was resident.
 """
 
 import argparse
+import contextlib
 import functools
 import io
 import os
@@ -202,6 +203,7 @@ def main():
 
     load_tensorflow()
     from vision.data.inspect import InspectConfig, inspect
+    from vision.predict import PredictConfig, predict
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "fuzzed"
@@ -216,9 +218,14 @@ def main():
         assert all(name in page for name in listed | set(scan.others)), "a file is not on the page"
         _tell("inspect", watch, f"{len(used):,} used, {len(listed):,} unreadable, {len(scan.others):,} no images")
         with Watch() as watch:
-            trained, skipped, _ = train_on(root, folder)
+            trained, skipped, run = train_on(root, folder)
         assert (trained, skipped) == (used, listed), "training and inspect disagree on what is readable"
         _tell("train", watch, f"{len(trained):,} used, {len(skipped):,} listed in unreadable.csv")
+        silence = io.StringIO()
+        with Watch() as watch, contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+            classified, reported = predict(PredictConfig(str(run), [str(root)]))
+        assert (classified, reported) == (len(used), len(listed)), "predict and inspect disagree on what is readable"
+        _tell("predict", watch, f"{classified:,} classified, {reported:,} reported")
 
 
 def _tell(name, watch, what):

@@ -82,7 +82,14 @@ def _start(command, environment):
 
 
 def _workers(process):
-    return [child for child in psutil.Process(process.pid).children() if "vision.sweep.worker" in child.cmdline()]
+    return [child for child in psutil.Process(process.pid).children() if _is_worker(child)]
+
+
+def _is_worker(process):
+    try:
+        return "vision.sweep.worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # killed just now
+        return False
 
 
 def _wait_for_a_trial(process, folder, before):

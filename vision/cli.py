@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import os
 import re
 import shlex
 import sys
@@ -40,6 +41,9 @@ def main(command, config_class, *, prog, description, argv=None):
         command(parse(config_class, argv, prog=prog, description=description))
     except UserError as error:
         _leave(str(error))
+    except BrokenPipeError:  # whoever reads the output has had enough, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise

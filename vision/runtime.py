@@ -18,7 +18,7 @@ def load_tensorflow(threads=0, use_gpu=True):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _stderr_held_back():
+    with stderr_held_back():
         import tensorflow as tf
 
         with contextlib.suppress(RuntimeError):  # the devices are up already
@@ -54,7 +54,7 @@ def distribution(strategy):
     if strategy == "single":
         return contextlib.nullcontext()
     devices = gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
-    with _stderr_held_back():
+    with stderr_held_back():
         return tf.distribute.MirroredStrategy(devices).scope()
 
 
@@ -66,7 +66,7 @@ def num_replicas():
 
 
 @contextlib.contextmanager
-def _stderr_held_back():
+def stderr_held_back():
     """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)

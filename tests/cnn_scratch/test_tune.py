@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
@@ -15,6 +16,7 @@ from cnn_scratch.train import TrainConfig, train
 from cnn_scratch.tune import TuneConfig, main, tune
 from vision import cli
 from vision.errors import UserError
+from vision.finished import open_run
 from vision.runs import read_csv
 
 SPACE = """
@@ -62,6 +64,15 @@ def test_the_winner_can_be_trained_again_and_does_as_well(config):
     again = yaml.safe_load((train(config) / "metrics.json").read_text())
     assert again["val_accuracy"] == pytest.approx(float(best["val_accuracy"]))
     assert again["val_loss"] == pytest.approx(float(best["val_loss"]), rel=1e-3)
+
+
+def test_all_trials_share_one_split_whatever_their_seed(config):
+    Path("space.yaml").write_text("parameters: {seed: {values: [3, 4]}, epochs: {value: 1}, num_filters: {value: 16}}")
+    folder = tune(dataclasses.replace(config, data="digits"))
+    split = open_run(folder).dataset().test
+    best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
+    assert best.seed in (3, 4)
+    np.testing.assert_array_equal(open_run(train(best)).dataset().test, split)
 
 
 def test_raised_later_it_goes_on(config):

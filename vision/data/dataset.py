@@ -28,6 +28,8 @@ class DataConfig:
         resize: `crop` keeps proportions and cuts out the centre; `stretch` keeps everything.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
         cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
+        split_seed: Fixes which images are held out to validate, and to test where there is no test set; --seed
+            by default.
     """
 
     data: str = "digits"
@@ -35,6 +37,7 @@ class DataConfig:
     resize: typing.Literal["crop", "stretch"] = "crop"
     max_unreadable: float = 0.01
     cache_dir: str | None = None
+    split_seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +140,7 @@ def load_dataset(config, seed, progress=None):
 
     Args:
         config: a `DataConfig`.
-        seed: fixes the split.
+        seed: fixes the split where the configuration's `split_seed` does not.
         progress: see `vision.data.store.open_store`.
 
     Raises:
@@ -153,7 +156,7 @@ def load_dataset(config, seed, progress=None):
     left_out = [name for name in store.names if name in source.left_out]
     parts = np.array(store.parts, object)
     parts[[name in source.left_out for name in store.names]] = None
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed if config.split_seed is None else config.split_seed)
     train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
     unsplit = np.flatnonzero(parts == UNSPLIT)
     _check_classes(

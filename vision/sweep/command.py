@@ -57,8 +57,9 @@ def hypermodel_arguments(folder, definition):
     space = _read_space(Path(folder) / "space.yaml", definition)
     trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)}
     shared = {name: value for name, value in dataclasses.asdict(config).items() if name in trial_fields}
-    run_fields = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
-    base = definition.trial_class(**{**shared, **run_fields, **space.fixed})
+    own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
+    own["split_seed"] = config.seed if config.split_seed is None else config.split_seed  # whatever a trial's seed is
+    base = definition.trial_class(**{**shared, **own, **space.fixed})
     continuing = "epochs" in space.parameters or config.tuner == "hyperband"
     return base, space, RunFolder(config), max_epochs(space) if continuing else 0
 
@@ -118,7 +119,7 @@ def _space_path(config):
 
 def _identity(config, space, dataset):
     """What must stay the same from one call of a sweep to the next."""
-    names = ("data", "image_size", "resize", "tuner", "order", "seed", "prune")
+    names = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
     return {
         "parameters": space.parameters,
         "fixed": space.fixed,
