@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,6 +56,18 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     assert "best 4 trials" in shown
     assert "tensorboard --logdir logs" in shown
     assert "--max-trials" in shown
+    assert re.search(r"^report: +runs/s/report.html$", shown, re.MULTILINE)
+    assert "python -m cnn_scratch.train --config runs/s/best.yaml" in (folder / "report.html").read_text()
+
+
+def test_a_page_that_cannot_be_made_does_not_harm_the_sweep(config, capsys):
+    Path("runs/s").mkdir(parents=True)
+    Path("runs/s/figures").write_text("in the way")
+    folder = tune(dataclasses.replace(config, max_trials=1))
+    assert (folder / "model.keras").exists()
+    assert re.search(
+        r"^report: +none \(FileExistsError.*again with python -m vision.report", capsys.readouterr().out, re.M
+    )
 
 
 def test_the_winner_can_be_trained_again_and_does_as_well(config):

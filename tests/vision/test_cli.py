@@ -146,6 +146,7 @@ def test_whoever_reads_the_output_may_have_had_enough():
         ("vision.predict", ["vision.predict RUN IMAGE ...", "--top-k"]),
         ("vision.export", ["vision.export RUN", "--format", "tflite"]),
         ("vision.compare", ["vision.compare RUN ...", "--output"]),
+        ("vision.report", ["vision.report RUN", "Report:"]),
     ],
 )
 def test_help_does_not_wait_for_tensorflow(module, shows):

@@ -136,9 +136,10 @@ def _command(config, definition):
 def _finish(folder, config, space, table, hypermodel, definition):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
     from vision.console import console
+    from vision.report import leave_report
     from vision.sweep.progress import best_trials
 
-    save_winner(folder.path, table, hypermodel)
+    save_winner(folder.path, table, hypermodel, definition.train_module)
     console.print()
     console.print(best_trials(table), soft_wrap=False)
     if table.failed:
@@ -149,6 +150,7 @@ def _finish(folder, config, space, table, hypermodel, definition):
         ("every trial", table.path),
         ("best model", folder.path / "model.keras"),
         ("its settings", folder.path / "best.yaml"),
+        ("report", leave_report(folder.path)),
         ("curves and HParams", f"tensorboard --logdir {config.logs_dir}"),
         ("train the best again", f"python -m {definition.train_module} --config {folder.path / 'best.yaml'}"),
     ]
