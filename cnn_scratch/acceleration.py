@@ -13,7 +13,7 @@ from cnn_scratch import kernels
 from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
 from vision.optimization import compiled, takes_one_hot
 from vision.precision import resolve_precision
-from vision.runtime import gpus
+from vision.runtime import gpus, num_replicas
 
 LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its compilation
 
@@ -80,7 +80,7 @@ def accelerated(plain, precision="float32", fused=None):
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     x, remaining = plain.input, plain.layers[1:]
     while remaining:
-        large = not gpus() and math.prod(x.shape[1:]) > LARGE_MAPS
+        large = not gpus() and num_replicas() == 1 and math.prod(x.shape[1:]) > LARGE_MAPS
         block = _block(remaining) if fused or (fused is None and large) else []
         x = (_fused(block, policy) if block else _copy(remaining[0], policy))(x)
         remaining = remaining[len(block) or 1 :]

@@ -56,6 +56,8 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
     import keras
     from keras import layers
 
+    from vision.runtime import num_replicas
+
     check_network(config, image_size)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     variance = [deviation**2 for deviation in IMAGENET_STD]
@@ -65,7 +67,8 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
         use_bias = not config.batch_norm  # batch norm adds a bias of its own
         x = layers.Conv2D(filters, size, padding="same", use_bias=use_bias, name=f"{name}_conv")(x)
         if config.batch_norm:
-            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn")(x)
+            shared = num_replicas() > 1  # statistics of the whole batch, as on one device
+            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=shared, name=f"{name}_bn")(x)
         x = layers.Activation(config.activation, name=f"{name}_activation")(x)
         x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
     x = layers.Flatten(name="flatten")(x) if config.head == "flatten" else layers.GlobalAveragePooling2D(name="gap")(x)

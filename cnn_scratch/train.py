@@ -7,12 +7,14 @@ from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
 from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
-from vision.settings import RecipeConfig, TrainingConfig, check_training
+from vision.settings import DevicesConfig, RecipeConfig, TrainingConfig, check_training
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(RunConfig, ResumeConfig, PrecisionConfig, RecipeConfig, TrainingConfig, NetworkConfig, DataConfig):
+class TrainConfig(
+    RunConfig, ResumeConfig, DevicesConfig, PrecisionConfig, RecipeConfig, TrainingConfig, NetworkConfig, DataConfig
+):
     """Configuration of `python -m cnn_scratch.train`."""
 
 
@@ -32,7 +34,7 @@ def train(config):
     config = resolve_image_size(resumed(config) if config.resume else config)
     check_training(config)
     check_network(config, config.image_size)
-    from vision.runtime import load_tensorflow
+    from vision.runtime import distribution, load_tensorflow
 
     load_tensorflow()
     from cnn_scratch.acceleration import accelerated, fastest_precision
@@ -53,8 +55,9 @@ def train(config):
 
     folder = run_folder(config, f"cnn-{dataset.name}-{config.image_size}px")
     network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
-    facts = {**dataclasses.asdict(cost), "precision": precision}
-    train_in(folder, config, dataset, make_model, facts, [network, f"precision: {precision}"])
+    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost), "precision": precision}
+    with distribution(config.strategy):
+        train_in(folder, config, dataset, make_model, facts, [network, f"precision: {precision}"])
     return folder.path
 
 

@@ -83,10 +83,11 @@ def data_uri(png):
 
 
 def show_image(axes, image, title="", **kwargs):
-    """Draw an image without ticks or grid."""
-    axes.imshow(image, **kwargs)
+    """Draw an image without ticks or grid; what `imshow` returns."""
+    drawn = axes.imshow(image, **kwargs)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
     if title:
         axes.set_title(title)
+    return drawn

@@ -4,13 +4,13 @@ import math
 
 import keras
 
-from vision.runtime import gpus
+from vision.runtime import gpus, num_replicas
 
 UNDECAYED = ["bias", "gamma", "beta"]  # weight decay is for kernels alone
 
 
 def compiled(model, config, optimizer=None):
-    """`model`, compiled for a training; XLA only where there is a GPU.
+    """`model`, compiled for a training; XLA only where there is one GPU.
 
     Args:
         model: maps images to logits.
@@ -20,7 +20,12 @@ def compiled(model, config, optimizer=None):
     optimizer = optimizer or _optimizer(config)
     if any(layer.compute_dtype == "float16" for layer in model.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(optimizer=optimizer, loss=_loss(config), metrics=["accuracy"], jit_compile=bool(gpus()))
+    model.compile(
+        optimizer=optimizer,
+        loss=_loss(config),
+        metrics=["accuracy"],
+        jit_compile=bool(gpus()) and num_replicas() == 1,
+    )
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -18,7 +18,7 @@ def load_tensorflow(threads=0, use_gpu=True):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _stderr_held_back():
+    with stderr_held_back():
         import tensorflow as tf
 
         with contextlib.suppress(RuntimeError):  # the devices are up already
@@ -42,8 +42,31 @@ def gpus():
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
+def distribution(strategy):
+    """A context in which a model is built and trained on one device, or on all GPUs of the machine alike.
+
+    Args:
+        strategy: `single`, or `mirrored` for tf.distribute.MirroredStrategy: every GPU holds the weights and
+            computes its share of each batch. Without a GPU the logical CPU devices take their place.
+    """
+    import tensorflow as tf
+
+    if strategy == "single":
+        return contextlib.nullcontext()
+    devices = gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
+    with stderr_held_back():
+        return tf.distribute.MirroredStrategy(devices).scope()
+
+
+def num_replicas():
+    """Devices that share a batch: 1 outside `distribution("mirrored")`."""
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 @contextlib.contextmanager
-def _stderr_held_back():
+def stderr_held_back():
     """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)

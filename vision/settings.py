@@ -44,6 +44,17 @@ class RecipeConfig:
     patience: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class DevicesConfig:
+    """Devices.
+
+    Args:
+        strategy: `mirrored` shares each batch between all GPUs of the machine; `single` trains on one.
+    """
+
+    strategy: typing.Literal["single", "mirrored"] = "single"
+
+
 def check_training(config):
     """Refuse numbers that cannot be trained with.
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -107,3 +108,39 @@ def _netrc_key():
         return netrc.netrc().authenticators("api.wandb.ai")
     except (FileNotFoundError, netrc.NetrcParseError):
         return None
+
+
+def log_test(run, figures, numbers):
+    """Show a test's figures and numbers where the run's training was shown.
+
+    TensorBoard gets them as the run `<name>/test` where the training's logs still stand, W&B as a run of its own
+    where the training logged to it.
+
+    Args:
+        run: a `vision.finished.FinishedRun`.
+        figures: paths of PNGs that `vision.figures.save` wrote.
+        numbers: name -> value; those that are plain numbers are logged.
+
+    Returns:
+        Folder of TensorBoard's event file, None where the logs are gone.
+    """
+    from vision.figures import words
+
+    scalars = {f"test/{name}": value for name, value in numbers.items() if isinstance(value, int | float)}
+    name = run.path.resolve().name
+    logs = Path(str(run.config.get("logs_dir", "logs"))) / name / "test"
+    if logs.parent.is_dir():
+        shutil.rmtree(logs, ignore_errors=True)  # of an earlier test
+        with tf.summary.create_file_writer(str(logs)).as_default(step=0):
+            for scalar, value in scalars.items():
+                tf.summary.scalar(scalar, value)
+            for path in figures:
+                tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes())[None], description=words(path)[1])
+    enabled = run.config.get("wandb") is True
+    with wandb_run(enabled, run.config, run.path, group=name, name=f"{name}-test") as listen:
+        if enabled:
+            import wandb
+
+            pictures = {path.stem: wandb.Image(str(path), caption=": ".join(words(path))) for path in figures}
+            listen({"epoch": 0, **scalars, **pictures})
+    return logs if logs.is_dir() else None

@@ -91,7 +91,7 @@ class EpochRecord(keras.callbacks.Callback):
         now = time.perf_counter()
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         row = {"epoch": epoch + 1, **{name: float(logs[name]) for name in names}}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         row["seconds"] = now - self._start
         row["images_per_second"] = self._num_images / ((self._trained or now) - self._start)
         self.rows.append(row)

@@ -76,6 +76,7 @@ def train_in(folder, config, dataset, make_model, facts, lines=()):
         UserError: another process holds the folder, all epochs are done, or the loss became NaN.
     """
     from vision.console import console
+    from vision.report import leave_report
 
     with folder.locked():
         if config.overwrite:
@@ -89,7 +90,8 @@ def train_in(folder, config, dataset, make_model, facts, lines=()):
         f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
         f"(training {metrics['accuracy']:.1%})"
     )
-    console.print(f"run folder:  {folder.path}\nlearning curves:  tensorboard --logdir {config.logs_dir}")
+    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
+    console.print(f"learning curves:  tensorboard --logdir {config.logs_dir}")
 
 
 def _fit(folder, config, dataset, make_model):

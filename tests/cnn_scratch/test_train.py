@@ -29,7 +29,8 @@ def weights(path):
 def test_a_run_folder_is_left(config, capsys):
     folder = train(config)
     assert {path.name for path in folder.iterdir()} == {
-        *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras")
+        *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras"),
+        *("figures", "report.html"),
     }
     history = read_csv(folder / "history.csv")
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -42,6 +43,8 @@ def test_a_run_folder_is_left(config, capsys):
     shown = capsys.readouterr().out
     assert "images/s" in shown
     assert "epoch 3/3" in shown
+    assert "report:      runs/r/report.html" in shown
+    assert "python -m cnn_scratch.train --config runs/r/config.yaml" in (folder / "report.html").read_text()
     assert any("tfevents" in path.name for path in (folder.parents[1] / "logs" / "r").iterdir())
 
 
@@ -171,3 +174,27 @@ def test_chatter_does_not_reach_the_screen(config, red_and_blue):
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert shown.stderr == ""
     assert "epoch 1/1" in shown.stdout
+
+
+def test_two_devices_share_a_training_with_the_same_losses(red_and_blue, workdir):
+    """On two logical devices; what is left over after the last whole batch sits out."""
+    code = (
+        "import sys, tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "from cnn_scratch.train import main\n"
+        "for batch_size, strategy in ((8, 'single'), (8, 'mirrored'), (7, 'mirrored')):\n"
+        "    main([*sys.argv[1:], f'--strategy={strategy}', f'--name={strategy}-{batch_size}', "
+        "f'--batch-size={batch_size}'])"
+    )
+    words = [f"--data={red_and_blue}", "--image-size=32", "--num-filters=16", "--dense-units=16", "--dropout=0"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, *words, "--epochs=3"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "--batch-size 7: 2 devices share each batch" in ended.stderr
+    histories = []
+    for name in ("single-8", "mirrored-8"):
+        rows = read_csv(Path("runs") / name / "history.csv")
+        histories.append([[float(row[column]) for column in ("loss", "val_loss", "val_accuracy")] for row in rows])
+    np.testing.assert_allclose(*histories, rtol=1e-3)

@@ -124,16 +124,41 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == "error: runs/x/model.keras: No space left on device\n"
 
 
-@pytest.mark.parametrize("module", ["cnn_scratch.train", "cnn_scratch.tune"])
-def test_help_does_not_wait_for_tensorflow(module):
+def test_whoever_reads_the_output_may_have_had_enough():
+    code = (
+        "import dataclasses; from vision import cli\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    n: int = 100000\n"
+        "cli.main(lambda config: [print(i) for i in range(config.n)], Config, prog='', description='', argv=[])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "shows"),
+    [
+        ("cnn_scratch.train", ["Data:", "--image-size", "Run:"]),
+        ("cnn_scratch.tune", ["Data:", "--image-size", "Run:"]),
+        ("vision.explain", ["RUN [IMAGE ...]", "--layer"]),
+        ("vision.evaluate", ["vision.evaluate RUN"]),
+        ("vision.predict", ["vision.predict RUN IMAGE ...", "--top-k"]),
+        ("vision.export", ["vision.export RUN", "--format", "tflite"]),
+        ("vision.compare", ["vision.compare RUN ...", "--output"]),
+        ("vision.report", ["vision.report RUN", "Report:"]),
+    ],
+)
+def test_help_does_not_wait_for_tensorflow(module, shows):
     code = (
         f"import sys, {module} as m\n"
         "try: m.main(['--help'])\n"
-        "finally: assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+        "finally: assert not {'tensorflow', 'keras', 'matplotlib', 'scipy', 'sklearn'} & sys.modules.keys()"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "--image-size" in shown
-    assert shown.index("Data:") < shown.index("Run:")
+    places = [shown.index(words) for words in shows]
+    assert places == sorted(places)
     assert "_" not in "".join(line.split()[0] for line in shown.splitlines() if line.strip().startswith("--"))
 
 
@@ -155,6 +180,11 @@ class Errand:
 def test_bare_words_fill_the_positional_fields():
     config = cli.parse(Errand, ["runs/a", "--fast", "one two.jpg", "b.jpg"])
     assert config == Errand("runs/a", ["one two.jpg", "b.jpg"], True)
+
+
+def test_a_list_is_given_as_words_or_by_repeating_its_option():
+    for words in (["a.jpg", "b.jpg"], ["--files", "a.jpg", "--files=b.jpg"], ["a.jpg", "--files", "b.jpg"]):
+        assert cli.parse(Errand, ["runs/a", *words]).files == ["a.jpg", "b.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,7 @@ reached the disk a line of `journal.jsonl` says what it holds, with its checksum
 read up to the last segment whose checksum holds, and the rest is decoded.
 """
 
-import collections
-import concurrent.futures
 import copy
-import itertools
 import json
 import os
 import shutil
@@ -17,6 +14,7 @@ import zlib
 import numpy as np
 
 from vision.data.images import UnreadableImage, decode
+from vision.data.parallel import in_order
 from vision.files import write_text
 
 BLOCK = 1 << 20  # bytes that share a checksum in a finished store
@@ -29,7 +27,7 @@ def build(folder, source, size, resize, progress):
     partial.mkdir(exist_ok=True)
     with open(partial / "images.bin", "ab+") as images, open(partial / "journal.jsonl", "ab+") as journal:
         writer = _Writer(images, journal)
-        decoded = _decode_all(source.load_items(writer.items), size, resize)
+        decoded = decode_all(source.load_items(writer.items), size, resize)
         if progress:
             decoded = progress(decoded, source.num_items - writer.items)
         for item, result in decoded:
@@ -162,11 +160,8 @@ class Checksums:
         return [*self._done, self._crc] if self._filled else self._done
 
 
-def _decode_all(items, size, resize):
-    """(item, pixels | reason | None) for each of `items` in order, decoded by as many threads as there are cores.
-
-    Pillow decodes and resizes outside Python's lock. Only a window of images is in memory at a time.
-    """
+def decode_all(items, size, resize):
+    """(item, pixels | reason | None) for each of `items` in order, decoded on all cores."""
 
     def work(item):
         try:
@@ -177,10 +172,4 @@ def _decode_all(items, size, resize):
         except OSError as error:
             return item, error.strerror or str(error)
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    items = iter(items)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        window = collections.deque(pool.submit(work, item) for item in itertools.islice(items, 16 * threads))
-        while window:
-            yield window.popleft().result()
-            window.extend(pool.submit(work, item) for item in itertools.islice(items, 1))
+    return in_order(work, items)

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from vision.runtime import gpus
+from vision.errors import UserError
+from vision.runtime import gpus, num_replicas
 
-IN_MEMORY_BYTES = 256 << 20  # more than this is read from the mapped store, batch by batch
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
@@ -34,7 +34,8 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
 
     def epoch_batches(epoch):
         order = tf.argsort(tf.random.stateless_uniform([count], _key(seed, _SHUFFLE, epoch, 0)))
-        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
+        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=num_replicas() > 1)
+        rows = rows.enumerate()
         return rows.map(lambda batch, rows: (epoch, batch, rows))
 
     def load(epoch, batch, rows):
@@ -64,8 +65,23 @@ def evaluation_batches(dataset, rows, batch_size, one_hot=False):
 
 
 def steps_per_epoch(dataset, batch_size):
-    """Number of batches that hold the training set, the last one perhaps not full."""
-    return -(-len(dataset.train) // batch_size)
+    """Number of batches that hold the training set, the last one perhaps not full.
+
+    Where several devices share a batch, the images that do not fill a last one sit out the epoch, others each
+    time: TensorFlow would fill it with the next epoch's.
+
+    Raises:
+        UserError: the devices cannot share a batch of this size.
+    """
+    replicas = num_replicas()
+    if replicas == 1:
+        return -(-len(dataset.train) // batch_size)
+    if batch_size % replicas or batch_size > len(dataset.train):
+        raise UserError(
+            f"--batch-size {batch_size}: {replicas} devices share each batch, so it must be a multiple of {replicas} "
+            f"and no more than the {len(dataset.train):,} training images"
+        )
+    return len(dataset.train) // batch_size
 
 
 def augment(images, key):
@@ -103,18 +119,17 @@ def _jittered(images, brightness, contrast, saturation):
 
 
 def _reader(dataset, rows):
-    """A function from positions in `rows` to (images, labels), from memory or from the mapped store."""
-    labels = tf.constant(dataset.labels[rows])
-    shape = dataset.images.shape[1:]
-    if len(rows) * int(np.prod(shape)) <= IN_MEMORY_BYTES:
-        images = tf.constant(dataset.images[rows])
-        return lambda positions: (tf.gather(images, positions), tf.gather(labels, positions))
+    """A function from positions in `rows` to (images, labels), read from the mapped store as they are asked for."""
+    images, labels, rows = _shared(dataset.images), tf.constant(dataset.labels[rows]), tf.constant(rows)
+    return lambda positions: (tf.gather(images, tf.gather(rows, positions)), tf.gather(labels, positions))
 
-    def read(positions):
-        images = tf.numpy_function(lambda at: dataset.images[rows[at]], [positions], tf.uint8, stateful=False)
-        return tf.ensure_shape(images, (None, *shape)), tf.gather(labels, positions)
 
-    return read
+def _shared(images):
+    """The images as a tensor that shares their memory: the kernel keeps what there is room for, once for everyone."""
+    if isinstance(images, np.memmap):  # mapped once more, since TensorFlow takes no array that is read-only
+        images = np.memmap(images.filename, images.dtype, "c", shape=images.shape)
+    with tf.device("/CPU:0"):
+        return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
 def _targets(dataset, one_hot):
@@ -128,8 +143,13 @@ def _key(seed, stream, epoch, batch):
 
 
 def _prefetched(batches):
-    """Prefetched on the host, and on to the GPU where there is one."""
-    batches = batches.prefetch(tf.data.AUTOTUNE)
+    """Prefetched on the host, and on to the GPU where there is one; several get their shares from TensorFlow."""
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False  # they would copy all images into the graph
+    if num_replicas() > 1:
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    batches = batches.prefetch(tf.data.AUTOTUNE).with_options(options)
     devices = gpus()
     if devices:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))

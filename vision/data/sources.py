@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from vision.data import left_out
 from vision.data.images import claims_to_be_an_image, image_type
 from vision.errors import UserError
 
@@ -36,6 +37,8 @@ class Source:
         key: changes whenever the collection's content does.
         num_items: how many items there are.
         load_items: returns an iterable of the items in a fixed order, from the given number on.
+        left_out_file: where the images that are not to be used are listed, None where there is no place for it.
+        left_out: what it lists, name -> reason, see `vision.data.left_out`.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Source:
     key: str
     num_items: int
     load_items: Callable
+    left_out_file: Path | None = None
+    left_out: Mapping = dataclasses.field(default_factory=dict)
 
 
 def open_source(spec):
@@ -98,7 +103,7 @@ def _folder(root):
     files = []
     for part, folder in parts:
         for name, class_folder in _class_folders(folder).items():
-            found = sorted(_files_below(class_folder))
+            found = sorted(files_below(class_folder))
             if part in (TRAIN, UNSPLIT) and not found:
                 raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
             files += [(path, label_of[name], part, *state) for path, *state in found]
@@ -111,11 +116,19 @@ def _folder(root):
 
     def load_items(start=0):
         return [
-            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: _read(path))
+            Item(printable(os.path.relpath(path, root)), label, part, lambda path=path: read_image_file(path))
             for path, label, part, *_ in files[start:]
         ]
 
-    return Source(printable(root.name), [printable(name) for name in class_names], key, len(files), load_items)
+    return Source(
+        name=printable(root.name),
+        class_names=[printable(name) for name in class_names],
+        key=key,
+        num_items=len(files),
+        load_items=load_items,
+        left_out_file=root / left_out.FILE,
+        left_out=left_out.read(root / left_out.FILE),
+    )
 
 
 def _part_folders(root):
@@ -138,7 +151,7 @@ def _class_folders(folder):
     return {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
 
 
-def _files_below(folder):
+def files_below(folder):
     """(path, size in bytes, modification time in ns) of every file, hidden ones left out; links are followed."""
     seen = set()
     for directory, folders, names in os.walk(folder, followlinks=True):
@@ -171,10 +184,10 @@ def _few_classes(root, class_names):
     return f"holds {loose} images and no class folders" if loose else "holds no class folders"
 
 
-def _read(path):
+def read_image_file(path):
     """A file's bytes; None for a file that neither is an image nor is named like one."""
     with open(path, "rb") as file:
         header = file.read(12)
-        if image_type(header) is None and not claims_to_be_an_image(path):
+        if image_type(header) is None and not claims_to_be_an_image(os.fspath(path)):
             return None
         return header + file.read()

@@ -94,7 +94,13 @@ class HyperbandOracle(AdaptiveKeeper, keras_tuner.oracles.HyperbandOracle):
             hyperparameters=hyperparameters,
             seed=seed or 1,
         )
-        self.max_trials = max_trials or self._trials_of_one_iteration()
+        of_one = self._trials_of_one_iteration()
+        self.max_trials = max_trials or of_one
+        self._iterations = self.hyperband_iterations = -(-self.max_trials // of_one)
+
+    def set_state(self, state):
+        """Take up a saved state, but as many iterations as this call asks for."""
+        super().set_state({**state, "hyperband_iterations": self._iterations})
 
     def _is_repeated(self, values):
         return False  # a promoted trial repeats its values on purpose
