@@ -128,7 +128,9 @@ def _reader(dataset, rows):
         return lambda positions: (tf.gather(images, positions), tf.gather(labels, positions))
 
     def read(positions):
-        images = tf.numpy_function(lambda at: dataset.images[rows[at]], [positions], tf.uint8, stateful=False)
+        images = tf.numpy_function(
+            lambda at: dataset.images[rows[at]], [positions], dataset.images.dtype, stateful=False
+        )
         return tf.ensure_shape(images, (None, *shape)), tf.gather(labels, positions)
 
     return read
