@@ -8,6 +8,7 @@ import keras
 from rich.table import Table
 
 from transfer.backbone import DROPOUT
+from transfer.folding import EXACT
 from transfer.graph import cuts
 from vision.errors import UserError
 
@@ -87,7 +88,7 @@ def last_frozen(network):
     for operation in network.model.operations:
         if getattr(operation, "trainable_weights", []) or _is_random(operation):
             break
-        has_weights |= bool(getattr(operation, "weights", []))
+        has_weights |= bool(getattr(operation, "weights", [])) and not isinstance(operation, EXACT)
         if operation in whole and has_weights:
             found = operation
     return found

@@ -11,8 +11,11 @@ from vision.settings import check_training
 from vision.training_run import ResumeConfig
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96
-BACKBONE_RATES = {"last_layer": 0.0, "first_k": 1e-4, "all": 3e-5}
-HEAD_EPOCHS = {"last_layer": 0, "first_k": 0, "all": 1}
+MODE_DEFAULTS = {
+    "last_layer": {"epochs": 20, "learning_rate": 3e-3, "backbone_learning_rate": 0.0, "head_epochs": 0},
+    "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},
+    "all": {"epochs": 5, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 1},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +74,10 @@ class FineTuneConfig:
     """Training.
 
     Args:
-        epochs: Passes over the training images.
+        epochs: Passes over the training images; by default 20 for last_layer, 10 for first_k, 5 for all.
         batch_size: Images a step.
-        learning_rate: Of the head.
-        backbone_learning_rate: Of the backbone's last stage; by default 1e-4 for first_k and 3e-5 for all.
+        learning_rate: Of the head; by default 3e-3 for last_layer, else 1e-3.
+        backbone_learning_rate: Of the backbone's last stage; by default 1e-4.
         lr_decay: Factor of the learning rate from each stage of the backbone to the one before it.
         head_epochs: Epochs in which the head is trained alone, before the others; by default 1 for all, else 0.
         schedule: Of the learning rates: `constant`, or `cosine` down to zero at the last step.
@@ -86,16 +89,16 @@ class FineTuneConfig:
         class_weights: `balanced` weighs each training image by the inverse of its class's frequency.
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     backbone_learning_rate: float | None = None
     lr_decay: float = 1.0
     head_epochs: int | None = None
     schedule: typing.Literal["constant", "cosine"] = "cosine"
     warmup_epochs: float = 0.5
     weight_decay: float = 1e-4
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     patience: int = 0
     data_aug: bool = False
     class_weights: typing.Literal["none", "balanced"] = "none"
@@ -115,10 +118,8 @@ def resolve(config):
         UserError: a value that cannot be, or an image size that is not the one of the run named by --from.
     """
     config = dataclasses.replace(config, image_size=_image_size(config))
-    if config.backbone_learning_rate is None:
-        config = dataclasses.replace(config, backbone_learning_rate=BACKBONE_RATES[config.mode])
-    if config.head_epochs is None:
-        config = dataclasses.replace(config, head_epochs=HEAD_EPOCHS[config.mode])
+    missing = {k: v for k, v in MODE_DEFAULTS[config.mode].items() if getattr(config, k) is None}
+    config = dataclasses.replace(config, **missing)
     _check(config)
     return resolve_image_size(config)
 
