@@ -62,7 +62,7 @@ def _application(config):
     image = keras.Input((size, size, 3), dtype="uint8", name="image")
     preprocessed = sys.modules[build.__module__].preprocess_input(keras.ops.cast(image, "float32"))
     try:
-        output = build(include_top=False, weights=None, input_tensor=preprocessed).output
+        output = build(include_top=False, weights=None, input_tensor=preprocessed, input_shape=(size, size, 3)).output
     except ValueError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"--image-size {size}: {config.backbone} cannot take it ({reason})") from error

@@ -94,5 +94,5 @@ def test_without_a_network_the_file_to_fetch_is_named(monkeypatch):
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", no_network)
-    with pytest.raises(UserError, match=r"fetch https://\S+nasnet_mobile_no_top.h5 elsewhere and put it into .*models"):
+    with pytest.raises(UserError, match=r"fetch https://\S+NASNet-mobile-no-top.h5 elsewhere and put it into .*models"):
         network(backbone="NASNetMobile", weights="imagenet", image_size=224)
