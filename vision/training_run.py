@@ -10,6 +10,7 @@ from vision.data.dataset import describe
 from vision.errors import UserError
 from vision.files import write_json
 from vision.runs import RunFolder, claim_name, read_config, read_csv
+from vision.runtime import peak_memory
 
 _FREE = ("resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb")  # may differ in a resumed run
 
@@ -171,6 +172,7 @@ def _write_metrics(folder, rows, facts):
         "epochs": len(rows),
         "epoch_seconds": sum(row["seconds"] for row in rows),
         "images_per_second": statistics.median(row["images_per_second"] for row in rows),
+        "peak_memory_bytes": peak_memory(),
         **facts,
     }
     write_json(folder.path / "metrics.json", metrics)
