@@ -50,8 +50,9 @@ def train(config):
 
     folder = run_folder(config, f"cnn-{dataset.name}-{config.image_size}px")
     network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
+    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost)}
     with distribution(config.strategy):
-        train_in(folder, config, dataset, make_model, dataclasses.asdict(cost), [network])
+        train_in(folder, config, dataset, make_model, facts, [network])
     return folder.path
 
 

@@ -53,6 +53,28 @@ def main(command, config_class, *, prog, description, argv=None):
         sys.exit(130)
 
 
+def choose(commands, *, prog, description, argv=None):
+    """Call `main` for the sub-command that the first word of `argv` names, with the words that remain.
+
+    Args:
+        commands: name -> (command, config_class, description), each as `main` takes them.
+        prog, description, argv: as for `main`, of all sub-commands together.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words.pop(0) if words else ""
+    if name in ("-h", "--help"):
+        print(f"usage: {prog} COMMAND [--option VALUE ...]\n\n{description}\n\ncommands (each has its own --help):")
+        for known, (_, _, about) in commands.items():
+            print(f"  {known:<14}{about}")
+    elif name in commands:
+        command, config_class, about = commands[name]
+        main(command, config_class, prog=f"{prog} {name}", description=about, argv=words)
+    else:
+        close = difflib.get_close_matches(name, commands, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"expected {' or '.join(commands)}; see --help"
+        _leave(f"{prog}: {f'no command {name!r}' if name else 'a command is missing'}: {hint}")
+
+
 def _leave(message):
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
@@ -109,7 +131,7 @@ def _parser(config_class, **kwargs):
         def format_help(self):
             return re.sub(r"--[a-z_]+", lambda option: option_name(option[0][2:]), super().format_help())
 
-    parser = Parser(exit_on_error=False, **kwargs)
+    parser = Parser(exit_on_error=False, allow_abbrev=False, **kwargs)
     for base in _groups(config_class):
         parser.add_class_arguments(base, None)
     return parser
@@ -134,7 +156,8 @@ def _spell(argv, config_class):
     """The arguments in the parser's own spelling.
 
     `--image-size` becomes `--image_size`; `--overwrite` and `--no-overwrite` get their value; yes, no and
-    choices match in any case; `--config` comes first, so that options win wherever they stand.
+    choices match in any case; an option of several words adds one each time; `--config` comes first, so that
+    options win wherever they stand.
     """
     hints = typing.get_type_hints(config_class)
     configs, others, words, bare = [], [], list(argv), []
@@ -156,6 +179,8 @@ def _spell(argv, config_class):
         elif not equals and is_flag:
             value, equals = "true", "="
         value = _spell_value(value, hints.get(name))
+        if equals and hints.get(name) == list[str] and not value.startswith("["):
+            equals = "+="
         (configs if name == "config" else others).append(f"--{name}{equals}{value}")
     return configs + _bare_words(bare, config_class) + others
 

@@ -54,10 +54,19 @@ def decoding_progress(images, total):
 
 @contextlib.contextmanager
 def transfer_bar(description):
-    """A bar of bytes; gives a function of (bytes so far, bytes in all or None)."""
+    """A bar of bytes, or a line each tenth of the way; gives a function of (bytes so far, bytes in all or None)."""
+    tenths = set()
+
+    def show(done, total):
+        progress.update(task, completed=done, total=total)
+        tenth = 10 * done // total if total else 0
+        if tenth not in tenths and not console.is_terminal:
+            console.print(f"{description}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f}" if total else ""))
+        tenths.add(tenth)
+
     with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield show
 
 
 def print_line(line):

@@ -91,6 +91,7 @@ def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=Non
         UserError: another process holds the folder, all epochs are done, or the loss became NaN.
     """
     from vision.console import console
+    from vision.report import leave_report
 
     with folder.locked():
         if config.overwrite:
@@ -104,7 +105,8 @@ def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=Non
         f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
         f"(training {metrics['accuracy']:.1%})"
     )
-    console.print(f"run folder:  {folder.path}\nlearning curves:  tensorboard --logdir {config.logs_dir}")
+    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
+    console.print(f"learning curves:  tensorboard --logdir {config.logs_dir}")
 
 
 def _fit(folder, config, dataset, make_model, make_part):

@@ -29,7 +29,8 @@ def weights(path):
 def test_a_run_folder_is_left(config, capsys):
     folder = train(config)
     assert {path.name for path in folder.iterdir()} == {
-        *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras")
+        *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras"),
+        *("figures", "report.html"),
     }
     history = read_csv(folder / "history.csv")
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -42,6 +43,8 @@ def test_a_run_folder_is_left(config, capsys):
     shown = capsys.readouterr().out
     assert "images/s" in shown
     assert "epoch 3/3" in shown
+    assert "report:      runs/r/report.html" in shown
+    assert "python -m cnn_scratch.train --config runs/r/config.yaml" in (folder / "report.html").read_text()
     assert any("tfevents" in path.name for path in (folder.parents[1] / "logs" / "r").iterdir())
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
@@ -15,6 +17,7 @@ from cnn_scratch.train import TrainConfig, train
 from cnn_scratch.tune import TuneConfig, main, tune
 from vision import cli
 from vision.errors import UserError
+from vision.finished import open_run
 from vision.runs import read_csv
 
 SPACE = """
@@ -53,6 +56,18 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     assert "best 4 trials" in shown
     assert "tensorboard --logdir logs" in shown
     assert "--max-trials" in shown
+    assert re.search(r"^report: +runs/s/report.html$", shown, re.MULTILINE)
+    assert "python -m cnn_scratch.train --config runs/s/best.yaml" in (folder / "report.html").read_text()
+
+
+def test_a_page_that_cannot_be_made_does_not_harm_the_sweep(config, capsys):
+    Path("runs/s").mkdir(parents=True)
+    Path("runs/s/figures").write_text("in the way")
+    folder = tune(dataclasses.replace(config, max_trials=1))
+    assert (folder / "model.keras").exists()
+    assert re.search(
+        r"^report: +none \(FileExistsError.*again with python -m vision.report", capsys.readouterr().out, re.M
+    )
 
 
 def test_the_winner_can_be_trained_again_and_does_as_well(config):
@@ -62,6 +77,15 @@ def test_the_winner_can_be_trained_again_and_does_as_well(config):
     again = yaml.safe_load((train(config) / "metrics.json").read_text())
     assert again["val_accuracy"] == pytest.approx(float(best["val_accuracy"]))
     assert again["val_loss"] == pytest.approx(float(best["val_loss"]), rel=1e-3)
+
+
+def test_all_trials_share_one_split_whatever_their_seed(config):
+    Path("space.yaml").write_text("parameters: {seed: {values: [3, 4]}, epochs: {value: 1}, num_filters: {value: 16}}")
+    folder = tune(dataclasses.replace(config, data="digits"))
+    split = open_run(folder).dataset().test
+    best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
+    assert best.seed in (3, 4)
+    np.testing.assert_array_equal(open_run(train(best)).dataset().test, split)
 
 
 def test_raised_later_it_goes_on(config):

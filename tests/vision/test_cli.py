@@ -145,10 +145,12 @@ def test_whoever_reads_the_output_may_have_had_enough():
         ("transfer.run", ["Data:", "Backbone:", "--from", "Freezing:", "Run:"]),
         ("transfer.compare", ["Data:", "Backbone:", "--scratch", "Run:"]),
         ("transfer.tune", ["Data:", "Search:", "Run:"]),
+        ("vision.explain", ["RUN [IMAGE ...]", "--layer"]),
         ("vision.evaluate", ["vision.evaluate RUN"]),
         ("vision.predict", ["vision.predict RUN IMAGE ...", "--top-k"]),
         ("vision.export", ["vision.export RUN", "--format", "tflite"]),
         ("vision.compare", ["vision.compare RUN ...", "--output"]),
+        ("vision.report", ["vision.report RUN", "Report:"]),
     ],
 )
 def test_help_does_not_wait_for_tensorflow(module, shows):
@@ -181,6 +183,11 @@ class Errand:
 def test_bare_words_fill_the_positional_fields():
     config = cli.parse(Errand, ["runs/a", "--fast", "one two.jpg", "b.jpg"])
     assert config == Errand("runs/a", ["one two.jpg", "b.jpg"], True)
+
+
+def test_a_list_is_given_as_words_or_by_repeating_its_option():
+    for words in (["a.jpg", "b.jpg"], ["--files", "a.jpg", "--files=b.jpg"], ["a.jpg", "--files", "b.jpg"]):
+        assert cli.parse(Errand, ["runs/a", *words]).files == ["a.jpg", "b.jpg"]
 
 
 @pytest.mark.parametrize(

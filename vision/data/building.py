@@ -5,10 +5,7 @@ reached the disk a line of `journal.jsonl` says what it holds, with its checksum
 read up to the last segment whose checksum holds, and the rest is decoded.
 """
 
-import collections
-import concurrent.futures
 import copy
-import itertools
 import json
 import os
 import shutil
@@ -17,6 +14,7 @@ import zlib
 import numpy as np
 
 from vision.data.images import UnreadableImage, decode
+from vision.data.parallel import in_order
 from vision.files import write_text
 
 BLOCK = 1 << 20  # bytes that share a checksum in a finished store
@@ -163,10 +161,7 @@ class Checksums:
 
 
 def decode_all(items, size, resize):
-    """(item, pixels | reason | None) for each of `items` in order, decoded by as many threads as there are cores.
-
-    Pillow decodes and resizes outside Python's lock. Only a window of images is in memory at a time.
-    """
+    """(item, pixels | reason | None) for each of `items` in order, decoded on all cores."""
 
     def work(item):
         try:
@@ -177,10 +172,4 @@ def decode_all(items, size, resize):
         except OSError as error:
             return item, error.strerror or str(error)
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    items = iter(items)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        window = collections.deque(pool.submit(work, item) for item in itertools.islice(items, 16 * threads))
-        while window:
-            yield window.popleft().result()
-            window.extend(pool.submit(work, item) for item in itertools.islice(items, 1))
+    return in_order(work, items)

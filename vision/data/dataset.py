@@ -1,6 +1,7 @@
 """A data set ready for training: decoded images and the stratified split, from a `--data` value."""
 
 import dataclasses
+import hashlib
 import math
 import typing
 
@@ -27,6 +28,8 @@ class DataConfig:
         resize: `crop` keeps proportions and cuts out the centre; `stretch` keeps everything.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
         cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
+        split_seed: Fixes which images are held out to validate, and to test where there is no test set; --seed
+            by default.
     """
 
     data: str = "digits"
@@ -34,6 +37,7 @@ class DataConfig:
     resize: typing.Literal["crop", "stretch"] = "crop"
     max_unreadable: float = 0.01
     cache_dir: str | None = None
+    split_seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Dataset:
         unreadable: list of [name, reason] of images that were skipped.
         decode_seconds: how long decoding took just now, 0.0 where the store stood already.
         key: changes whenever the source's content does.
+        left_out: names of the images that the data's left_out.csv keeps from use; in none of the parts.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Dataset:
     unreadable: list
     decode_seconds: float
     key: str
+    left_out: list = dataclasses.field(default_factory=list)
 
     @property
     def image_size(self):
@@ -104,8 +110,9 @@ def describe(dataset, class_weights="none"):
     """
     parts = ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test"))
     counts = ", ".join(f"{len(rows):,} {part}" for rows, part in parts)
-    unreadable = f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
-    line = f"{dataset.name}: {counts} images of {len(dataset.class_names)} classes, {dataset.image_size} px{unreadable}"
+    line = f"{dataset.name}: {counts} images of {len(dataset.class_names)} classes, {dataset.image_size} px"
+    line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
+    line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
     uneven = imbalance(dataset) if class_weights == "none" else None
     return [line, uneven] if uneven else [line]
 
@@ -128,11 +135,12 @@ def load_dataset(config, seed, progress=None):
     """Open the source, decode it once, and split it.
 
     A validation set (20 % of the training images) and, where the data has no test set, a test set (15 %) are
-    drawn from each class alike, the same ones for the same seed.
+    drawn from each class alike, the same ones for the same seed. Images that the data's left_out.csv lists are in
+    none of them.
 
     Args:
         config: a `DataConfig`.
-        seed: fixes the split.
+        seed: fixes the split where the configuration's `split_seed` does not.
         progress: see `vision.data.store.open_store`.
 
     Raises:
@@ -143,9 +151,12 @@ def load_dataset(config, seed, progress=None):
         raise UserError(f"--max-unreadable {config.max_unreadable}: must be between 0 and 1, a share of the images")
     source = open_source(config.data)
     store = open_store(source, config.image_size, config.resize, config.cache_dir, progress)
-    _check_unreadable(store, config)
+    unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
+    _check_unreadable(unreadable, len(store.labels), config)
+    left_out = [name for name in store.names if name in source.left_out]
     parts = np.array(store.parts, object)
-    rng = np.random.default_rng(seed)
+    parts[[name in source.left_out for name in store.names]] = None
+    rng = np.random.default_rng(seed if config.split_seed is None else config.split_seed)
     train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
     unsplit = np.flatnonzero(parts == UNSPLIT)
     _check_classes(
@@ -164,9 +175,10 @@ def load_dataset(config, seed, progress=None):
         train=train,
         validation=validation,
         test=test,
-        unreadable=store.unreadable,
+        unreadable=unreadable,
         decode_seconds=store.decode_seconds,
-        key=source.key,
+        key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
+        left_out=left_out,
     )
 
 
@@ -192,13 +204,12 @@ def _stratified(rows, labels, share, rng):
     return np.setdiff1d(rows, held_out), held_out
 
 
-def _check_unreadable(store, config):
-    count = len(store.unreadable)
-    total = count + len(store.labels)
-    if not len(store.labels):
+def _check_unreadable(unreadable, readable, config):
+    count, total = len(unreadable), len(unreadable) + readable
+    if not readable:
         raise UserError(f"--data {config.data}: holds no readable image (JPEG, PNG, GIF, BMP or WebP)")
     if count > config.max_unreadable * total:
-        name, reason = store.unreadable[0]
+        name, reason = unreadable[0]
         enough = math.ceil(1000 * count / total) / 1000
         raise UserError(
             f"--data {config.data}: {count} of {total} images are unreadable ({count / total:.1%}), "

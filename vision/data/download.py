@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import hashlib
 import http.client
 import os
@@ -18,6 +19,7 @@ from vision.files import read_json, write_json
 
 TRIES, PAUSE = 5, 1.0  # tries without a single new byte before giving up; seconds between them, growing
 _CHUNK, _TIMEOUT = 1 << 20, 60
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MAX_RATIO = 200  # unpacked size over packed size of an entry; images hardly shrink at all
 
 
@@ -35,30 +37,41 @@ def download(url, path, *, checksum=None, progress=None):
     """
     path = Path(path)
     part, state = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
-    failures = 0
+    failures, farthest = 0, _size(part)
     while True:
-        had = part.stat().st_size if part.exists() else 0
         try:
             facts = _fetch(url, part, state, progress)
             break
         except urllib.error.HTTPError as error:
-            if error.code in (408, 429) or error.code >= 500:
-                reason = f"the server answers {error.code} {error.reason}"
-            else:
-                raise UserError(f"{url}: the server answers {error.code} {error.reason}") from error
+            reason = f"the server answers {error.code} {error.reason}"
+            if error.code not in (408, 429) and error.code < 500:
+                raise UserError(f"{url}: {reason}") from error
         except (OSError, http.client.HTTPException) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-        now = part.stat().st_size if part.exists() else 0
-        failures = 0 if now > had else failures + 1
+            if getattr(error, "errno", None) in _DISK_ERRORS:
+                raise UserError(f"{part}: {error.strerror}; make room, the same command goes on from there") from error
+            cause = getattr(error, "reason", error)
+            reason = getattr(cause, "strerror", None) or str(cause) or type(error).__name__
+        failures = 0 if _size(part) > farthest else failures + 1
+        farthest = max(farthest, _size(part))
         if failures >= TRIES:
-            raise UserError(f"{url}: broke off at {now:,} bytes ({reason}); the same command goes on from there")
+            raise UserError(
+                f"{url}: broke off at {_size(part):,} bytes ({reason}); the same command goes on from there"
+            )
         time.sleep(PAUSE * failures)
     reason = _wrong(part, facts, checksum)
     if reason:
-        part.unlink()
-        state.unlink(missing_ok=True)
+        _forget(part, state)
         raise UserError(f"{url}: {reason}; what came was thrown away, try again later or use a copy (--archive)")
     os.replace(part, path)
+    _forget(part, state)
+
+
+def _size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def _forget(part, state):
+    part.unlink(missing_ok=True)
     state.unlink(missing_ok=True)
 
 
@@ -66,10 +79,9 @@ def _fetch(url, part, state, progress):
     """Ask for what is missing of `part` and append it; what the server said about the whole file.
 
     Raises:
-        OSError, HTTPException: the connection broke off.
+        OSError, HTTPException: the connection broke off, or what came does not go on from what stands.
     """
-    had = part.stat().st_size if part.exists() else 0
-    known = read_json(state) or {}
+    had, known = _size(part), read_json(state) or {}
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
     if had and known.get("tag"):
         request.add_header("Range", f"bytes={had}-")
@@ -81,31 +93,40 @@ def _fetch(url, part, state, progress):
             raise
         if had == known.get("size"):
             return known
-        part.unlink()  # more than the server has: begin anew
-        raise ConnectionError("what was fetched is longer than the file") from error
+        _forget(part, state)
+        raise ConnectionError("the server has fewer bytes than it promised") from error
     with response:
-        goes_on = response.status == 206 and _starts_at(response, had)
-        had = had if goes_on else 0
-        length = response.headers.get("Content-Length")
-        facts = {
-            "tag": response.headers.get("ETag"),
-            "size": had + int(length) if length and length.isdigit() else None,
-            "md5": _md5(response.headers),
-        }
+        facts = {"tag": response.headers.get("ETag") or response.headers.get("Last-Modified")}
+        if response.status != 206:  # the whole file is coming
+            had, known = 0, {}
+            _forget(part, state)
+        elif not _goes_on(response, had) or facts["tag"] != known["tag"]:
+            _forget(part, state)
+            raise ConnectionError("the server sent another part than was asked for, or of another file")
+        length = response.headers.get("Content-Length", "")
+        facts["size"] = had + int(length) if length.isdigit() else None
+        facts["md5"] = _md5(response.headers) or known.get("md5")
         write_json(state, facts)
-        with open(part, "ab" if goes_on else "wb") as file:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                if progress:
-                    progress(file.tell(), facts["size"])
-            if facts["size"] is not None and file.tell() < facts["size"]:
-                raise ConnectionError(f"{facts['size']:,} bytes were promised")
+        with open(part, "ab" if had else "wb") as file:
+            _copy(response, file, facts["size"], progress)
     return facts
 
 
-def _starts_at(response, had):
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return bool(match) and int(match[1]) == had
+def _copy(response, file, size, progress):
+    """Append what comes until the file has `size` bytes, or to the end where that is not known."""
+    while size is None or file.tell() < size:
+        chunk = response.read1(_CHUNK if size is None else min(_CHUNK, size - file.tell()))
+        if not chunk:
+            break
+        file.write(chunk)
+        if progress:
+            progress(file.tell(), size)
+    if size is not None and file.tell() < size:
+        raise ConnectionError(f"{size:,} bytes were promised")
+
+
+def _goes_on(response, had):
+    return response.headers.get("Content-Range", "").startswith(f"bytes {had}-")
 
 
 def _md5(headers):
@@ -116,7 +137,7 @@ def _md5(headers):
 
 def _wrong(part, facts, checksum):
     """Why the fetched file is not the right one, or None."""
-    size = part.stat().st_size
+    size = _size(part)
     expected = checksum[0] if checksum else facts["size"]
     if expected is not None and size != expected:
         return f"sent {size:,} bytes where {expected:,} are right"

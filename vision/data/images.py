@@ -34,6 +34,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_SIDEWAYS = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+
 
 class UnreadableImage(Exception):
     """A file that should be an image and cannot be read as one; the message is the reason."""
@@ -67,17 +69,39 @@ def decode(data, size, resize):
         UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
     """
     try:
-        image = _opened(data, size)
+        image = _opened(data)
+        image.draft(None, (2 * size, 2 * size))  # lets the JPEG decoder skip detail that the resize would drop
         with _ONE_LARGE if image.width * image.height > _LARGE else contextlib.nullcontext():
             square = _resized(_rgb(image), size, resize)
         return np.asarray(_upright(square, image))
     except UnreadableImage:
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside the decoder
-        raise UnreadableImage(" ".join(str(error).split()) or type(error).__name__) from error
+        raise UnreadableImage(_told(error)) from error
 
 
-def _opened(data, size):
+def dimensions(data):
+    """(width, height) of the upright image in pixels; `data` is what `decode` takes.
+
+    Raises:
+        UnreadableImage: as `decode`.
+    """
+    if isinstance(data, np.ndarray):
+        return data.shape[1], data.shape[0]
+    try:
+        image = _opened(data)
+        return image.size[::-1] if _turn(image) in _SIDEWAYS else image.size
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage(_told(error)) from error
+
+
+def _told(error):
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _opened(data):
     if isinstance(data, np.ndarray):
         return Image.fromarray(data)
     if not data:
@@ -93,8 +117,6 @@ def _opened(data, size):
         image = None
     if image is None or image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"it declares more than {MAX_PIXELS:,} pixels")
-    if kind == "JPEG":
-        image.draft(None, (2 * size, 2 * size))  # lets the decoder skip detail that the resize would drop
     return image
 
 
@@ -109,12 +131,16 @@ def _rgb(image):
     return image.convert("RGB")
 
 
-def _upright(square, image):
-    """`square` turned as the EXIF orientation of `image` asks; damaged EXIF data is passed over."""
+def _turn(image):
+    """How the EXIF orientation asks an image to be turned, or None; damaged EXIF data is passed over."""
     try:
-        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION))
     except Exception:
-        turn = None
+        return None
+
+
+def _upright(square, image):
+    turn = _turn(image)
     return square if turn is None else square.transpose(turn)
 
 

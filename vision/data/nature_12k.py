@@ -1,13 +1,16 @@
 """The home data set, the 10-class iNaturalist subset, as a TensorFlow Datasets builder."""
 
+import io
 import shutil
 from pathlib import Path
 
+import filelock
 import tensorflow_datasets as tfds
 
 from vision.console import console, transfer_bar
 from vision.data.download import download, file_hash, unpack
-from vision.data.tfds_source import data_dir, first_line, source_of
+from vision.data.sources import read_image_file
+from vision.data.tfds_source import data_dir, first_line, make, source_of
 from vision.errors import UserError
 from vision.files import write_text
 
@@ -70,9 +73,10 @@ class Nature12k(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, folder):
         for label in CLASS_NAMES:
             for path in sorted((folder / label).iterdir()):
-                if path.is_file() and not path.name.startswith("."):
+                data = None if path.name.startswith(".") or not path.is_file() else read_image_file(path)
+                if data is not None:
                     key = f"{label}/{path.name}"
-                    yield key, {"image": path.read_bytes(), "image/filename": key, "label": label}
+                    yield key, {"image": io.BytesIO(data), "image/filename": key, "label": label}
 
 
 def images_root(folder):
@@ -104,13 +108,16 @@ def open_nature_12k():
     if not builder.is_prepared():
         raise UserError(
             f"--data nature_12k: not prepared yet in {builder.data_path}; run python -m vision.data nature_12k "
-            f"(a download of about {ARCHIVE_BYTES / 1e9:.1f} GB, or --archive FILE for a copy you have)"
+            f"(a download of about {ARCHIVE_BYTES / 1e9:.1f} GB, or --archive FILE for a copy you have); "
+            "a set prepared elsewhere is found through TFDS_DATA_DIR"
         )
     return source_of(builder, "nature_12k")
 
 
 def prepare(config, url=URL):
     """Make the set ready for `--data nature_12k`: fetch, unpack, check, and write it as TFRecords.
+
+    It lands where TensorFlow Datasets keeps its sets, $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Args:
         config: a `vision.data.__main__.Nature12kConfig`.
@@ -122,31 +129,34 @@ def prepare(config, url=URL):
     Raises:
         UserError: too little disk space, the download or the archive is not whole or not the right one.
     """
-    builder = Nature12k(data_dir=config.data_dir or data_dir(), folder=config.folder)
-    if builder.is_prepared():
-        console.print(f"nature_12k stands already in {builder.data_path}")
-        return Path(builder.data_path)
+    if config.archive and config.folder:
+        raise UserError("--archive and --folder: give one of them, the copy that you have")
+    builder = Nature12k(data_dir=data_dir())
     downloads = Path(builder.data_path).parents[1] / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
-    unpacked = downloads / "nature_12k"
-    if not config.folder:
-        archive = Path(config.archive) if config.archive else _downloaded(downloads, url, config.register_checksum)
-        if not archive.is_file():
-            raise UserError(f"--archive {archive}: no such file")
-        check_space(downloads, 2 * archive.stat().st_size, "unpacking and preparing")
-        with transfer_bar("unpacking") as progress:
-            unpack(archive, unpacked, progress)
-        builder = Nature12k(data_dir=config.data_dir or data_dir(), folder=str(unpacked))
-    images_root(config.folder or unpacked)
     try:
-        builder.download_and_prepare()
-    except UserError:
-        raise
+        with filelock.FileLock(downloads / "nature_12k.lock", timeout=0):
+            if builder.is_prepared():
+                console.print(f"nature_12k stands already in {builder.data_path}")
+            else:
+                _prepare(config, url, downloads)
+    except filelock.Timeout:
+        raise UserError(f"{downloads}: another process is preparing nature_12k; wait for it or stop it") from None
+    return Path(builder.data_path)
+
+
+def _prepare(config, url, downloads):
+    root = images_root(config.folder) if config.folder else _unpacked(config, url, downloads)
+    builder = Nature12k(data_dir=data_dir(), folder=str(root))
+    for left in Path(builder.data_path).parent.glob("incomplete.*"):  # of a process that was killed
+        shutil.rmtree(left)
+    check_space(downloads, sum(path.stat().st_size for path in root.rglob("*") if path.is_file()), "preparing")
+    try:
+        make(builder)
     except Exception as error:
         raise UserError(f"nature_12k: cannot be prepared in {builder.data_path}: {first_line(error)}") from error
-    shutil.rmtree(unpacked, ignore_errors=True)  # what it held stands in the TFRecords now
+    shutil.rmtree(downloads / "nature_12k", ignore_errors=True)  # what it held stands in the TFRecords now
     _say_what_it_holds(builder)
-    return Path(builder.data_path)
 
 
 def check_space(folder, needed, purpose):
@@ -155,21 +165,41 @@ def check_space(folder, needed, purpose):
     if free < needed:
         raise UserError(
             f"{folder}: {purpose} takes about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "make room or name another folder with --data-dir"
+            "make room, or name a folder on another disk with TFDS_DATA_DIR=FOLDER (training reads it too)"
         )
+
+
+def _unpacked(config, url, downloads):
+    """The folder that holds train/ and val/, unpacked from a copy of the archive or from a download."""
+    archive = Path(config.archive) if config.archive else _downloaded(downloads, url, config.register_checksum)
+    if not archive.is_file():
+        raise UserError(f"--archive {archive}: no such file")
+    check_space(downloads, 2 * archive.stat().st_size, "unpacking and preparing")
+    try:
+        with transfer_bar("unpacking") as progress:
+            unpack(archive, downloads / "nature_12k", progress)
+        return images_root(downloads / "nature_12k")
+    except UserError as error:
+        if config.archive:
+            raise
+        archive.unlink()  # of no use, and in the way of a better one
+        raise UserError(f"{error}; it was removed, the same command downloads it again") from error
 
 
 def _downloaded(downloads, url, register):
     """Path of the archive, fetched now if it does not stand."""
     archive = downloads / url.rpartition("/")[2]
     if archive.exists():
+        console.print(f"nature_12k: {archive} stands already")
         return archive
     registered = _registered(url)
     size = registered[0] if registered else ARCHIVE_BYTES
     part = archive.with_name(f"{archive.name}.part")
     had = part.stat().st_size if part.exists() else 0
     console.print(f"nature_12k: a download of about {size / 1e9:.1f} GB from {url}")
-    console.print(f"to {archive}; it can be stopped, and the same command goes on" + (f" (from {had:,})" * bool(had)))
+    console.print(f"to {archive}; stop it whenever you like, the same command goes on")
+    if had:
+        console.print(f"going on from {had / 1e9:.2f} GB")
     check_space(downloads, 3 * size - had, "fetching, unpacking and preparing")
     with transfer_bar("downloading") as progress:
         download(url, archive, checksum=registered, progress=progress)
@@ -199,4 +229,5 @@ def _say_what_it_holds(builder):
     console.print(f"nature_12k: {counts['train']:,} training and {counts['test']:,} test images")
     if counts != EXPECTED:
         console.print(f"note: the reference project's copy has {EXPECTED['train']:,} and {EXPECTED['test']:,}")
-    console.print(f"prepared in {builder.data_path}\nnow: python -m cnn_scratch.train --data nature_12k")
+    console.print(f"prepared in {builder.data_path}; the archive is not needed any more")
+    console.print("now: python -m cnn_scratch.train --data nature_12k")

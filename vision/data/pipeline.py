@@ -6,7 +6,6 @@ import tensorflow as tf
 from vision.errors import UserError
 from vision.runtime import gpus, num_replicas
 
-IN_MEMORY_BYTES = 256 << 20  # more than this is read from the mapped store, batch by batch
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
@@ -120,20 +119,17 @@ def _jittered(images, brightness, contrast, saturation):
 
 
 def _reader(dataset, rows):
-    """A function from positions in `rows` to (images, labels), from memory or from the mapped store."""
-    labels = tf.constant(dataset.labels[rows])
-    shape = dataset.images.shape[1:]
-    if len(rows) * int(np.prod(shape)) <= IN_MEMORY_BYTES:
-        images = tf.constant(dataset.images[rows])
-        return lambda positions: (tf.gather(images, positions), tf.gather(labels, positions))
+    """A function from positions in `rows` to (images, labels), read from the mapped store as they are asked for."""
+    images, labels, rows = _shared(dataset.images), tf.constant(dataset.labels[rows]), tf.constant(rows)
+    return lambda positions: (tf.gather(images, tf.gather(rows, positions)), tf.gather(labels, positions))
 
-    def read(positions):
-        images = tf.numpy_function(
-            lambda at: dataset.images[rows[at]], [positions], dataset.images.dtype, stateful=False
-        )
-        return tf.ensure_shape(images, (None, *shape)), tf.gather(labels, positions)
 
-    return read
+def _shared(images):
+    """The images as a tensor that shares their memory: the kernel keeps what there is room for, once for everyone."""
+    if isinstance(images, np.memmap):  # mapped once more, since TensorFlow takes no array that is read-only
+        images = np.memmap(images.filename, images.dtype, "c", shape=images.shape)
+    with tf.device("/CPU:0"):
+        return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
 def _targets(dataset, one_hot):
@@ -148,12 +144,13 @@ def _key(seed, stream, epoch, batch):
 
 def _prefetched(batches):
     """Prefetched on the host, and on to the GPU where there is one; several get their shares from TensorFlow."""
-    batches = batches.prefetch(tf.data.AUTOTUNE)
-    devices = gpus()
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False  # they would copy all images into the graph
     if num_replicas() > 1:
-        options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        return batches.with_options(options)
+        return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    batches = batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    devices = gpus()
     if devices:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
     return batches

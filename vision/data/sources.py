@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from vision.data import left_out
 from vision.data.images import claims_to_be_an_image, image_type
 from vision.errors import UserError
 
@@ -36,6 +37,8 @@ class Source:
         key: changes whenever the collection's content does.
         num_items: how many items there are.
         load_items: returns an iterable of the items in a fixed order, from the given number on.
+        left_out_file: where the images that are not to be used are listed, None where there is no place for it.
+        left_out: what it lists, name -> reason, see `vision.data.left_out`.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Source:
     key: str
     num_items: int
     load_items: Callable
+    left_out_file: Path | None = None
+    left_out: Mapping = dataclasses.field(default_factory=dict)
 
 
 def open_source(spec):
@@ -115,7 +120,15 @@ def _folder(root):
             for path, label, part, *_ in files[start:]
         ]
 
-    return Source(printable(root.name), [printable(name) for name in class_names], key, len(files), load_items)
+    return Source(
+        name=printable(root.name),
+        class_names=[printable(name) for name in class_names],
+        key=key,
+        num_items=len(files),
+        load_items=load_items,
+        left_out_file=root / left_out.FILE,
+        left_out=left_out.read(root / left_out.FILE),
+    )
 
 
 def _part_folders(root):
@@ -175,6 +188,6 @@ def read_image_file(path):
     """A file's bytes; None for a file that neither is an image nor is named like one."""
     with open(path, "rb") as file:
         header = file.read(12)
-        if image_type(header) is None and not claims_to_be_an_image(path):
+        if image_type(header) is None and not claims_to_be_an_image(os.fspath(path)):
             return None
         return header + file.read()

@@ -1,15 +1,22 @@
 """TensorFlow Datasets as sources: `tfds:NAME[:VERSION]`, and any prepared builder."""
 
+import contextlib
 import difflib
 import hashlib
+import logging
 import os
+from pathlib import Path
 
 import numpy as np
 
+from vision.console import console
+from vision.data import left_out
 from vision.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source, printable
 from vision.errors import UserError
 
 PREFIX = "tfds:"
+for _chatty in ("absl", "urllib3"):  # which warn of each set that is not prepared yet, and of each try to fetch it
+    logging.getLogger(_chatty).setLevel(logging.ERROR)
 _NAME_FEATURES = ("image/filename", "image/file_name", "file_name", "filename")
 
 
@@ -37,11 +44,24 @@ def open_tfds(spec):
         raise UserError(f"--data {spec}: {first_line(error)}") from error
     _image_and_label(builder, spec)  # before anything is downloaded
     if not builder.is_prepared():
+        size = builder.info.download_size
+        told = f", {size / 1e6:,.0f} MB" if size else ""
+        console.print(f"{builder.name}: TensorFlow Datasets downloads and prepares it in {builder.data_path}{told}")
         try:
-            builder.download_and_prepare()
+            make(builder)
         except Exception as error:  # each set fails in its own way
             raise UserError(f"--data {spec}: cannot be downloaded and prepared: {first_line(error)}") from error
     return source_of(builder, spec)
+
+
+def make(builder):
+    """Download and prepare a set: with TFDS' own bars on a terminal, silently elsewhere."""
+    import tensorflow_datasets as tfds
+
+    if not console.is_terminal:
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(None):  # two lines about sizes it does not know
+        builder.download_and_prepare()
 
 
 def source_of(builder, spec):
@@ -53,7 +73,7 @@ def source_of(builder, spec):
         UserError: the builder does not hold one image with one label, or has no split to train on.
     """
     image_key, label_key = _image_and_label(builder, spec)
-    parts = _parts(builder, label_key, spec)
+    parts = _parts(builder, image_key, label_key, spec)
     sizes = {split: builder.info.splits[split].num_examples for split in parts}
     facts = [builder.info.full_name, sizes, [builder.info.splits[split].num_bytes for split in parts]]
     facts.append(os.stat(builder.data_path / "dataset_info.json").st_mtime_ns)
@@ -62,7 +82,7 @@ def source_of(builder, spec):
         for split, part in parts.items():
             rows = range(min(start, sizes[split]), sizes[split])
             start -= rows.start
-            examples = _examples(builder, split, image_key, rows.start) if rows else ()
+            examples = _read(builder, f"{split}[{rows.start}:]", image_key) if rows else ()
             for row, example in zip(rows, examples, strict=True):
                 image = example[image_key]
                 yield Item(_name(example, split, row), int(example[label_key]), part, lambda image=image: image)
@@ -73,6 +93,8 @@ def source_of(builder, spec):
         key=hashlib.sha256(repr(facts).encode()).hexdigest(),
         num_items=sum(sizes.values()),
         load_items=load_items,
+        left_out_file=Path(builder.data_path) / left_out.FILE,
+        left_out=left_out.read(Path(builder.data_path) / left_out.FILE),
     )
 
 
@@ -113,11 +135,11 @@ def _image_and_label(builder, spec):
     return chosen
 
 
-def _parts(builder, label_key, spec):
+def _parts(builder, image_key, label_key, spec):
     """split name -> part; a test split whose labels are withheld (-1) is none."""
     splits = [name for name, split in builder.info.splits.items() if split.num_examples]
     known = [name for name in ("train", "validation", "test") if name in splits]
-    held_out = [name for name in known[1:] if _is_labelled(builder, name, label_key)]
+    held_out = [name for name in known[1:] if _is_labelled(builder, name, image_key, label_key)]
     if "train" not in splits:
         if len(splits) != 1:
             raise UserError(f"--data {spec}: has no split named train, but {', '.join(splits) or 'none at all'}")
@@ -129,21 +151,17 @@ def _parts(builder, label_key, spec):
     return {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
-def _is_labelled(builder, split, label_key):
-    (example,) = _read(builder, f"{split}[:1]", {})
+def _is_labelled(builder, split, image_key, label_key):
+    (example,) = _read(builder, f"{split}[:1]", image_key)
     return int(example[label_key]) >= 0
 
 
-def _examples(builder, split, image_key, start):
-    import tensorflow_datasets as tfds
-
-    return _read(builder, f"{split}[{start}:]", {image_key: tfds.decode.SkipDecoding()})
-
-
-def _read(builder, split, decoders):
+def _read(builder, split, image_key):
+    """The examples of a split as dictionaries, their images as the bytes that are stored."""
     import tensorflow_datasets as tfds
 
     reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+    decoders = {image_key: tfds.decode.SkipDecoding()}
     examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False, read_config=reading)
     return examples.as_numpy_iterator()
 

@@ -57,8 +57,9 @@ def hypermodel_arguments(folder, definition):
     space = _read_space(Path(folder) / "space.yaml", definition)
     trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)}
     shared = {name: value for name, value in dataclasses.asdict(config).items() if name in trial_fields}
-    run_fields = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
-    base = definition.trial_class(**{**shared, **run_fields, **space.fixed})
+    own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
+    own["split_seed"] = config.seed if config.split_seed is None else config.split_seed  # whatever a trial's seed is
+    base = definition.trial_class(**{**shared, **own, **space.fixed})
     continuing = "epochs" in space.parameters or config.tuner == "hyperband"
     return base, space, RunFolder(config), max_epochs(space) if continuing else 0
 
@@ -118,7 +119,7 @@ def _space_path(config):
 
 def _identity(config, space, dataset):
     """What must stay the same from one call of a sweep to the next."""
-    names = ("data", "image_size", "resize", "tuner", "order", "seed", "prune")
+    names = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
     return {
         "parameters": space.parameters,
         "fixed": space.fixed,
@@ -135,9 +136,10 @@ def _command(config, definition):
 def _finish(folder, config, space, table, hypermodel, definition):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
     from vision.console import console
+    from vision.report import leave_report
     from vision.sweep.progress import best_trials
 
-    save_winner(folder.path, table, hypermodel)
+    save_winner(folder.path, table, hypermodel, definition.train_module)
     console.print()
     console.print(best_trials(table), soft_wrap=False)
     if table.failed:
@@ -148,6 +150,7 @@ def _finish(folder, config, space, table, hypermodel, definition):
         ("every trial", table.path),
         ("best model", folder.path / "model.keras"),
         ("its settings", folder.path / "best.yaml"),
+        ("report", leave_report(folder.path)),
         ("curves and HParams", f"tensorboard --logdir {config.logs_dir}"),
         ("train the best again", f"python -m {definition.train_module} --config {folder.path / 'best.yaml'}"),
     ]

@@ -210,8 +210,14 @@ class _sigterm_as_ctrl_c:
             signal.signal(signal.SIGTERM, self._before)
 
 
-def save_winner(folder, table, hypermodel):
+def save_winner(folder, table, hypermodel, train_module):
     """Leave the best trial's model and configuration in the sweep's folder; the trial.
+
+    Args:
+        folder: the sweep's run folder.
+        table: its `vision.sweep.table.TrialTable`.
+        hypermodel: the one that its `Definition` makes.
+        train_module: the command that trains with such a configuration, for who reads `metrics.json`.
 
     Raises:
         UserError: no trial could be completed; gives the first one's reason.
@@ -226,5 +232,5 @@ def save_winner(folder, table, hypermodel):
     model = hypermodel.best_model(best.hyperparameters, table.oracle.trial_dir(best.trial_id))
     save_model(model, Path(folder))
     write_text(Path(folder) / "best.yaml", config_yaml(hypermodel.config(best.hyperparameters)))
-    write_json(Path(folder) / "metrics.json", {**table.row(best), "trials": len(table)})
+    write_json(Path(folder) / "metrics.json", {**table.row(best), "trials": len(table), "train_module": train_module})
     return best

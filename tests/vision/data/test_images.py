@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision.data.images import MAX_PIXELS, UnreadableImage, claims_to_be_an_image, decode, image_type
+from vision.data.images import MAX_PIXELS, UnreadableImage, claims_to_be_an_image, decode, dimensions, image_type
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -128,6 +128,18 @@ def test_exif_orientation(kind, orientation):
     np.testing.assert_allclose(pixels[2, 2], RED, atol=20)
     np.testing.assert_allclose(pixels[2, 13], BLUE, atol=20)
     np.testing.assert_allclose(pixels[14, 8], GREEN, atol=20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_dimensions_are_those_of_the_upright_image(kind):
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        shape = dimensions(encoded(halves(width=40, height=20), kind, exif=exif.tobytes()))
+        assert shape == ((40, 20) if orientation < 5 else (20, 40))
+    assert dimensions(np.zeros((8, 9), np.uint8)) == (9, 8)
+    with pytest.raises(UnreadableImage):
+        dimensions(b"")
 
 
 def test_damaged_exif_does_not_cost_the_image():

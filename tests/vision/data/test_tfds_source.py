@@ -104,6 +104,20 @@ class TinySixteenBit(_Tiny):
         return np.full((20, 24, 1), 257 * (80 * label + number), np.uint16)
 
 
+class TinyDeepColour(_Tiny):
+    IMAGE = tfds.features.Image(shape=(None, None, 3), dtype=np.uint16)
+
+    def make_image(self, label, number):
+        return np.full((20, 24, 3), 257 * (80 * label + number), np.uint16)
+
+
+class TinyAlpha(_Tiny):
+    IMAGE = tfds.features.Image(shape=(None, None, 4))
+
+    def make_image(self, label, number):
+        return np.dstack([super().make_image(label, number), np.full((20, 24), 255, np.uint8)])
+
+
 class TinyOddSizes(_Tiny):
     """Images of one pixel, and huge ones."""
 
@@ -202,9 +216,17 @@ def test_items_from_any_number_on_are_the_same():
         assert [(item.name, item.label) for item in source.load_items(start)] == names[start:]
 
 
-@pytest.mark.parametrize("name", ["tiny_grey", "tiny_sixteen_bit", "tiny_odd_sizes"])
+@pytest.mark.parametrize("name", ["tiny_grey", "tiny_sixteen_bit", "tiny_deep_colour", "tiny_alpha", "tiny_odd_sizes"])
 def test_odd_images(name):
     assert_shades(load(name))
+
+
+def test_a_download_is_announced(capsys, tmp_path):
+    load("tiny_trees")
+    told = f"tiny_trees: TensorFlow Datasets downloads and prepares it in {tmp_path / 'tfds' / 'tiny_trees' / '1.2.0'}"
+    assert told in capsys.readouterr().out
+    load("tiny_trees")
+    assert "downloads" not in capsys.readouterr().out
 
 
 def test_decoded_once():

@@ -1,0 +1,81 @@
+"use strict";
+
+// Tables that can be sorted by any column and leafed through. Their rows stand in the page as JSON, so that
+// thousands of trials cost the browser one page of them.
+for (const box of document.querySelectorAll(".data-table")) {
+  const rows = JSON.parse(box.querySelector("script").textContent);
+  const heads = [...box.querySelectorAll("thead th")];
+  const body = box.querySelector("tbody");
+  const range = box.querySelector(".range");
+  const steps = [...box.querySelectorAll("[data-step]")];
+  const perPage = Number(box.dataset.page);
+  let first = 0;
+
+  const key = (text, numeric) => (numeric ? Number(text.replace(/[,%]/g, "")) : text.toLowerCase());
+
+  function cell(text, column) {
+    const element = document.createElement(column === 0 ? "th" : "td");
+    if (column === 0) element.scope = "row";
+    if (text.length > 40) element.className = "long";
+    else if (column > 0 && "numeric" in heads[column].dataset) element.className = "number";
+    element.textContent = text;
+    return element;
+  }
+
+  function show() {
+    body.replaceChildren(
+      ...rows.slice(first, first + perPage).map((row) => {
+        const line = document.createElement("tr");
+        line.append(...row.map(cell));
+        return line;
+      }),
+    );
+    if (!range) return;
+    const last = Math.min(rows.length, first + perPage);
+    range.textContent = `${(first + 1).toLocaleString("en")}–${last.toLocaleString("en")} of ${rows.length.toLocaleString("en")}`;
+    steps[0].disabled = first === 0;
+    steps[1].disabled = last === rows.length;
+  }
+
+  function sort(column) {
+    const head = heads[column];
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    for (const other of heads) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const numeric = "numeric" in head.dataset;
+    rows.sort((one, other) => {
+      const [a, b] = [one[column], other[column]];
+      if (a === "" || b === "") return (a === "") - (b === ""); // what is missing comes last, either way
+      const [x, y] = [key(a, numeric), key(b, numeric)];
+      return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1);
+    });
+    first = 0;
+    show();
+  }
+
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    button.addEventListener("click", () => sort(column));
+    head.replaceChildren(button);
+  });
+  for (const step of steps) {
+    step.hidden = false;
+    step.addEventListener("click", () => {
+      first += Number(step.dataset.step) * perPage;
+      show();
+    });
+  }
+  show();
+}
+
+// What scrolls sideways can be scrolled with the keyboard too.
+function focusable() {
+  for (const box of document.querySelectorAll(".scroll")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", focusable);
+addEventListener("load", focusable);
