@@ -115,8 +115,13 @@ def options(config, skip=()):
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name not in skip and value != field.default:
-            words += f" --{field.name.replace('_', '-')} {shlex.quote(str(value))}"
+            words += f" {option_name(field.name)} {shlex.quote(str(value))}"
     return words
+
+
+def option_name(field_name):
+    """A field as an option: `--image-size`; the underscore that keeps a name off Python's keywords is not shown."""
+    return f"--{field_name.rstrip('_').replace('_', '-')}"
 
 
 def _parser(config_class, **kwargs):
@@ -124,7 +129,7 @@ def _parser(config_class, **kwargs):
 
     class Parser(jsonargparse.ArgumentParser):
         def format_help(self):
-            return re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), super().format_help())
+            return re.sub(r"--[a-z_]+", lambda option: option_name(option[0][2:]), super().format_help())
 
     parser = Parser(exit_on_error=False, allow_abbrev=False, **kwargs)
     for base in _groups(config_class):
@@ -163,6 +168,7 @@ def _spell(argv, config_class):
             continue
         option, equals, value = word.partition("=")
         name = option[2:].replace("-", "_")
+        name = f"{name}_" if f"{name}_" in hints else name
         if hints.get(name.removeprefix("no_")) is bool and name not in hints:
             others.append(f"--{name.removeprefix('no_')}=false")
             continue
@@ -226,13 +232,13 @@ def _one_line(message, config_class):
     key = re.match(r'Parser key "(\w+)"', message)
     value = re.search(r"(?:Given|Got) value: (.*)", message)
     if key and value and key[1] in hints:
-        return f"--{key[1].replace('_', '-')}: {value[1]!r} is not allowed; expected {_allowed(hints[key[1]])}"
+        return f"{option_name(key[1])}: {value[1]!r} is not allowed; expected {_allowed(hints[key[1]])}"
     unknown = re.search(r"unrecognized arguments: --(\w+)|Option '(\w+)' is not accepted", message)
     if unknown:
         name = unknown[1] or unknown[2]
         close = difflib.get_close_matches(name, hints, n=1)
-        hint = f"did you mean --{close[0].replace('_', '-')}?" if close else "see --help for all of them"
-        return f"unknown option --{name.replace('_', '-')}: {hint}"
+        hint = f"did you mean {option_name(close[0])}?" if close else "see --help for all of them"
+        return f"unknown option {option_name(name)}: {hint}"
     return message
 
 

@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 
+import psutil
+
 
 def load_tensorflow(threads=0, use_gpu=True):
     """Import TensorFlow and bring up its devices without its start-up chatter, and return the module.
@@ -63,6 +65,15 @@ def num_replicas():
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def peak_memory():
+    """The most memory this process has held, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return psutil.Process().memory_info().peak_wset
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @contextlib.contextmanager

@@ -142,6 +142,9 @@ def test_whoever_reads_the_output_may_have_had_enough():
     [
         ("cnn_scratch.train", ["Data:", "--image-size", "Run:"]),
         ("cnn_scratch.tune", ["Data:", "--image-size", "Run:"]),
+        ("transfer.run", ["Data:", "Backbone:", "--from", "Freezing:", "Run:"]),
+        ("transfer.compare", ["Data:", "Backbone:", "--scratch", "Run:"]),
+        ("transfer.tune", ["Data:", "Search:", "Run:"]),
         ("vision.explain", ["RUN [IMAGE ...]", "--layer"]),
         ("vision.evaluate", ["vision.evaluate RUN"]),
         ("vision.predict", ["vision.predict RUN IMAGE ...", "--top-k"]),
