@@ -3,7 +3,7 @@
 from vision.data.dataset import balanced_weights
 from vision.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from vision.optimization import ScheduleLearningRate, takes_one_hot
-from vision.training import EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
+from vision.training import AverageWeights, EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
 
 
 def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callbacks=lambda record: ()):
@@ -38,6 +38,9 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
             first_epoch=len(rows),
             class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
             one_hot=one_hot,
+            erasing=config.erasing,
+            mixup=config.mixup,
+            cutmix=config.cutmix,
         ),
         validation_data=evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=one_hot),
         steps_per_epoch=steps,
@@ -49,6 +52,7 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
             EpochSeeds(config.seed),
             ScheduleLearningRate(config, steps),
             StopOnNaN(config.learning_rate),
+            *([AverageWeights()] if config.ema else []),
             record,
             keep_best,
             *callbacks(record),

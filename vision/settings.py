@@ -34,6 +34,10 @@ class RecipeConfig:
         warmup_epochs: Epochs in which the learning rate climbs from zero.
         weight_decay: Decoupled weight decay of kernels (AdamW); 0 is plain Adam.
         label_smoothing: Share of the target that is spread over all classes.
+        mixup: Alpha of MixUp: training images are blended in pairs, with their labels; 0 for none.
+        cutmix: Alpha of CutMix: a box of one training image is pasted into another; 0 for none.
+        erasing: Share of the training images that lose a box of random size to one colour (random erasing).
+        ema: Momentum of a moving average of the weights, which is what is validated and saved; 0 for none.
         patience: Epochs without a better validation accuracy after which the training ends; 0 never.
     """
 
@@ -41,6 +45,10 @@ class RecipeConfig:
     warmup_epochs: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erasing: float = 0.0
+    ema: float = 0.0
     patience: int = 0
 
 
@@ -69,11 +77,14 @@ def check_training(config):
             raise UserError(f"{_option(config, name)}: must be at least 1")
     if not 0 < config.learning_rate < float("inf"):
         raise UserError(f"--learning-rate {config.learning_rate}: must be above 0")
-    for name in ("warmup_epochs", "weight_decay", "patience"):
+    for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
         if not 0 <= getattr(config, name) < float("inf"):
             raise UserError(f"{_option(config, name)}: must be 0 or more")
-    if not 0 <= config.label_smoothing < 1:
-        raise UserError(f"--label-smoothing {config.label_smoothing}: must be at least 0 and below 1")
+    if not 0 <= config.erasing <= 1:
+        raise UserError(f"--erasing {config.erasing}: must be between 0 and 1, a share of the images")
+    for name in ("label_smoothing", "ema"):
+        if not 0 <= getattr(config, name) < 1:
+            raise UserError(f"{_option(config, name)}: must be at least 0 and below 1")
 
 
 def _option(config, name):
