@@ -1,9 +1,12 @@
 """The settings that every training has."""
 
 import dataclasses
+import re
 import typing
 
 from vision.errors import UserError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,19 @@ class RecipeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PlanConfig:
+    """Plan.
+
+    Args:
+        budget: Train for as many epochs as fit into this time, such as 10m or 2h, in place of --epochs.
+        lr_find: Do not train; try learning rates and suggest one.
+    """
+
+    budget: str | None = None
+    lr_find: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class DevicesConfig:
     """Devices.
 
@@ -85,6 +101,20 @@ def check_training(config):
     for name in ("label_smoothing", "ema"):
         if not 0 <= getattr(config, name) < 1:
             raise UserError(f"{_option(config, name)}: must be at least 0 and below 1")
+
+
+def seconds(budget):
+    """A budget such as `30m` in seconds; None for none.
+
+    Raises:
+        UserError: it is not a number with s, m, h or d.
+    """
+    if budget is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", budget)
+    if not match or float(match[1]) == 0:
+        raise UserError(f"--budget {budget}: give a time such as 45s, 30m, 2h or 1d")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _option(config, name):
