@@ -1,11 +1,10 @@
-import dataclasses
 import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_scratch.train import TrainConfig, main, train
+from cnn_scratch.train import main
 from vision.errors import UserError
 from vision.figures import words
 from vision.lr_find import suggestion
@@ -39,10 +38,3 @@ def test_rates_are_tried_and_one_is_suggested_with_its_command(red_and_blue, wor
     assert 1e-5 < float(command[-1]) < 0.1
     main([*command, "--epochs", "1", "--name", "with-it"])
     assert (workdir / "runs" / "with-it" / "model.keras").exists()
-
-
-def test_it_can_be_repeated(red_and_blue, workdir):
-    config = TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, lr_find=True)
-    found = [read_csv(train(dataclasses.replace(config, name=name)) / "lr_find.csv") for name in ("a", "b")]
-    losses = [[float(row["loss"]) for row in rows][:20] for rows in found]
-    np.testing.assert_allclose(*losses, rtol=1e-3)
