@@ -3,8 +3,8 @@
     python -m benchmarks.ablation FOLDER [--seeds 3] [--only recipe "no cutmix"] [-- --image-size 64 --epochs 20]
 
 Trains configs/strong.yaml and its variants on FOLDER, evaluates each on the test images, and prints mean and spread
-(sample standard deviation) of the test accuracy over the seeds, and the mean of the training seconds. All seeds have the
-same split. What follows `--` is given to every training. Runs are kept in --runs-dir: the same command again
+(sample standard deviation) of the test accuracy over the seeds, and the mean of the training seconds. All seeds share
+one split. What follows `--` is given to every training. Runs are kept in --runs-dir: the same command again
 goes on where it was interrupted, and more seeds can be added.
 """
 
