@@ -60,8 +60,8 @@ class SweepProgress:
         in_time = max(1, int(done * 8 * 3600 / (time.perf_counter() - self._start)))
         console.print(
             f"at this pace the sweep takes {left / 86_400:.1f} days more. Ctrl-C keeps every finished trial; the same "
-            f"command with --budget 8h goes on for about {in_time:,} trials, and a new sweep with --prune median ends weak "
-            "trials early",
+            f"command with --budget 8h goes on for about {in_time:,} trials, and a new sweep with --prune median ends "
+            "weak trials early",
             style="yellow",
         )
 
