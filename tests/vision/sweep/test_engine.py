@@ -72,20 +72,18 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
     assert 3 <= len(rows()) < 200
 
 
-def test_a_chief_and_a_worker_command_share_a_sweep(environment):
-    write_space(seed=list(range(30)), batch_size=[150])
+def test_a_worker_command_works_for_a_chief(environment):
+    write_space(seed=list(range(10)), batch_size=[20])
     address = f"--oracle-address=127.0.0.1:{free_port()}"
-    chief = subprocess.Popen(command("--max-trials=all", "--chief", "--workers=1", address), env=environment)
+    chief = subprocess.Popen(command("--max-trials=all", "--chief", "--workers=0", address), env=environment)
     while not Path("runs/s/config.yaml").exists():
         assert chief.poll() is None
         time.sleep(0.1)
-    worker = subprocess.run(command("--worker", "--workers=1", address), env=environment, timeout=120)
-    assert chief.wait(60) == worker.returncode == 0
-    assert len(rows()) == 30
+    worker = subprocess.run(command("--worker", "--workers=1", address), env=environment)
+    assert chief.wait() == worker.returncode == 0
+    assert len(rows()) == 10
     assert {row["status"] for row in rows()} == {"completed"}
-    names = {row["worker"] for row in rows()}
-    assert "worker-1" in names
-    assert f"{socket.gethostname()}-worker-1" in names
+    assert {row["worker"] for row in rows()} == {f"{socket.gethostname()}-worker-1"}
 
 
 def test_a_port_in_use_is_one_line():
