@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from cnn_scratch.acceleration import accelerated, fastest_precision
 from cnn_scratch.model import NetworkConfig, build_cnn
-from vision.optimization import compiled
+from vision.optimization import compiled, takes_one_hot
 
-_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "precision")  # besides the network
+_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema", "precision")  # besides the network
 _INITIALIZED = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -85,7 +85,7 @@ class GraphCache:
     def key(config, image_size):
         """What two configurations must have in common to share a graph."""
         names = [field.name for field in dataclasses.fields(NetworkConfig) if field.name != "dropout"]
-        return image_size, *(str(getattr(config, name)) for name in [*names, *_GRAPH_CHANGING])
+        return image_size, takes_one_hot(config), *(str(getattr(config, name)) for name in [*names, *_GRAPH_CHANGING])
 
 
 def plain_model(config, image_size, num_classes, weights):

@@ -68,6 +68,38 @@ class EpochSeeds(keras.callbacks.Callback):
             generator.state.assign(state.astype("uint32"))
 
 
+class AverageWeights(keras.callbacks.Callback):
+    """Validates, keeps and saves the moving average of the weights that the optimizer makes (`use_ema`).
+
+    From each epoch's validation to the next epoch's first step the model holds the averages and the optimizer,
+    in their place, the weights that training goes on with; so a saved or kept state has both. (Keras'
+    SwapEMAWeights swaps back and forth, and the last epoch's state could not be gone on from.)
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch:
+            self._swap()
+
+    def on_test_begin(self, logs=None):
+        self._swap()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._averages = [variable.numpy() for variable in self.model.trainable_variables]
+
+    def on_train_end(self, logs=None):
+        """Put the averages back: Keras has ended the training by what stood in their place."""
+        for variable, average in zip(self.model.trainable_variables, self._averages, strict=True):
+            variable.assign(average)
+
+    def _swap(self):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        pairs = zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            held = variable.numpy()
+            variable.assign(average)
+            average.assign(held)
+
+
 class EpochRecord(keras.callbacks.Callback):
     """Measures each epoch and hands its row to the listeners.
 

@@ -64,9 +64,12 @@ def test_the_best_epoch_is_kept_beside_the_last(config):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("data_aug", [False, True])
-def test_a_resumed_training_equals_an_uninterrupted_one(config, data_aug):
-    config = dataclasses.replace(config, data_aug=data_aug, dropout=0.5)
+RECIPE = {"ema": 0.8, "mixup": 0.4, "cutmix": 1.0, "erasing": 0.5, "weight_decay": 0.05, "label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize("options", [{}, {"data_aug": True}, {"data_aug": True, **RECIPE}])
+def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
+    config = dataclasses.replace(config, dropout=0.5, **options)
     whole = train(dataclasses.replace(config, epochs=4, name="whole"))
     part = train(dataclasses.replace(config, epochs=2, name="part"))
     train(TrainConfig(resume=str(part), epochs=4))
@@ -141,6 +144,9 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--filter-org", "half", "--num-filters", "8"], "--num-filters 8"),
         (["--epochs", "0"], "--epochs 0"),
         (["--batch-size", "0"], "--batch-size 0"),
+        (["--mixup", "-1"], "--mixup -1.0: must be 0 or more"),
+        (["--erasing", "2"], "--erasing 2.0: must be between 0 and 1"),
+        (["--ema", "1"], "--ema 1.0: must be at least 0 and below 1"),
         (["--learning-rate", "0"], "--learning-rate 0"),
         (["--activation", "tanh"], "--activation: 'tanh' is not allowed; expected mish or gelu or relu or silu"),
         (["--name", "../up"], "--name ../up"),

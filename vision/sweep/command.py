@@ -55,7 +55,7 @@ def hypermodel_arguments(folder, definition):
     config = read_config(folder, definition.config_class)
     config = dataclasses.replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
     space = _read_space(Path(folder) / "space.yaml", definition)
-    trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)}
+    trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)} - {"budget"}  # the sweep's own
     shared = {name: value for name, value in dataclasses.asdict(config).items() if name in trial_fields}
     own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
     own["split_seed"] = config.seed if config.split_seed is None else config.split_seed  # whatever a trial's seed is

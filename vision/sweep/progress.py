@@ -7,6 +7,9 @@ from rich.table import Table
 
 from vision.console import console, duration, print_line
 
+LONG = 86_400  # seconds: a sweep that takes longer is told what would shorten it
+_SAMPLE = 3  # trials, after which the pace is known
+
 
 class SweepProgress:
     """Shows a sweep while it runs.
@@ -18,7 +21,7 @@ class SweepProgress:
 
     def __init__(self, table, total):
         self._table, self._total = table, total
-        self._start, self._done_before = time.perf_counter(), len(table)
+        self._start, self._done_before, self._advised = time.perf_counter(), len(table), False
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._board)
 
     def __enter__(self):
@@ -46,12 +49,28 @@ class SweepProgress:
             )
             result += f"  [yellow]pruned{pruned}[/]" if pruned else ""
         print_line(f"{place}  {result}  {self._time_left()} left  [dim]{settings(self._table, trial)}[/]")
+        self._advise()
+
+    def _advise(self):
+        """Say once how long a very long sweep takes, and what to do instead."""
+        done, left = len(self._table) - self._done_before, self._seconds_left()
+        if self._advised or done < _SAMPLE or left < LONG:
+            return
+        self._advised = True
+        in_time = max(1, int(done * 8 * 3600 / (time.perf_counter() - self._start)))
+        console.print(
+            f"at this pace the sweep takes {left / 86_400:.1f} days more. Ctrl-C keeps every finished trial; the same "
+            f"command with --budget 8h goes on for about {in_time:,} trials, and a new sweep with --prune median ends "
+            "weak trials early",
+            style="yellow",
+        )
+
+    def _seconds_left(self):
+        done = len(self._table) - self._done_before
+        return (self._total - len(self._table)) * (time.perf_counter() - self._start) / done
 
     def _time_left(self):
-        done = len(self._table) - self._done_before
-        if not done:
-            return "?"
-        return duration((self._total - len(self._table)) * (time.perf_counter() - self._start) / done)
+        return duration(self._seconds_left()) if len(self._table) > self._done_before else "?"
 
     def _board(self):
         """The board below the lines: totals, and what each worker does."""
