@@ -93,7 +93,7 @@ def evaluate(config):
 
     outcome, numbers = score_run(run)
     for line in summary(numbers):
-        console.print(line, markup=False)
+        console.print(line)
     figures = draw(run, outcome, numbers)
     logs = log_test(run, figures, numbers)
     lines = [
@@ -102,7 +102,7 @@ def evaluate(config):
     ]
     console.print()
     for what, where in lines:
-        console.print(f"{what + ':':14}{where}", markup=False)
+        console.print(f"{what + ':':14}{where}")
     return numbers
 
 

@@ -86,7 +86,7 @@ def train_in(folder, config, dataset, make_model, facts, lines=()):
         rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model)
         metrics = _write_metrics(folder, rows, {**facts, "last_call_seconds": time.perf_counter() - start})
     console.print(
-        f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
+        f"\nbest epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.1%} "
         f"(training {metrics['accuracy']:.1%})"
     )
     console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")

@@ -45,15 +45,16 @@ def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir
     tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=2))
     status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in rows()}
     assert status[0.001] == status[0.002] == ("completed", "")
-    assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB")
+    assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB [/device:CPU:0]")
     assert status[MISBEHAVE][0] == "failed"
     assert "its worker died 3 times, at last with exit code 9" in status[MISBEHAVE][1]
 
 
-def test_out_of_memory_in_every_trial_ends_with_a_word(workdir):
+def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):
     write_space(learning_rate=[OUT_OF_MEMORY], batch_size=[10, 20])
     with pytest.raises(UserError, match="none of the 2 trials could be completed; the first: MemoryError: cannot"):
         tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=0))
+    assert "[2/2] 1  failed  MemoryError: cannot allocate 9 TB [/device:CPU:0]" in capsys.readouterr().out
 
 
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
