@@ -1,6 +1,7 @@
 """What every training command does around `fit`: its run folder, resuming, saving, and what it leaves behind."""
 
 import dataclasses
+import shlex
 import statistics
 import time
 from pathlib import Path
@@ -83,7 +84,10 @@ def train_in(folder, config, dataset, make_model, facts, lines=()):
         for line in (*describe(dataset, config.class_weights), *lines):
             console.print(line)
         start = time.perf_counter()
-        rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model)
+        try:
+            rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_stopped(folder, facts["train_module"])) from None
         metrics = _write_metrics(folder, rows, {**facts, "last_call_seconds": time.perf_counter() - start})
     console.print(
         f"\nbest epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.1%} "
@@ -133,6 +137,14 @@ def _rows_so_far(folder, config, model, steps):
     epochs = int(model.optimizer.iterations) // steps
     rows = read_csv(folder.path / "history.csv")
     return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows][:epochs]
+
+
+def _stopped(folder, train_module):
+    """What to say after Ctrl-C."""
+    if not (folder.path / "last.keras").exists():
+        return "stopped in the first epoch; nothing is kept"
+    done = f"{len(read_csv(folder.path / 'history.csv'))} epochs are kept"
+    return f"stopped; {done}, and this goes on:\n  python -m {train_module} --resume {shlex.quote(str(folder.path))}"
 
 
 def _write_metrics(folder, rows, facts):

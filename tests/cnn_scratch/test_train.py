@@ -78,17 +78,24 @@ def test_a_resumed_training_equals_an_uninterrupted_one(config, data_aug):
     np.testing.assert_allclose(*histories, rtol=1e-4)
 
 
-def test_a_killed_training_is_resumed(config):
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_training_is_resumed(config, kill):
     config = dataclasses.replace(config, epochs=200, name="killed")
     arguments = [f"--{f.name}={getattr(config, f.name)}" for f in dataclasses.fields(config) if _given(config, f)]
     command = [sys.executable, "-m", "cnn_scratch.train", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
         for line in process.stdout:
             if line.startswith("epoch   3/"):
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(kill)
                 break
+        _, said = process.communicate()
     done = len(read_csv("runs/killed/history.csv"))
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"\nstopped; {done} epochs are kept" in said
+        assert said.endswith("this goes on:\n  python -m cnn_scratch.train --resume runs/killed\n")
     assert 3 <= done < 200
     path = Path("runs/killed/config.yaml")
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))

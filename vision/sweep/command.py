@@ -105,8 +105,9 @@ def _sweep(config, folder, pool, definition):
     try:
         table = run_sweep(config, folder.path, space, definition, hypermodel, pool, max_epochs(space))
     except KeyboardInterrupt:
-        console.print(f"\nstopped; finished trials are kept, and this goes on:\n  {_command(config, definition)}")
-        raise
+        raise KeyboardInterrupt(
+            f"stopped; finished trials are kept, and this goes on:\n  {_command(config, definition)}"
+        ) from None
     _finish(folder, config, space, table, hypermodel, definition)
 
 

@@ -60,15 +60,17 @@ def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
     write_space(seed=list(range(200)), batch_size=[100])
     with subprocess.Popen(
-        command("--max-trials=all", "--workers=2"), env=environment, stdout=subprocess.PIPE
+        command("--max-trials=all", "--workers=2"), env=environment, stderr=subprocess.PIPE
     ) as process:
         while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 3:
             time.sleep(0.05)
         workers = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGINT)
-        shown = process.stdout.read().decode()
+        shown = process.stderr.read().decode()
     assert process.returncode == 130
-    assert "finished trials are kept, and this goes on:\n  python -m tests.vision.sweep.noop" in shown
+    assert shown.startswith(
+        "\nstopped; finished trials are kept, and this goes on:\n  python -m tests.vision.sweep.noop"
+    )
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert 3 <= len(rows()) < 200
 
