@@ -150,6 +150,8 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--batch-size", "0"], "--batch-size 0"),
         (["--learning-rate", "0"], "--learning-rate 0"),
         (["--activation", "tanh"], "--activation: 'tanh' is not allowed; expected mish or gelu or relu or silu"),
+        (["--seed", "-1"], "--seed -1: must be between 0 and 4,294,967,295"),
+        (["--split-seed", "9999999999"], "--split-seed 9999999999"),
         (["--name", "../up"], "--name ../up"),
     ],
 )

@@ -57,6 +57,16 @@ def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):
     assert "[2/2] 1  failed  MemoryError: cannot allocate 9 TB [/device:CPU:0]" in capsys.readouterr().out
 
 
+def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
+    write_space(seed=[0, 1, 2], batch_size=[10])
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=1, workers=0))
+    capsys.readouterr()
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=2, workers=0))
+    shown = capsys.readouterr().out
+    assert "going on after 1 finished trials\n[2/2]" in shown
+    assert "Reloading" not in shown
+
+
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
     write_space(seed=list(range(200)), batch_size=[100])
     with subprocess.Popen(
