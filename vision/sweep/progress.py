@@ -102,7 +102,8 @@ def best_trials(table, count=5):
     rows = [table.row(trial) for trial in trials]
     names = [name for name in table.oracle.space.values(trials[0].hyperparameters.values) if name != "epochs"]
     varied = [name for name in names if len({str(row[name]) for row in rows}) > 1]
-    shown = Table(title=f"best {len(rows)} trials", title_justify="left", box=None, pad_edge=False)
+    title = "best trial" if len(rows) == 1 else f"best {len(rows)} trials"
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("trial", "val acc", "train acc", "epochs", "seconds", "parameters"):
         shown.add_column(column, justify="right", no_wrap=True)
     shown.add_column("settings that differ" if varied else "settings")

@@ -65,6 +65,8 @@ def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
     shown = capsys.readouterr().out
     assert "going on after 1 finished trials\n[2/2]" in shown
     assert "Reloading" not in shown
+    more = "python -m tests.vision.sweep.noop --space space.yaml --max-trials 3 --workers 0 --name s   (or all: 3)"
+    assert f"more trials:          {more}\n" in shown
 
 
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
