@@ -1,17 +1,29 @@
 """Train one five-block CNN from scratch."""
 
 import dataclasses
+import time
 
 from cnn_scratch.model import NetworkConfig, check_network, network_cost
 from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
-from vision.settings import DevicesConfig, RecipeConfig, TrainingConfig, check_training
+from vision.settings import DevicesConfig, PlanConfig, RecipeConfig, TrainingConfig, check_training, seconds
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig(RunConfig, ResumeConfig, DevicesConfig, RecipeConfig, TrainingConfig, NetworkConfig, DataConfig):
+class TrainConfig(
+    RunConfig,
+    ResumeConfig,
+    DevicesConfig,
+    PrecisionConfig,
+    PlanConfig,
+    RecipeConfig,
+    TrainingConfig,
+    NetworkConfig,
+    DataConfig,
+):
     """Configuration of `python -m cnn_scratch.train`."""
 
 
@@ -23,17 +35,22 @@ def train(config):
 
     Returns:
         Path of the run folder: `model.keras` (best epoch), `last.keras` (last epoch, with the optimizer),
-        `history.csv`, `metrics.json`, `config.yaml`, `classes.json`.
+        `history.csv`, `metrics.json`, `config.yaml`, `classes.json`; with `lr_find` it holds `lr_find.png` and `.csv`
+        alone.
 
     Raises:
-        UserError: the data, the network or the run folder cannot be used, or the loss became NaN.
+        UserError: the data, the network or the run folder cannot be used, nothing fits into the budget, or the loss
+            became NaN.
     """
+    start, asked = time.perf_counter(), config
+    budget = None if config.resume else seconds(config.budget)
     config = resolve_image_size(resumed(config) if config.resume else config)
     check_training(config)
     check_network(config, config.image_size)
     from vision.runtime import distribution, load_tensorflow
 
     load_tensorflow()
+    from cnn_scratch.acceleration import accelerated, fastest_precision
     from cnn_scratch.graphs import initialize
     from cnn_scratch.model import build_cnn
     from vision.console import decoding_progress
@@ -42,17 +59,42 @@ def train(config):
     dataset = load_dataset(config, config.seed, decoding_progress)
     num_classes = len(dataset.class_names)
     cost = network_cost(config, config.image_size, num_classes)
+    precision = fastest_precision(config, config.image_size)
 
     def make_model():
         model = build_cnn(config, config.image_size, num_classes)
         initialize(model, config.seed)
-        return compiled(model, config)
+        return compiled(accelerated(model, precision), config)
 
-    folder = run_folder(config, f"cnn-{dataset.name}-{config.image_size}px")
+    name = f"cnn-{dataset.name}-{config.image_size}px"
+    if config.lr_find:
+        return _find_learning_rate(asked, config, make_model, dataset, name)
+    folder = run_folder(config, name)
     network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
-    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost)}
+    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost), "precision": precision}
     with distribution(config.strategy):
-        train_in(folder, config, dataset, make_model, facts, [network])
+        if budget:
+            from vision.budget import epochs_within
+
+            epochs = epochs_within(budget, make_model, config, dataset, spent=time.perf_counter() - start)
+            config = dataclasses.replace(config, epochs=epochs, budget=None)
+        train_in(folder, config, dataset, make_model, facts, [network, f"precision: {precision}"])
+    return folder.path
+
+
+def _find_learning_rate(asked, config, make_model, dataset, base_name):
+    """Run the range test, leave its figure, and print the command that trains with what it suggests."""
+    from vision.console import console
+    from vision.lr_find import leave, range_test
+
+    folder = run_folder(config, f"{base_name}-lr-find")
+    with folder.locked():
+        found = range_test(make_model(), config, dataset)
+        picture = leave(found, folder.path)
+    rate = f"{found.suggestion:.2g}"
+    words = cli.options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
+    console.print(f"the loss falls fastest at a learning rate of {rate}: {picture}", markup=False)
+    console.print(f"train with it:  python -m cnn_scratch.train{words} --learning-rate {rate}", markup=False)
     return folder.path
 
 

@@ -3,7 +3,7 @@
 from vision.data.dataset import balanced_weights
 from vision.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from vision.optimization import ScheduleLearningRate, takes_one_hot
-from vision.training import EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
+from vision.training import AverageWeights, EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
 
 
 def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callbacks=lambda record: ()):
@@ -25,21 +25,12 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
         Diverged: the loss became NaN or infinite.
     """
     steps = steps_per_epoch(dataset, config.batch_size)
-    one_hot = takes_one_hot(config)
     listeners = [*listeners, lambda row: has_stalled(record.rows, config.patience)]
     record = EpochRecord(len(dataset.train), listeners, rows)
     keep_best = KeepBest(record, weights)
     model.fit(
-        training_batches(
-            dataset,
-            config.batch_size,
-            data_aug=config.data_aug,
-            seed=config.seed,
-            first_epoch=len(rows),
-            class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
-            one_hot=one_hot,
-        ),
-        validation_data=evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=one_hot),
+        batches(config, dataset, first_epoch=len(rows)),
+        validation_data=validation_batches(config, dataset),
         steps_per_epoch=steps,
         initial_epoch=len(rows),
         epochs=config.epochs,
@@ -49,9 +40,31 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
             EpochSeeds(config.seed),
             ScheduleLearningRate(config, steps),
             StopOnNaN(config.learning_rate),
+            *([AverageWeights()] if config.ema else []),
             record,
             keep_best,
             *callbacks(record),
         ],
     )
     return record.rows, keep_best.weights
+
+
+def batches(config, dataset, first_epoch=0):
+    """Endless training batches as a configuration asks for them; see `training_batches`."""
+    return training_batches(
+        dataset,
+        config.batch_size,
+        data_aug=config.data_aug,
+        seed=config.seed,
+        first_epoch=first_epoch,
+        class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
+        one_hot=takes_one_hot(config),
+        erasing=config.erasing,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+    )
+
+
+def validation_batches(config, dataset):
+    """The validation images in batches as a configuration asks for them."""
+    return evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=takes_one_hot(config))

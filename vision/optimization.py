@@ -17,25 +17,37 @@ def compiled(model, config, optimizer=None):
         config: has the fields of `TrainingConfig` and `RecipeConfig`.
         optimizer: takes the place of Adam or AdamW.
     """
+    optimizer = optimizer or _optimizer(config)
+    if any(layer.compute_dtype == "float16" for layer in model.layers):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=optimizer or _optimizer(config),
+        optimizer=optimizer,
         loss=_loss(config),
         metrics=["accuracy"],
         jit_compile=bool(gpus()) and num_replicas() == 1,
     )
     model.optimizer.build(model.trainable_variables)
+    _match_batch_norm(model, config.ema)
     return model
 
 
 def takes_one_hot(config):
     """Whether the loss takes targets as one probability a class, not as class indices."""
-    return config.label_smoothing > 0
+    return any(value > 0 for value in (config.label_smoothing, config.mixup, config.cutmix))
+
+
+def _match_batch_norm(model, momentum):
+    """Let batch norm average its statistics over as many steps as the weights that they are to go with."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = max(layer.momentum, momentum)
 
 
 def _optimizer(config):
+    average = {"use_ema": True, "ema_momentum": config.ema} if config.ema else {}
     if not config.weight_decay:
-        return keras.optimizers.Adam(config.learning_rate)
-    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+        return keras.optimizers.Adam(config.learning_rate, **average)
+    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay, **average)
     optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     return optimizer
 

@@ -78,14 +78,17 @@ def peak_memory():
 
 @contextlib.contextmanager
 def stderr_held_back():
-    """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails."""
+    """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails.
+
+    Ctrl-C is no failure.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(saved, held.read())
             raise

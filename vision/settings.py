@@ -1,9 +1,12 @@
 """The settings that every training has."""
 
 import dataclasses
+import re
 import typing
 
 from vision.errors import UserError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,10 @@ class RecipeConfig:
         warmup_epochs: Epochs in which the learning rate climbs from zero.
         weight_decay: Decoupled weight decay of kernels (AdamW); 0 is plain Adam.
         label_smoothing: Share of the target that is spread over all classes.
+        mixup: Alpha of MixUp: training images are blended in pairs, with their labels; 0 for none.
+        cutmix: Alpha of CutMix: a box of one training image is pasted into another; 0 for none.
+        erasing: Share of the training images that lose a box of random size to one colour (random erasing).
+        ema: Momentum of a moving average of the weights, which is what is validated and saved; 0 for none.
         patience: Epochs without a better validation accuracy after which the training ends; 0 never.
     """
 
@@ -41,7 +48,24 @@ class RecipeConfig:
     warmup_epochs: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erasing: float = 0.0
+    ema: float = 0.0
     patience: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanConfig:
+    """Plan.
+
+    Args:
+        budget: Train for as many epochs as fit into this time, such as 10m or 2h, in place of --epochs.
+        lr_find: Do not train; try learning rates and suggest one.
+    """
+
+    budget: str | None = None
+    lr_find: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +93,28 @@ def check_training(config):
             raise UserError(f"{_option(config, name)}: must be at least 1")
     if not 0 < config.learning_rate < float("inf"):
         raise UserError(f"--learning-rate {config.learning_rate}: must be above 0")
-    for name in ("warmup_epochs", "weight_decay", "patience"):
+    for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
         if not 0 <= getattr(config, name) < float("inf"):
             raise UserError(f"{_option(config, name)}: must be 0 or more")
-    if not 0 <= config.label_smoothing < 1:
-        raise UserError(f"--label-smoothing {config.label_smoothing}: must be at least 0 and below 1")
+    if not 0 <= config.erasing <= 1:
+        raise UserError(f"--erasing {config.erasing}: must be between 0 and 1, a share of the images")
+    for name in ("label_smoothing", "ema"):
+        if not 0 <= getattr(config, name) < 1:
+            raise UserError(f"{_option(config, name)}: must be at least 0 and below 1")
+
+
+def seconds(budget):
+    """A budget such as `30m` in seconds; None for none.
+
+    Raises:
+        UserError: it is not a number with s, m, h or d.
+    """
+    if budget is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", budget)
+    if not match or float(match[1]) == 0:
+        raise UserError(f"--budget {budget}: give a time such as 45s, 30m, 2h or 1d")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _option(config, name):

@@ -68,6 +68,38 @@ class EpochSeeds(keras.callbacks.Callback):
             generator.state.assign(state.astype("uint32"))
 
 
+class AverageWeights(keras.callbacks.Callback):
+    """Validates, keeps and saves the moving average of the weights that the optimizer makes (`use_ema`).
+
+    From each epoch's validation to the next epoch's first step the model holds the averages and the optimizer,
+    in their place, the weights that training goes on with; so a saved or kept state has both. (Keras'
+    SwapEMAWeights swaps back and forth, and the last epoch's state could not be gone on from.)
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch:
+            self._swap()
+
+    def on_test_begin(self, logs=None):
+        self._swap()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._averages = [variable.numpy() for variable in self.model.trainable_variables]
+
+    def on_train_end(self, logs=None):
+        """Put the averages back: Keras has ended the training by what stood in their place."""
+        for variable, average in zip(self.model.trainable_variables, self._averages, strict=True):
+            variable.assign(average)
+
+    def _swap(self):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        pairs = zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            held = variable.numpy()
+            variable.assign(average)
+            average.assign(held)
+
+
 class EpochRecord(keras.callbacks.Callback):
     """Measures each epoch and hands its row to the listeners.
 
@@ -140,10 +172,33 @@ class SaveEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         rows = self._record.rows
         write_csv(self._folder / "history.csv", rows)
+        plain = plain_model_of(self.model)
         if best_row(rows) is rows[-1]:
-            best = keras.Model(self.model.inputs, self.model.outputs, name=self.model.name)
+            best = keras.Model(plain.inputs, plain.outputs, name=plain.name)
             save_model(best, self._folder, self._best_name)
-        save_model(self.model, self._folder, "last.keras")
+        save_model(plain, self._folder, "last.keras")
+
+
+def plain_model_of(model):
+    """The model that is saved in place of `model`: plain Keras layers with its weights and its optimizer.
+
+    That is `model` itself unless it has an attribute `plain`, a function that returns a model with the same
+    weights in the same order.
+    """
+    if not hasattr(model, "plain"):
+        return model
+    plain = model.plain()
+    plain.set_weights(model.get_weights())
+    if getattr(plain, "optimizer", None) is not model.optimizer:
+        plain.compile(model.optimizer, model.loss)
+    return plain
+
+
+def restore(model, path):
+    """Load the weights and the optimizer that `SaveEpoch` saved."""
+    plain = plain_model_of(model)
+    plain.load_weights(path)
+    model.set_weights(plain.get_weights())
 
 
 def save_model(model, folder, name="model.keras"):

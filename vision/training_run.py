@@ -1,6 +1,8 @@
 """What every training command does around `fit`: its run folder, resuming, saving, and what it leaves behind."""
 
 import dataclasses
+import math
+import shlex
 import statistics
 import time
 from pathlib import Path
@@ -99,10 +101,13 @@ def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=Non
         for line in (*describe(dataset, config.class_weights), *lines):
             console.print(line)
         start = time.perf_counter()
-        rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model, make_part)
+        try:
+            rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model, make_part)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_stopped(folder, facts["train_module"])) from None
         metrics = _write_metrics(folder, rows, {**facts, "last_call_seconds": time.perf_counter() - start})
     console.print(
-        f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
+        f"\nbest epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.1%} "
         f"(training {metrics['accuracy']:.1%})"
     )
     console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
@@ -155,13 +160,23 @@ def _rows_so_far(folder, config, model, steps):
 
     `last.keras` is the truth about how far the run came: it is written last, and whole.
     """
+    from vision.training import restore
+
     last = folder.path / "last.keras"
     if not (config.resume and last.exists()):
         return []
-    model.load_weights(last)
-    epochs = int(model.optimizer.iterations) // steps
+    restore(model, last)
+    epochs = math.ceil(int(model.optimizer.iterations) / steps)  # loss scaling may have skipped some steps
     rows = read_csv(folder.path / "history.csv")
     return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows][:epochs]
+
+
+def _stopped(folder, train_module):
+    """What to say after Ctrl-C."""
+    if not (folder.path / "last.keras").exists():
+        return "stopped in the first epoch; nothing is kept"
+    done = f"{len(read_csv(folder.path / 'history.csv'))} epochs are kept"
+    return f"stopped; {done}, and this goes on:\n  python -m {train_module} --resume {shlex.quote(str(folder.path))}"
 
 
 def _write_metrics(folder, rows, facts):

@@ -42,6 +42,19 @@ def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
     assert len(models) == 1
 
 
+def test_a_reused_graph_averages_weights_as_a_fresh_one(config):
+    dataset = load_dataset(config, 0)
+    graphs = GraphCache()
+    for seed, mixup in ((0, 0.2), (1, 0.4)):
+        trial = dataclasses.replace(config, seed=seed, ema=0.8, mixup=mixup)
+        reused = graphs.take(trial, 32, 2)
+        fresh = build_cnn(trial, 32, 2)
+        initialize(fresh, seed)
+        kept = [fit(model, trial, dataset)[1] for model in (reused, compiled(fresh, trial))]
+        for one, other in zip(*kept, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_one_graph_is_traced_once(config):
     """A network that counts how often its loss is traced: as often for three trials as for one."""
     dataset = load_dataset(config, 0)
@@ -65,6 +78,9 @@ def test_other_networks_have_other_graphs(config):
         {"filter_size": [2] * 5},
         {"head": "gap"},
         {"batch_norm": False},
+        {"precision": "bfloat16"},
+        {"ema": 0.9},
+        {"mixup": 0.2},
     ]
     keys = {GraphCache.key(dataclasses.replace(config, **change), 32) for change in others}
     assert len(keys) == len(others)

@@ -75,3 +75,40 @@ def test_a_training_without_progress_ends_after_its_patience(config):
     assert len(rows) < 30
     assert has_stalled(rows, 2)
     assert not has_stalled(rows[:-1], 2)
+
+
+def test_mixed_labels_are_trained_on_and_accuracy_stays_one(config):
+    config = dataclasses.replace(config, mixup=0.2, cutmix=1.0, erasing=0.5, epochs=12, learning_rate=3e-3)
+    _, rows, _ = trained(dataclasses.replace(config, batch_norm=False))
+    assert 0.5 < rows[-1]["accuracy"] <= 1.0
+    assert rows[-1]["val_accuracy"] == 1.0
+    assert rows[-1]["val_loss"] < rows[-1]["loss"]
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(config):
+    """By hand: the same training without averages, its weights after each step averaged."""
+    config = dataclasses.replace(config, ema=0.6, epochs=3, batch_norm=False, schedule="cosine")
+    averages = []
+
+    def follow(batch, logs):
+        raw = plain.get_weights()
+        averages[:] = [0.6 * old + 0.4 * new for old, new in zip(averages or raw, raw, strict=True)]
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=follow)
+    plain_config = dataclasses.replace(config, ema=0.0)
+    plain = build_cnn(config, config.image_size, 2)
+    initialize(plain, config.seed)
+    dataset = load_dataset(config, 0)
+    fit(compiled(plain, plain_config), plain_config, dataset, callbacks=lambda record: [callback])
+    model, rows, kept = trained(config)
+    for one, other in zip(model.trainable_variables, averages, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert rows[-1]["val_loss"] == min(row["val_loss"] for row in rows)
+    for one, other in zip(kept, averages, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_batch_norm_remembers_as_long_as_the_weights_average(config):
+    for ema, momentum in ((0.0, 0.9), (0.5, 0.9), (0.98, 0.98)):
+        model = compiled(build_cnn(config, config.image_size, 2), dataclasses.replace(config, ema=ema))
+        assert model.get_layer("block1_bn").momentum == momentum

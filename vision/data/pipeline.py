@@ -3,13 +3,26 @@
 import numpy as np
 import tensorflow as tf
 
+from vision.data.mixing import erased, mixed
 from vision.errors import UserError
 from vision.runtime import gpus, num_replicas
 
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
-def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, class_weights=None, one_hot=False):
+def training_batches(
+    dataset,
+    batch_size,
+    *,
+    data_aug,
+    seed,
+    first_epoch=0,
+    class_weights=None,
+    one_hot=False,
+    erasing=0.0,
+    mixup=0.0,
+    cutmix=0.0,
+):
     """Endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
 
     Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a training that goes
@@ -23,6 +36,7 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
         first_epoch: number of the first epoch, counted from 0.
         class_weights: weight of the images of each class, float32 (num_classes,), or None.
         one_hot: labels as float32 (batch, num_classes).
+        erasing, mixup, cutmix: as `RecipeConfig` has them; the last two need `one_hot`.
 
     Returns:
         Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights
@@ -40,11 +54,19 @@ def training_batches(dataset, batch_size, *, data_aug, seed, first_epoch=0, clas
 
     def load(epoch, batch, rows):
         images, labels = read(rows)
+        answers, key = targets(labels), _key(seed, _AUGMENT, epoch, batch)
         if data_aug:
-            images = augment(images, _key(seed, _AUGMENT, epoch, batch))
-        if class_weights is not None:
-            return images, targets(labels), tf.gather(class_weights, labels)
-        return images, targets(labels)
+            images = augment(images, key)
+        if erasing:
+            images = erased(images, erasing, tf.random.fold_in(key, 1))
+        if mixup or cutmix:
+            mix_key = tf.random.fold_in(key, 2)
+            images, answers = mixed(images, answers, mixup=mixup, cutmix=cutmix, key=mix_key)
+        if class_weights is None:
+            return images, answers
+        if one_hot:
+            return images, answers, tf.linalg.matvec(answers, class_weights)
+        return images, answers, tf.gather(class_weights, labels)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     batches = epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE)

@@ -27,7 +27,7 @@ def tune(config, definition):
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no
             trial could be completed.
     """
-    config = resolve_image_size(config)
+    asked, config = config, resolve_image_size(config)
     source = open_source(config.data)
     config = dataclasses.replace(config, name=config.name or f"sweep-{source.name}-{config.image_size}px")
     folder = RunFolder(config)
@@ -39,7 +39,7 @@ def tune(config, definition):
             folder.clear()
         pool = start_workers(config, folder.path)  # they start while this process does
         try:
-            _sweep(config, folder, pool, definition)
+            _sweep(config, asked, folder, pool, definition)
         finally:
             if pool:
                 pool.stop()
@@ -55,7 +55,7 @@ def hypermodel_arguments(folder, definition):
     config = read_config(folder, definition.config_class)
     config = dataclasses.replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
     space = _read_space(Path(folder) / "space.yaml", definition)
-    trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)}
+    trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)} - {"budget"}  # the sweep's own
     shared = {name: value for name, value in dataclasses.asdict(config).items() if name in trial_fields}
     own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
     own["split_seed"] = config.seed if config.split_seed is None else config.split_seed  # whatever a trial's seed is
@@ -83,7 +83,8 @@ def _work(config, folder, definition):
     work_for_chief(config, folder.path, definition, (space.metric, space.direction), pool)
 
 
-def _sweep(config, folder, pool, definition):
+def _sweep(config, asked, folder, pool, definition):
+    """Sweep with `config`; `asked` is what was typed, and so what to type again."""
     from vision.runtime import load_tensorflow
 
     load_tensorflow(use_gpu=config.workers == 0)
@@ -105,9 +106,10 @@ def _sweep(config, folder, pool, definition):
     try:
         table = run_sweep(config, folder.path, space, definition, hypermodel, pool, max_epochs(space))
     except KeyboardInterrupt:
-        console.print(f"\nstopped; finished trials are kept, and this goes on:\n  {_command(config, definition)}")
-        raise
-    _finish(folder, config, space, table, hypermodel, definition)
+        raise KeyboardInterrupt(
+            f"stopped; finished trials are kept, and this goes on:\n  {_command(asked, definition)}"
+        ) from None
+    _finish(folder, asked, space, table, hypermodel, definition)
 
 
 def _space_path(config):

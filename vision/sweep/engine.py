@@ -11,7 +11,8 @@ from pathlib import Path
 from vision.errors import UserError
 from vision.files import read_json, write_json, write_text
 from vision.runs import config_yaml
-from vision.sweep.settings import address, check_sweep, seconds, trial_limit
+from vision.settings import seconds
+from vision.sweep.settings import address, check_sweep, trial_limit
 
 _TICK = 0.1  # seconds between two looks at the workers
 

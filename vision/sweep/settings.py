@@ -1,14 +1,13 @@
 """The settings of a sweep, whatever is swept."""
 
 import dataclasses
-import re
 import typing
 
 from vision.errors import UserError
+from vision.settings import seconds
 
 DEFAULT_SPACE = "configs/sweep.yaml"
 DEFAULT_TRIALS = 16
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,20 +87,6 @@ def trial_limit(config):
     if config.max_trials is None:
         return None if config.tuner == "hyperband" else DEFAULT_TRIALS
     return None if config.max_trials == "all" else config.max_trials
-
-
-def seconds(budget):
-    """A budget such as `30m` in seconds; None for none.
-
-    Raises:
-        UserError: it is not a number with s, m, h or d.
-    """
-    if budget is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", budget)
-    if not match or float(match[1]) == 0:
-        raise UserError(f"--budget {budget}: give a time such as 45s, 30m, 2h or 1d")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def address(text):

@@ -135,6 +135,20 @@ def test_augmentation_flips_half_crops_and_jitters():
     assert 0.6 < brightness.min() / image.mean() < brightness.max() / image.mean() < 1.4
 
 
+def test_mixed_batches_are_resumed_with_weights_that_follow_their_labels(dataset):
+    weights = np.array([1.0, 2.0, 4.0], np.float32)
+    options = {"erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "one_hot": True, "class_weights": weights}
+    stream = training_batches(dataset, 10, data_aug=True, seed=0, **options)
+    whole = [[part.numpy() for part in batch] for batch in stream.take(6)]
+    resumed = training_batches(dataset, 10, data_aug=True, seed=0, first_epoch=1, **options)
+    for batch, other in zip(whole[3:], resumed.take(3), strict=True):
+        for one, same in zip(batch, other, strict=True):
+            np.testing.assert_array_equal(one, same)
+    assert any((targets.max(1) < 0.99).any() for _, targets, _ in whole)
+    for _, targets, seen in whole:
+        np.testing.assert_allclose(seen, targets @ weights, rtol=1e-5)
+
+
 def test_augmentation_of_one_image_hangs_on_its_key_alone():
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
     np.testing.assert_array_equal(augment(images, [1, 2]), augment(images, [1, 2]))
