@@ -103,6 +103,8 @@ class FineTuneConfig:
     data_aug: bool = False
     class_weights: typing.Literal["none", "balanced"] = "none"
 
+    mixup = cutmix = erasing = ema = 0.0  # of the recipe, but no options here: they would change stored features
+
 
 @dataclasses.dataclass(frozen=True)
 class TransferConfig(
