@@ -73,3 +73,11 @@ def photo_folder(tmp_path):
         return root
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what tests have counted (`record_property("counts", ...)`)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "counts":
+                terminalreporter.write_line(f"{report.nodeid}: {value}")

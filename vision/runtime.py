@@ -26,7 +26,7 @@ def load_tensorflow(threads=0, use_gpu=True):
         with contextlib.suppress(RuntimeError):  # the devices are up already
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads + 1)  # input beside training
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
             if not use_gpu:
                 tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.list_physical_devices("GPU"):

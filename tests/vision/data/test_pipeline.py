@@ -49,9 +49,11 @@ def assert_same(batches, others):
         np.testing.assert_array_equal(labels, other_labels)
 
 
-def test_evaluation_sees_each_image_once_in_order_unchanged(dataset):
+@pytest.mark.parametrize(("pixels", "sizes"), [(0, [5, 5, 2]), (1 << 18, [12])])
+def test_evaluation_sees_each_image_once_in_order_unchanged(dataset, monkeypatch, pixels, sizes):
+    monkeypatch.setattr("vision.data.pipeline.EVALUATION_PIXELS", pixels)
     batches = take(evaluation_batches(dataset, dataset.test, 5), -1)
-    assert [len(labels) for _, labels in batches] == [5, 5, 2]
+    assert [len(labels) for _, labels in batches] == sizes
     assert batches[0][0].dtype == np.uint8
     assert batches[0][1].dtype == np.int32
     np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), dataset.images[dataset.test])
