@@ -1,6 +1,7 @@
 """Fine-tune one backbone in all three ways, on the same split and seed, and compare what comes out."""
 
 import dataclasses
+import os
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from vision.errors import UserError
 from vision.files import read_json, write_json
 from vision.finished import open_run
 from vision.runs import RunConfig, read_config
+from vision.runtime import python_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +99,9 @@ def _run(config):
     from vision.console import console
 
     command = f"python -m transfer.run{words}"
-    console.print(f"\n[bold]{config.mode}[/]: {command}", soft_wrap=True)
-    arguments = shlex.split(words)
-    if subprocess.run([sys.executable, "-m", "transfer.run", *arguments], check=False).returncode:
+    console.print(f"\n{config.mode}: {command}", soft_wrap=True)
+    arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": python_path()}
+    if subprocess.run([sys.executable, "-m", "transfer.run", *arguments], env=environment, check=False).returncode:
         raise UserError(f"{command}: failed (see above); what is done is kept, and the same command goes on")
     return folder
 

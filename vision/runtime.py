@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import psutil
 
@@ -35,6 +36,12 @@ def load_tensorflow(threads=0, use_gpu=True):
         tf.config.list_logical_devices()
     tf.get_logger().setLevel("ERROR")
     return tf
+
+
+def python_path():
+    """The PYTHONPATH with which another process finds this project, whatever its working directory."""
+    root = str(Path(__file__).parents[1])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def gpus():

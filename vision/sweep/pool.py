@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from vision.errors import UserError
+from vision.runtime import python_path
 from vision.sweep.worker import CHIEF_LOST, REPLACE_ME
 
 MAX_DEATHS = 3  # in a row, of workers that finished nothing in between
@@ -127,10 +128,8 @@ class WorkerPool:
 
 def worker_environment(number, count, num_gpus):
     """What makes worker `number` of `count` keep to its share of the machine: one GPU, or some CPU threads."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     threads = max(1, num_cores() // count)
-    environment = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {"PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     if num_gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [str(gpu) for gpu in range(num_gpus)]
