@@ -39,10 +39,18 @@ def tune(config):
 
 
 def make_hypermodel(folder):
-    """The hypermodel of the sweep in a run folder."""
-    from cnn_scratch.trial import CnnHyperModel
+    """The hypermodel of the sweep in a run folder.
 
-    return CnnHyperModel(*command.hypermodel_arguments(folder, DEFINITION))
+    On CPUs `--precision auto` is float32 here: workers that run side by side cannot measure what is fastest, and
+    a measurement for each network would take longer than many a trial.
+    """
+    from cnn_scratch.trial import CnnHyperModel
+    from vision.runtime import gpus
+
+    base, *others = command.hypermodel_arguments(folder, DEFINITION)
+    if base.precision == "auto" and not gpus():
+        base = dataclasses.replace(base, precision="float32")
+    return CnnHyperModel(base, *others)
 
 
 def main(argv=None):

@@ -51,6 +51,7 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     assert model.output_shape == (None, 2)
     assert len(list((folder.parents[1] / "logs" / "s").glob("0?/*tfevents*"))) == 4
+    assert yaml.safe_load((folder / "best.yaml").read_text())["precision"] == "float32"  # not measured by workers
     shown = capsys.readouterr().out
     assert "16 points of 4 parameters" in shown
     assert "best 4 trials" in shown
