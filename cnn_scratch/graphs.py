@@ -5,10 +5,11 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from cnn_scratch.acceleration import accelerated, fastest_precision
 from cnn_scratch.model import NetworkConfig, build_cnn
 from vision.optimization import compiled, takes_one_hot
 
-_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema")  # of the recipe
+_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema", "precision")  # besides the network
 _INITIALIZED = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -40,7 +41,7 @@ class AdjustableDropout(keras.layers.Dropout):
 
 def initialize(model, seed):
     """Draw all weights anew: the same ones for the same seed, whatever the model did before."""
-    for position, layer in enumerate(model.layers):
+    for position, layer in enumerate(layer for layer in model.layers if layer.weights):
         for offset, name in enumerate(_INITIALIZED):
             variable, initializer = getattr(layer, name, None), getattr(layer, f"{name}_initializer", None)
             if variable is None or initializer is None:
@@ -66,13 +67,16 @@ class GraphCache:
         key = self.key(config, image_size)
         model = self._models.pop(key, None)
         if model is None:
-            model = compiled(build_cnn(config, image_size, num_classes, AdjustableDropout(name="dropout")), config)
+            plain = build_cnn(config, image_size, num_classes, AdjustableDropout(name="dropout"))
+            model = compiled(accelerated(plain, fastest_precision(config, image_size)), config)
             while len(self._models) >= self._capacity:
                 self._models.pop(next(iter(self._models)))
         self._models[key] = model
         initialize(model, config.seed)
         for variable in model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
+        if hasattr(model.optimizer, "dynamic_scale"):
+            model.optimizer.dynamic_scale.assign(model.optimizer.initial_scale)
         model.optimizer.learning_rate.assign(config.learning_rate)
         model.get_layer("dropout").set_rate(config.dropout)
         return model

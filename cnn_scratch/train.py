@@ -6,6 +6,7 @@ import time
 from cnn_scratch.model import NetworkConfig, check_network, network_cost
 from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
 from vision.settings import DevicesConfig, PlanConfig, RecipeConfig, TrainingConfig, check_training, seconds
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
@@ -13,7 +14,15 @@ from vision.training_run import ResumeConfig, resumed, run_folder, train_in
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(
-    RunConfig, ResumeConfig, DevicesConfig, PlanConfig, RecipeConfig, TrainingConfig, NetworkConfig, DataConfig
+    RunConfig,
+    ResumeConfig,
+    DevicesConfig,
+    PrecisionConfig,
+    PlanConfig,
+    RecipeConfig,
+    TrainingConfig,
+    NetworkConfig,
+    DataConfig,
 ):
     """Configuration of `python -m cnn_scratch.train`."""
 
@@ -41,6 +50,7 @@ def train(config):
     from vision.runtime import distribution, load_tensorflow
 
     load_tensorflow()
+    from cnn_scratch.acceleration import accelerated, fastest_precision
     from cnn_scratch.graphs import initialize
     from cnn_scratch.model import build_cnn
     from vision.console import decoding_progress
@@ -49,25 +59,26 @@ def train(config):
     dataset = load_dataset(config, config.seed, decoding_progress)
     num_classes = len(dataset.class_names)
     cost = network_cost(config, config.image_size, num_classes)
+    precision = fastest_precision(config, config.image_size)
 
     def make_model():
         model = build_cnn(config, config.image_size, num_classes)
         initialize(model, config.seed)
-        return compiled(model, config)
+        return compiled(accelerated(model, precision), config)
 
     name = f"cnn-{dataset.name}-{config.image_size}px"
     if config.lr_find:
         return _find_learning_rate(asked, config, make_model, dataset, name)
     folder = run_folder(config, name)
     network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
-    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost)}
+    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost), "precision": precision}
     with distribution(config.strategy):
         if budget:
             from vision.budget import epochs_within
 
             epochs = epochs_within(budget, make_model, config, dataset, spent=time.perf_counter() - start)
             config = dataclasses.replace(config, epochs=epochs, budget=None)
-        train_in(folder, config, dataset, make_model, facts, [network])
+        train_in(folder, config, dataset, make_model, facts, [network, f"precision: {precision}"])
     return folder.path
 
 

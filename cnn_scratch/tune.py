@@ -6,13 +6,15 @@ from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
 from vision import cli
 from vision.data.dataset import DataConfig
+from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
 from vision.settings import RecipeConfig, TrainingConfig
 from vision.sweep import command
 from vision.sweep.engine import Definition
 from vision.sweep.settings import SearchConfig, WorkersConfig
 
-VARIABLE = [field.name for base in (TrainingConfig, RecipeConfig, NetworkConfig) for field in dataclasses.fields(base)]
+BASES = (TrainingConfig, RecipeConfig, PrecisionConfig, NetworkConfig)
+VARIABLE = [field.name for base in BASES for field in dataclasses.fields(base)]
 VARIABLE += ["image_size", "seed"]
 
 

@@ -1,5 +1,7 @@
 """Command lines made from configuration dataclasses, and errors told in one line."""
 
+import argparse
+import copy
 import dataclasses
 import difflib
 import inspect
@@ -35,7 +37,8 @@ def main(command, config_class, *, prog, description, argv=None):
         description: the help text's first paragraph.
         argv: arguments to parse, `sys.argv[1:]` by default.
 
-    Exit codes: 2 after a user's error (one line on stderr, no traceback), 130 after Ctrl-C.
+    Exit codes: 2 after a user's error (one line on stderr, no traceback), 130 after Ctrl-C (on stderr what the
+    `KeyboardInterrupt` says, such as how to go on).
     """
     try:
         command(parse(config_class, argv, prog=prog, description=description))
@@ -48,8 +51,8 @@ def main(command, config_class, *, prog, description, argv=None):
         if error.filename is None and error.strerror is None:
             raise
         _leave(f"{error.filename or 'input/output'}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         sys.exit(130)
 
 
@@ -115,21 +118,43 @@ def options(config, skip=()):
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name not in skip and value != field.default:
-            words += f" --{field.name.replace('_', '-')} {shlex.quote(str(value))}"
+            words += f" {option_name(field.name)} {shlex.quote(str(value))}"
     return words
+
+
+def option_name(field_name):
+    """A field as an option: `--image-size`; the underscore that keeps a name off Python's keywords is not shown."""
+    return f"--{field_name.rstrip('_').replace('_', '-')}"
 
 
 def _parser(config_class, **kwargs):
     import jsonargparse
 
+    class Formatter(jsonargparse.DefaultHelpFormatter):
+        def _get_help_string(self, action):
+            return (action.help or "") + _default_text(action.default)
+
+        def _format_action_invocation(self, action):
+            action = copy.copy(action)
+            action.option_strings = [option for option in action.option_strings if not option.endswith("+")]
+            return super()._format_action_invocation(action)
+
     class Parser(jsonargparse.ArgumentParser):
         def format_help(self):
-            return re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), super().format_help())
+            return re.sub(r"--[a-z_]+", lambda option: option_name(option[0][2:]), super().format_help())
 
-    parser = Parser(exit_on_error=False, allow_abbrev=False, **kwargs)
+    settings = {"exit_on_error": False, "allow_abbrev": False, "print_config": None, "formatter_class": Formatter}
+    parser = Parser(**settings, **kwargs)
     for base in _groups(config_class):
         parser.add_class_arguments(base, None)
     return parser
+
+
+def _default_text(default):
+    """A default as the help says it; nothing where there is none to speak of."""
+    if default is None or default is False or default in ([], argparse.SUPPRESS):
+        return ""
+    return f" (default: {str(default).lower() if default is True else default})"
 
 
 def _configuration(config_class, parse_values):
@@ -163,6 +188,7 @@ def _spell(argv, config_class):
             continue
         option, equals, value = word.partition("=")
         name = option[2:].replace("-", "_")
+        name = f"{name}_" if f"{name}_" in hints else name
         if hints.get(name.removeprefix("no_")) is bool and name not in hints:
             others.append(f"--{name.removeprefix('no_')}=false")
             continue
@@ -226,13 +252,19 @@ def _one_line(message, config_class):
     key = re.match(r'Parser key "(\w+)"', message)
     value = re.search(r"(?:Given|Got) value: (.*)", message)
     if key and value and key[1] in hints:
-        return f"--{key[1].replace('_', '-')}: {value[1]!r} is not allowed; expected {_allowed(hints[key[1]])}"
+        return f"{option_name(key[1])}: {value[1]!r} is not allowed; expected {_allowed(hints[key[1]])}"
+    missing = re.match(r"argument --(\w+).*: expected one argument", message)
+    if missing:
+        return f"{option_name(missing[1])}: its value is missing"
+    file = re.match(r'Parser key "config": (.*)', message)
+    if file:
+        return f"--config: {file[1]}"
     unknown = re.search(r"unrecognized arguments: --(\w+)|Option '(\w+)' is not accepted", message)
     if unknown:
         name = unknown[1] or unknown[2]
         close = difflib.get_close_matches(name, hints, n=1)
-        hint = f"did you mean --{close[0].replace('_', '-')}?" if close else "see --help for all of them"
-        return f"unknown option --{name.replace('_', '-')}: {hint}"
+        hint = f"did you mean {option_name(close[0])}?" if close else "see --help for all of them"
+        return f"unknown option {option_name(name)}: {hint}"
     return message
 
 
@@ -242,6 +274,6 @@ def _allowed(hint):
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return " or ".join(_allowed(part) for part in typing.get_args(hint))
     if typing.get_origin(hint) is list:
-        return f"a list of {_allowed(typing.get_args(hint)[0])}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+        return f"a list of {_allowed(typing.get_args(hint)[0]).removeprefix('a ')}s"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "nothing"}
     return names.get(hint, str(hint))

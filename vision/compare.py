@@ -59,8 +59,8 @@ def compare(config):
     _draw(folder / "comparison.png", rows, [_history(run) for run in runs])
     console.print(_table(rows), soft_wrap=False)
     for row in rows[1:]:
-        console.print(_verdict(row, rows[0]), markup=False)
-    console.print(f"\ncomparison: {folder} (comparison.json, .csv, .png)", markup=False)
+        console.print(_verdict(row, rows[0]))
+    console.print(f"\ncomparison: {folder} (comparison.json, .csv, .png)")
     return rows
 
 
@@ -73,7 +73,7 @@ def _score(run):
         load_tensorflow()
         from vision.console import console
 
-        console.print(f"testing {run.path}", style="dim", markup=False)
+        console.print(f"testing {run.path}", style="dim")
         score_run(run)
         found = earlier_score(run)
     return found
@@ -149,7 +149,6 @@ def _verdict(row, first):
 
 
 def _table(rows):
-    from rich.markup import escape
     from rich.table import Table
 
     from vision.console import duration
@@ -164,7 +163,7 @@ def _table(rows):
         bold = "bold" if row["accuracy"] == best else ""
         seconds = row["training_seconds"]
         table.add_row(
-            escape(row["run"]),
+            row["run"],
             f"{row['accuracy']:.1%}",
             f"{row['low']:.1%} to {row['high']:.1%}",
             f"{row['top_k_accuracy']:.1%}",

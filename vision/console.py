@@ -16,7 +16,7 @@ from rich.progress import (
 
 PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)  # names and paths may hold [brackets]
 if not console.is_terminal:
     console.width = PLAIN_WIDTH
 

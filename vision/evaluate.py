@@ -78,7 +78,8 @@ def evaluate(config):
 
     Returns:
         The numbers (see `measure`), as they stand under `test` in metrics.json; test_predictions.csv has a row an
-        image, figures/ the pictures. TensorBoard gets the pictures too, W&B where the run logged to it.
+        image, figures/ the pictures, report.html all of it. TensorBoard gets the pictures
+        too, W&B where the run logged to it.
 
     Raises:
         UserError: the run cannot be opened or its data holds no test image.
@@ -89,20 +90,22 @@ def evaluate(config):
     load_tensorflow()
     from vision.console import console
     from vision.evaluation_figures import draw
+    from vision.report import leave_report
     from vision.tracking import log_test
 
     outcome, numbers = score_run(run)
     for line in summary(numbers):
-        console.print(line, markup=False)
+        console.print(line)
     figures = draw(run, outcome, numbers)
     logs = log_test(run, figures, numbers)
     lines = [
         ("numbers", f"{run.path / 'metrics.json'} (test), each image in {run.path / PREDICTIONS}"),
         ("figures", f"{run.path / 'figures'} ({len(figures)})" + (f", and in TensorBoard from {logs}" if logs else "")),
+        ("report", leave_report(run.path)),
     ]
     console.print()
     for what, where in lines:
-        console.print(f"{what + ':':14}{where}", markup=False)
+        console.print(f"{what + ':':14}{where}")
     return numbers
 
 

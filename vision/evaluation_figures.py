@@ -234,17 +234,17 @@ def _photo(axes, outcome, index, class_names, name_true=False):
     correct, confidence = outcome.correct[index], outcome.confidence[index]
     colour = RIGHT if correct else WRONG
     axes.imshow(outcome.image(index), extent=(0, 1, 0, 1), interpolation="nearest")
-    axes.set(xlim=(-0.04, 3.1), ylim=(-0.04, 1.04), xticks=[], yticks=[], facecolor="white" if correct else "#FBEDE4")
+    axes.set(xlim=(-0.04, 3.9), ylim=(-0.04, 1.04), xticks=[], yticks=[], facecolor="white" if correct else "#FBEDE4")
     axes.grid(False)
     for side in axes.spines.values():
         side.set(visible=True, color=colour, linewidth=1 if correct else 2.5)
-    words = f"{'✓' if correct else '✗'} {_short(class_names[predicted])}"
+    words = f"{'✓' if correct else '✗'} {_short(class_names[predicted], 20)}"
     axes.text(1.12, 0.72, words, color=colour, va="center", fontweight="bold", fontsize=9)
     if name_true:
         axes.text(1.12, 0.46, f"is {_short(class_names[outcome.labels[index]])}", va="center", fontsize=8)
-    axes.barh(0.2, 1.4, 0.16, left=1.12, color="#E5E5E5")
-    axes.barh(0.2, 1.4 * confidence, 0.16, left=1.12, color=colour)
-    axes.text(2.58, 0.2, f"{confidence:.0%}", va="center", fontsize=8)
+    axes.barh(0.2, 2.2, 0.16, left=1.12, color="#E5E5E5")
+    axes.barh(0.2, 2.2 * confidence, 0.16, left=1.12, color=colour)
+    axes.text(3.38, 0.2, f"{confidence:.0%}", va="center", fontsize=8)
 
 
 def _short(name, length=22):

@@ -33,7 +33,7 @@ class ExplainConfig:
 
 
 def explain(config):
-    """Write the figures of a run's network into RUN/figures.
+    """Write the figures of a run's network into RUN/figures, and its page with them.
 
     Without images: every filter of the first layer, the maps of every stage for one photo, guided backpropagation
     for ten units of the last stage, Grad-CAM and integrated gradients of the most wrong validation photos, and
@@ -58,6 +58,7 @@ def explain(config):
     from vision.console import console
     from vision.explaining.explainer import Explainer
     from vision.figures import words
+    from vision.report import leave_report
 
     images = _decoded(config.image, run)
     folder = run.path / "figures"
@@ -67,6 +68,7 @@ def explain(config):
     for path in _of_images(explainer, images, config) if images else _of_run(explainer, run, config):
         paths.append(path)
         console.print(f"{path}\n  {words(path)[0]}")
+    console.print(f"report: {leave_report(run.path)}")
     return paths
 
 

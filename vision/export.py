@@ -100,8 +100,7 @@ def export(config):
     console.print(
         f"{exported.path}\nchecked on {exported.images} images of the run's data: logits within "
         f"{exported.difference:.1e} of the Keras model's (largest {exported.largest:.1f}), same class on "
-        f"{exported.same_class} of {exported.images}",
-        markup=False,
+        f"{exported.same_class} of {exported.images}"
     )
     return exported
 

@@ -3,11 +3,13 @@
 import base64
 import contextlib
 import io
+import warnings
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib import font_manager
 from PIL import Image
 
 from vision.files import replacing
@@ -18,7 +20,13 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
 )
 PALETTE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY]
 SEQUENTIAL = "cividis"  # even in lightness: also right in grey print
+_FONTS = (  # DejaVu comes with matplotlib; the others, where the machine has them, for the scripts it lacks
+    *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans Devanagari"),
+    *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "Nirmala UI", "Arial Unicode MS"),
+)
 _STYLE = {
+    "font.family": [name for name in _FONTS if name in font_manager.get_font_names()],
+    "text.parse_math": False,  # a class may be called $x
     "figure.dpi": 110,
     "savefig.dpi": 110,
     "figure.constrained_layout.use": True,
@@ -45,7 +53,8 @@ def figure(width=8.0, height=4.5, **kwargs):
         width, height: in inches.
         kwargs: as `plt.subplots` takes them.
     """
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # it is drawn as a box
         made, axes = plt.subplots(figsize=(width, height), **kwargs)
         try:
             yield made, axes

@@ -17,8 +17,11 @@ def compiled(model, config, optimizer=None):
         config: has the fields of `TrainingConfig` and `RecipeConfig`.
         optimizer: takes the place of Adam or AdamW.
     """
+    optimizer = optimizer or _optimizer(config)
+    if any(layer.compute_dtype == "float16" for layer in model.layers):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=optimizer or _optimizer(config),
+        optimizer=optimizer,
         loss=_loss(config),
         metrics=["accuracy"],
         jit_compile=bool(gpus()) and num_replicas() == 1,

@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 
+import psutil
+
 
 def load_tensorflow(threads=0, use_gpu=True):
     """Import TensorFlow and bring up its devices without its start-up chatter, and return the module.
@@ -65,16 +67,28 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def peak_memory():
+    """The most memory this process has held, in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return psutil.Process().memory_info().peak_wset
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 @contextlib.contextmanager
 def stderr_held_back():
-    """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails."""
+    """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails.
+
+    Ctrl-C is no failure.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(saved, held.read())
             raise

@@ -32,7 +32,8 @@ def tensorboard(folder, hyperparameters=None):
         if hyperparameters:
             from tensorboard.plugins.hparams import api
 
-            api.hparams({name: _plain(value) for name, value in hyperparameters.items()}, trial_id=Path(folder).name)
+            trial_id = "/".join(Path(folder).parts[-2:])  # sweeps that lie beside one another count alike
+            api.hparams({name: _plain(value) for name, value in hyperparameters.items()}, trial_id=trial_id)
     try:
         yield listen
     finally:

@@ -62,11 +62,10 @@ class EpochSeeds(keras.callbacks.Callback):
         self._seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        for position, layer in enumerate(self.model.layers):
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                state = np.random.SeedSequence([self._seed, epoch, position]).generate_state(2)
-                generator.state.assign(state.astype("uint32"))
+        generators = [getattr(layer, "seed_generator", None) for layer in self.model.layers]
+        for number, generator in enumerate(reversed([generator for generator in generators if generator])):
+            state = np.random.SeedSequence([self._seed, epoch, number]).generate_state(2)
+            generator.state.assign(state.astype("uint32"))
 
 
 class AverageWeights(keras.callbacks.Callback):
@@ -162,20 +161,44 @@ class KeepBest(keras.callbacks.Callback):
 class SaveEpoch(keras.callbacks.Callback):
     """Saves after each epoch what a resumed run needs, every file whole and `last.keras` as the last one.
 
-    `model.keras` is the best epoch's model without its optimizer, `last.keras` the last one's with it, and
-    `history.csv` has a row an epoch. Stands after the `EpochRecord` whose rows it reads.
+    `model.keras` (or `best_name`) is the best epoch's model without its optimizer, `last.keras` the last one's
+    with it, and `history.csv` has a row an epoch. Stands after the `EpochRecord` whose rows it reads.
     """
 
-    def __init__(self, record, folder):
+    def __init__(self, record, folder, best_name="model.keras"):
         super().__init__()
-        self._record, self._folder = record, folder
+        self._record, self._folder, self._best_name = record, folder, best_name
 
     def on_epoch_end(self, epoch, logs=None):
         rows = self._record.rows
         write_csv(self._folder / "history.csv", rows)
+        plain = plain_model_of(self.model)
         if best_row(rows) is rows[-1]:
-            save_model(keras.Model(self.model.inputs, self.model.outputs, name=self.model.name), self._folder)
-        save_model(self.model, self._folder, "last.keras")
+            best = keras.Model(plain.inputs, plain.outputs, name=plain.name)
+            save_model(best, self._folder, self._best_name)
+        save_model(plain, self._folder, "last.keras")
+
+
+def plain_model_of(model):
+    """The model that is saved in place of `model`: plain Keras layers with its weights and its optimizer.
+
+    That is `model` itself unless it has an attribute `plain`, a function that returns a model with the same
+    weights in the same order.
+    """
+    if not hasattr(model, "plain"):
+        return model
+    plain = model.plain()
+    plain.set_weights(model.get_weights())
+    if getattr(plain, "optimizer", None) is not model.optimizer:
+        plain.compile(model.optimizer, model.loss)
+    return plain
+
+
+def restore(model, path):
+    """Load the weights and the optimizer that `SaveEpoch` saved."""
+    plain = plain_model_of(model)
+    plain.load_weights(path)
+    model.set_weights(plain.get_weights())
 
 
 def save_model(model, folder, name="model.keras"):

@@ -1,14 +1,18 @@
 """What every training command does around `fit`: its run folder, resuming, saving, and what it leaves behind."""
 
 import dataclasses
+import math
+import shlex
 import statistics
 import time
 from pathlib import Path
 
+from vision import cli
 from vision.data.dataset import describe
 from vision.errors import UserError
 from vision.files import write_json
 from vision.runs import RunFolder, claim_name, read_config, read_csv
+from vision.runtime import peak_memory
 
 _FREE = ("resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb")  # may differ in a resumed run
 
@@ -23,6 +27,21 @@ class ResumeConfig:
     """
 
     resume: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a model, fitted in its place.
+
+    Attributes:
+        whole: the model that the run is to keep; shares the part's layers.
+        config: what the part is fitted with.
+        dataset: what it is fitted on.
+    """
+
+    whole: object
+    config: object
+    dataset: object
 
 
 def resumed(config):
@@ -41,10 +60,8 @@ def resumed(config):
     for field in dataclasses.fields(config):
         asked, had = getattr(config, field.name), getattr(saved, field.name)
         if field.name not in _FREE and asked not in (getattr(defaults, field.name), had):
-            option = field.name.replace("_", "-")
-            raise UserError(
-                f"--{option} {asked}: {path} was made with {had}, and a resumed run keeps its configuration"
-            )
+            option = cli.option_name(field.name)
+            raise UserError(f"{option} {asked}: {path} was made with {had}, and a resumed run keeps its configuration")
     epochs = saved.epochs if config.epochs == defaults.epochs else max(saved.epochs, config.epochs)
     cache_dir = config.cache_dir or saved.cache_dir
     return dataclasses.replace(saved, resume=config.resume, epochs=epochs, cache_dir=cache_dir, wandb=config.wandb)
@@ -60,7 +77,7 @@ def run_folder(config, base_name):
     return folder
 
 
-def train_in(folder, config, dataset, make_model, facts, lines=()):
+def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=None):
     """Train in a run folder, and leave there what evaluates, explains, predicts or resumes it.
 
     Args:
@@ -68,8 +85,9 @@ def train_in(folder, config, dataset, make_model, facts, lines=()):
         config: has the fields of `TrainingConfig`, `RecipeConfig`, `ResumeConfig` and `RunConfig`.
         dataset: a `vision.data.dataset.Dataset`.
         make_model: returns the compiled model as it is before the first step.
-        facts: name -> further values for metrics.json, such as the number of parameters.
+        facts: name -> further values for metrics.json, such as the number of parameters; read after the training.
         lines: what to print before the training, after what the data set holds.
+        make_part: returns the `Part` that the compiled model is, where it is one.
 
     Raises:
         UserError: another process holds the folder, all epochs are done, or the loss became NaN.
@@ -83,42 +101,58 @@ def train_in(folder, config, dataset, make_model, facts, lines=()):
         for line in (*describe(dataset, config.class_weights), *lines):
             console.print(line)
         start = time.perf_counter()
-        rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model)
+        try:
+            rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model, make_part)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_stopped(folder, facts["train_module"])) from None
         metrics = _write_metrics(folder, rows, {**facts, "last_call_seconds": time.perf_counter() - start})
     console.print(
-        f"\nbest epoch {metrics['best_epoch']}: validation accuracy [bold]{metrics['val_accuracy']:.1%}[/] "
+        f"\nbest epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.1%} "
         f"(training {metrics['accuracy']:.1%})"
     )
     console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
     console.print(f"learning curves:  tensorboard --logdir {config.logs_dir}")
 
 
-def _fit(folder, config, dataset, make_model):
+def _fit(folder, config, dataset, make_model, make_part):
     """Fit, saving after each epoch what a resumed run needs; rows of all epochs."""
     from vision.data.pipeline import steps_per_epoch
     from vision.fitting import fit
     from vision.tracking import tensorboard, wandb_run
-    from vision.training import SaveEpoch, ShowProgress, has_stalled
+    from vision.training import SaveEpoch, ShowProgress, has_stalled, save_model
 
-    steps = steps_per_epoch(dataset, config.batch_size)
+    folder.write_config(config)
+    folder.write_dataset(dataset)
     model = make_model()
+    part = make_part() if make_part else Part(None, config, dataset)
+    best_name = "best.keras" if part.whole else "model.keras"
+    num_images, steps = len(part.dataset.train), steps_per_epoch(part.dataset, config.batch_size)
     rows = _rows_so_far(folder, config, model, steps)
     if len(rows) >= config.epochs or has_stalled(rows, config.patience):
         raise UserError(f"{folder.path}: all {len(rows)} epochs are done; ask for more with --epochs or --patience")
-    folder.write_config(config)
-    folder.write_dataset(dataset)
 
     def callbacks(record):
-        progress = ShowProgress(record, config.epochs, steps, len(dataset.train), len(rows))
-        return [SaveEpoch(record, folder.path), progress]
+        progress = ShowProgress(record, config.epochs, steps, num_images, len(rows))
+        return [SaveEpoch(record, folder.path, best_name), progress]
 
     wandb_args = (config.wandb, dataclasses.asdict(config), folder.path)
     with (
         tensorboard(folder.logs) as scalars,
         wandb_run(*wandb_args, name=folder.path.name) as wandb_listener,
     ):
-        rows, _ = fit(model, config, dataset, listeners=[scalars, wandb_listener], rows=rows, callbacks=callbacks)
+        listeners = [scalars, wandb_listener]
+        rows, _ = fit(model, part.config, part.dataset, listeners=listeners, rows=rows, callbacks=callbacks)
+    if part.whole:
+        _load_best(model, folder.path / best_name)
+        save_model(part.whole, folder.path)
     return rows
+
+
+def _load_best(model, path):
+    """Put the weights that `SaveEpoch` saved into a compiled model."""
+    import keras
+
+    keras.Model(model.inputs, model.outputs, name=model.name).load_weights(path)
 
 
 def _rows_so_far(folder, config, model, steps):
@@ -126,13 +160,23 @@ def _rows_so_far(folder, config, model, steps):
 
     `last.keras` is the truth about how far the run came: it is written last, and whole.
     """
+    from vision.training import restore
+
     last = folder.path / "last.keras"
     if not (config.resume and last.exists()):
         return []
-    model.load_weights(last)
-    epochs = int(model.optimizer.iterations) // steps
+    restore(model, last)
+    epochs = math.ceil(int(model.optimizer.iterations) / steps)  # loss scaling may have skipped some steps
     rows = read_csv(folder.path / "history.csv")
     return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows][:epochs]
+
+
+def _stopped(folder, train_module):
+    """What to say after Ctrl-C."""
+    if not (folder.path / "last.keras").exists():
+        return "stopped in the first epoch; nothing is kept"
+    done = f"{len(read_csv(folder.path / 'history.csv'))} epochs are kept"
+    return f"stopped; {done}, and this goes on:\n  python -m {train_module} --resume {shlex.quote(str(folder.path))}"
 
 
 def _write_metrics(folder, rows, facts):
@@ -145,6 +189,7 @@ def _write_metrics(folder, rows, facts):
         "epochs": len(rows),
         "epoch_seconds": sum(row["seconds"] for row in rows),
         "images_per_second": statistics.median(row["images_per_second"] for row in rows),
+        "peak_memory_bytes": peak_memory(),
         **facts,
     }
     write_json(folder.path / "metrics.json", metrics)

@@ -78,6 +78,7 @@ def test_other_networks_have_other_graphs(config):
         {"filter_size": [2] * 5},
         {"head": "gap"},
         {"batch_norm": False},
+        {"precision": "bfloat16"},
         {"ema": 0.9},
         {"mixup": 0.2},
     ]

@@ -81,17 +81,24 @@ def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
     np.testing.assert_allclose(*histories, rtol=1e-4)
 
 
-def test_a_killed_training_is_resumed(config):
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_training_is_resumed(config, kill):
     config = dataclasses.replace(config, epochs=200, name="killed")
     arguments = [f"--{f.name}={getattr(config, f.name)}" for f in dataclasses.fields(config) if _given(config, f)]
     command = [sys.executable, "-m", "cnn_scratch.train", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
         for line in process.stdout:
             if line.startswith("epoch   3/"):
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(kill)
                 break
+        _, said = process.communicate()
     done = len(read_csv("runs/killed/history.csv"))
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"\nstopped; {done} epochs are kept" in said
+        assert said.endswith("this goes on:\n  python -m cnn_scratch.train --resume runs/killed\n")
     assert 3 <= done < 200
     path = Path("runs/killed/config.yaml")
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
@@ -149,6 +156,8 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--ema", "1"], "--ema 1.0: must be at least 0 and below 1"),
         (["--learning-rate", "0"], "--learning-rate 0"),
         (["--activation", "tanh"], "--activation: 'tanh' is not allowed; expected mish or gelu or relu or silu"),
+        (["--seed", "-1"], "--seed -1: must be between 0 and 4,294,967,295"),
+        (["--split-seed", "9999999999"], "--split-seed 9999999999"),
         (["--name", "../up"], "--name ../up"),
     ],
 )

@@ -222,11 +222,13 @@ def test_wandb_makes_one_offline_run_a_trial(config, monkeypatch):
 
 def test_hparams_are_in_the_logs(config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     tune(dataclasses.replace(config, max_trials=1))
     events = EventAccumulator("logs/s/00").Reload()
     assert {"val_accuracy", "loss", "learning_rate"} <= set(events.Tags()["tensors"])
-    assert "_hparams_/session_start_info" in events.summary_metadata
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert HParamsPluginData.FromString(start).session_start_info.group_name == "s/00"
     assert "_hparams_/experiment" in EventAccumulator("logs/s").Reload().summary_metadata
 
 

@@ -85,9 +85,12 @@ def test_options_win_over_the_file_wherever_they_stand(tmp_path):
     [
         (["--colour", "green"], ["--colour", "'green'", "red or blue"]),
         (["--max-floors", "x"], ["--max-floors", "'x'", "a whole number or all"]),
+        (["--max-floor", "3"], ["--max-floor", "did you mean --max-floors?"]),
+        (["--layers", "x"], ["a whole number or a list of whole numbers"]),
         (["--max-flors", "3"], ["--max-flors", "did you mean --max-floors?"]),
+        (["--layers"], ["--layers: its value is missing"]),
         (["--zzz", "3"], ["--zzz", "--help"]),
-        (["--config", "/no/such.yaml"], ["/no/such.yaml"]),
+        (["--config", "/no/such.yaml"], ["--config: ", "/no/such.yaml"]),
     ],
 )
 def test_errors_name_the_option_and_what_is_allowed(words, parts):
@@ -124,6 +127,28 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == "error: runs/x/model.keras: No space left on device\n"
 
 
+@pytest.mark.parametrize(("word", "shown"), [("", "\nstopped\n"), ("stopped; go on", "\nstopped; go on\n")])
+def test_ctrl_c_is_exit_code_130_and_a_word(capsys, word, shown):
+    def command(config):
+        raise KeyboardInterrupt(word)
+
+    with pytest.raises(SystemExit) as left:
+        cli.main(command, House, prog="house", description="Build.", argv=[])
+    assert left.value.code == 130
+    assert capsys.readouterr().err == shown
+
+
+def test_help_is_free_of_the_parsers_own_words(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(print, Errand, prog="errand", description="Bring.", argv=["--help"])
+    with pytest.raises(SystemExit):
+        cli.main(print, House, prog="house", description="Build.", argv=["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--max-floors MAX_FLOORS Floors. (default: 2)" in shown
+    assert "--wet-paint {true,false} Whether it is wet." in shown
+    assert not any(word in shown for word in ("null", "type:", "+ ", "print-config", "default: False"))
+
+
 def test_whoever_reads_the_output_may_have_had_enough():
     code = (
         "import dataclasses; from vision import cli\n"
@@ -142,6 +167,9 @@ def test_whoever_reads_the_output_may_have_had_enough():
     [
         ("cnn_scratch.train", ["Data:", "--image-size", "Run:"]),
         ("cnn_scratch.tune", ["Data:", "--image-size", "Run:"]),
+        ("transfer.run", ["Data:", "Backbone:", "--from", "Freezing:", "Run:"]),
+        ("transfer.compare", ["Data:", "Backbone:", "--scratch", "Run:"]),
+        ("transfer.tune", ["Data:", "Search:", "Run:"]),
         ("vision.explain", ["RUN [IMAGE ...]", "--layer"]),
         ("vision.evaluate", ["vision.evaluate RUN"]),
         ("vision.predict", ["vision.predict RUN IMAGE ...", "--top-k"]),

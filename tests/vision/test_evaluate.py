@@ -72,7 +72,8 @@ def test_what_is_left_in_the_run_folder(tiny_run):
     after = json.loads((tiny_run / "metrics.json").read_text())
     assert after.pop("test") == json.loads(json.dumps(numbers))
     assert after == before
-    assert {path.name for path in (tiny_run / "figures").iterdir()} == FIGURES
+    assert {path.name for path in (tiny_run / "figures").iterdir()} == {*FIGURES, "learning_curves.png"}
+    assert words(tiny_run / "figures" / "prediction_grid.png")[0] in (tiny_run / "report.html").read_text()
     titles = {path.name: words(path)[0] for path in (tiny_run / "figures").iterdir()}
     right = round(numbers["accuracy"] * 18)
     assert titles["confusion_matrix.png"].startswith(f"{right} of 18 test images are right; most often ")

@@ -53,7 +53,7 @@ def test_every_figure_of_a_run_with_its_finding(run, capsys):
     before = (run / "model.keras").read_bytes()
     paths = explain(ExplainConfig(run=str(run), photos=2))
     assert {path.name for path in paths} == RUN_FIGURES
-    assert {path.name for path in (run / "figures").iterdir()} == RUN_FIGURES
+    assert {path.name for path in (run / "figures").iterdir()} == {*RUN_FIGURES, "learning_curves.png"}
     shown = capsys.readouterr().out
     for path in paths:
         title, caption = words(path)
@@ -62,6 +62,8 @@ def test_every_figure_of_a_run_with_its_finding(run, capsys):
         assert f"{path}\n  {title}\n" in shown
         assert np.asarray(Image.open(path).convert("L")).std() > 5
     assert (run / "model.keras").read_bytes() == before
+    assert f"report: {run}/report.html\n" in shown
+    assert words(run / "figures" / "maximised.png")[0] in (run / "report.html").read_text()
 
 
 def test_images_are_explained_without_the_data(run, photo, trained, tmp_path):

@@ -149,6 +149,9 @@ def load_dataset(config, seed, progress=None):
     config = resolve_image_size(config)
     if not 0 <= config.max_unreadable <= 1:
         raise UserError(f"--max-unreadable {config.max_unreadable}: must be between 0 and 1, a share of the images")
+    for option, value in (("--seed", seed), ("--split-seed", config.split_seed)):
+        if value is not None and not 0 <= value < 1 << 32:
+            raise UserError(f"{option} {value}: must be between 0 and {(1 << 32) - 1:,}")
     source = open_source(config.data)
     store = open_store(source, config.image_size, config.resize, config.cache_dir, progress)
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]

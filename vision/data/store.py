@@ -89,19 +89,19 @@ def open_store(source, size, resize, cache_dir=None, progress=None):
 
 def _open(folder, size):
     """The store in `folder`, or None where it is missing, torn or damaged."""
-    index = _index(folder / "index.json")
+    index = read_index(folder / "index.json")
     images = folder / "images.bin"
     if index is None or not images.is_file():
         return None
     count = len(index["labels"])
-    if images.stat().st_size != count * size * size * 3 or not _intact(images, index["checksums"]):
+    if images.stat().st_size != count * size * size * 3 or not intact(images, index["checksums"]):
         return None
     pixels = np.memmap(images, np.uint8, "r", shape=(count, size, size, 3)) if count else _no_images(size)
     labels = np.array(index["labels"], np.int32)
     return Store(pixels, labels, index["parts"], index["names"], index["unreadable"], 0.0)
 
 
-def _index(path):
+def read_index(path):
     """A store's index, None where it is missing or does not have the checksum it was written with."""
     index = read_json(path)
     if not isinstance(index, dict) or index.keys() != {"content", "checksum"}:
@@ -113,7 +113,7 @@ def _no_images(size):
     return np.zeros((0, size, size, 3), np.uint8)
 
 
-def _intact(path, checksums):
+def intact(path, checksums):
     """Whether blocks spread evenly over the file have the checksums they were written with."""
     step = max(1, len(checksums) // _BLOCKS_CHECKED)
     with open(path, "rb") as file:

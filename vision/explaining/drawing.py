@@ -129,7 +129,8 @@ def draw_maximised(path, images, labels, title, caption):
 
 def class_name(name):
     """A class name short enough to stand above a photo."""
-    return textwrap.shorten(name.replace("_", " "), _NAME, placeholder="…")
+    name = " ".join(name.replace("_", " ").split())
+    return name if len(name) <= _NAME else name[: _NAME - 1].rstrip() + "…"
 
 
 @contextlib.contextmanager

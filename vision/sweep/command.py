@@ -27,7 +27,7 @@ def tune(config, definition):
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no
             trial could be completed.
     """
-    config = resolve_image_size(config)
+    asked, config = config, resolve_image_size(config)
     source = open_source(config.data)
     config = dataclasses.replace(config, name=config.name or f"sweep-{source.name}-{config.image_size}px")
     folder = RunFolder(config)
@@ -39,7 +39,7 @@ def tune(config, definition):
             folder.clear()
         pool = start_workers(config, folder.path)  # they start while this process does
         try:
-            _sweep(config, folder, pool, definition)
+            _sweep(config, asked, folder, pool, definition)
         finally:
             if pool:
                 pool.stop()
@@ -83,7 +83,8 @@ def _work(config, folder, definition):
     work_for_chief(config, folder.path, definition, (space.metric, space.direction), pool)
 
 
-def _sweep(config, folder, pool, definition):
+def _sweep(config, asked, folder, pool, definition):
+    """Sweep with `config`; `asked` is what was typed, and so what to type again."""
     from vision.runtime import load_tensorflow
 
     load_tensorflow(use_gpu=config.workers == 0)
@@ -105,9 +106,10 @@ def _sweep(config, folder, pool, definition):
     try:
         table = run_sweep(config, folder.path, space, definition, hypermodel, pool, max_epochs(space))
     except KeyboardInterrupt:
-        console.print(f"\nstopped; finished trials are kept, and this goes on:\n  {_command(config, definition)}")
-        raise
-    _finish(folder, config, space, table, hypermodel, definition)
+        raise KeyboardInterrupt(
+            f"stopped; finished trials are kept, and this goes on:\n  {_command(asked, definition)}"
+        ) from None
+    _finish(folder, asked, space, table, hypermodel, definition)
 
 
 def _space_path(config):

@@ -74,7 +74,8 @@ class TrialHyperModel(keras_tuner.HyperModel):
                 for listener in listeners:
                     listener(row)
             listeners = [*listeners, report]
-            rows, weights = fit(model, config, self.examples(config), listeners=listeners, rows=rows, weights=weights)
+            settings, examples = self.settings(config), self.examples(config)
+            rows, weights = fit(model, settings, examples, listeners=listeners, rows=rows, weights=weights)
         save_weights(weights_path(trial_dir), weights)
         self._keep_state(model, config, rows, weights)
         return self._results(config, rows, resumed)
@@ -82,6 +83,10 @@ class TrialHyperModel(keras_tuner.HyperModel):
     def examples(self, config):
         """The data set that a trial is fitted on."""
         return self.dataset(config.image_size)
+
+    def settings(self, config):
+        """What a trial is fitted with."""
+        return config
 
     def best_model(self, hp, trial_dir):
         """The plain Keras model of a finished trial, with its best epoch's weights."""

@@ -87,6 +87,8 @@ class WorkerPool:
         processes = [worker.process for worker in self._workers]
         for process in processes:
             process.stdin.close()  # they leave at once
+            if not self._orders:
+                process.kill()  # it is still starting, and has nothing to lose
         deadline = time.monotonic() + _GRACE
         for process in processes:
             try:

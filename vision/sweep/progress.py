@@ -2,8 +2,10 @@
 
 import time
 
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from vision.console import console, duration, print_line
 
@@ -40,15 +42,15 @@ class SweepProgress:
         row, done = self._table.row(trial), len(self._table)
         place = f"[{done:{len(str(self._total))}d}/{self._total}] {row['trial']}"
         if row["status"] == "failed":
-            result = f"[red]failed[/]  {row['reason']}"
+            result = [("failed", "red"), f"  {row['reason']}"]
         else:
             best = self._table.row(self._table.best(1)[0])
-            pruned = f" after epoch {row['epochs']}" if row["status"] == "pruned" else ""
-            result = (
-                f"val_accuracy {row['val_accuracy']:6.1%}  best {best['val_accuracy']:6.1%}  {row['seconds']:5.1f} s"
-            )
-            result += f"  [yellow]pruned{pruned}[/]" if pruned else ""
-        print_line(f"{place}  {result}  {self._time_left()} left  [dim]{settings(self._table, trial)}[/]")
+            scores = f"val_accuracy {row['val_accuracy']:6.1%}  best {best['val_accuracy']:6.1%}"
+            result = [f"{scores}  {row['seconds']:5.1f} s"]
+            if row["status"] == "pruned":
+                result.append((f"  pruned after epoch {row['epochs']}", "yellow"))
+        left = f"  {self._time_left()} left  "
+        print_line(Text.assemble(f"{place}  ", *result, left, (settings(self._table, trial), "dim")))
         self._advise()
 
     def _advise(self):
@@ -75,20 +77,22 @@ class SweepProgress:
     def _board(self):
         """The board below the lines: totals, and what each worker does."""
         oracle = self._table.oracle
-        board = Table.grid(padding=(0, 2))
         done, elapsed = len(self._table) - self._done_before, time.perf_counter() - self._start
         statuses = [result["status"] for result in list(oracle.results.values())]
         best = self._table.best(1)
-        board.add_row(
-            f"[bold]{len(self._table):,}/{self._total:,} trials[/]",
+        parts = [
             f"best {oracle.results[best[0].trial_id]['val_accuracy']:.1%}" if best else "no result yet",
             f"{statuses.count('failed')} failed, {statuses.count('pruned')} pruned",
-            f"{done / elapsed * 3600:,.0f} trials an hour, {self._time_left()} left",
-        )
+            f"{done / elapsed * 3600:,.0f} trials an hour, {self._time_left()} left" if done else "",
+        ]
+        totals = (f"{len(self._table):,}/{self._total:,} trials", "bold")
+        workers = Table.grid(padding=(0, 2))
+        for _ in range(3):
+            workers.add_column(no_wrap=True)
         for tuner_id, trial in sorted(oracle.ongoing_trials.copy().items()):
-            what = [tuner_id, f"trial {trial.trial_id}", _epoch(trial), settings(self._table, trial)]
-            board.add_row(*(f"[dim]{text}" for text in what))
-        return board
+            line = Text(settings(self._table, trial), no_wrap=True, overflow="ellipsis")
+            workers.add_row(tuner_id, f"trial {trial.trial_id}", _epoch(trial), line, style="dim")
+        return Group(Text.assemble(totals, "  ", "  ".join(parts), no_wrap=True, overflow="ellipsis"), workers)
 
 
 def _epoch(trial):
@@ -117,7 +121,8 @@ def best_trials(table, count=5):
     rows = [table.row(trial) for trial in trials]
     names = [name for name in table.oracle.space.values(trials[0].hyperparameters.values) if name != "epochs"]
     varied = [name for name in names if len({str(row[name]) for row in rows}) > 1]
-    shown = Table(title=f"best {len(rows)} trials", title_justify="left", box=None, pad_edge=False)
+    title = "best trial" if len(rows) == 1 else f"best {len(rows)} trials"
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("trial", "val acc", "train acc", "epochs", "seconds", "parameters"):
         shown.add_column(column, justify="right", no_wrap=True)
     shown.add_column("settings that differ" if varied else "settings")

@@ -1,6 +1,8 @@
 """The loop of a worker: ask the oracle for a trial, run it, report it."""
 
+import contextlib
 import functools
+import io
 import time
 import traceback
 from pathlib import Path
@@ -28,7 +30,8 @@ class SweepTuner(keras_tuner.GridSearch):
     """
 
     def __init__(self, hypermodel, oracle, folder):
-        keras_tuner.Tuner.__init__(self, oracle, hypermodel, directory=str(folder), project_name="tuner")
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of reloading what the oracle has loaded
+            keras_tuner.Tuner.__init__(self, oracle, hypermodel, directory=str(folder), project_name="tuner")
 
     def _populate_initial_space(self):
         """The space is known; nothing has to be built to find it."""

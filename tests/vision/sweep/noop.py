@@ -56,7 +56,7 @@ def make_hypermodel(folder):
             if config.learning_rate == MISBEHAVE:
                 os._exit(9)
             if config.learning_rate == OUT_OF_MEMORY:
-                raise MemoryError("cannot allocate 9 TB")
+                raise MemoryError("cannot allocate 9 TB [/device:CPU:0]")
             save_weights(weights_path(trial_dir), [])
             status = "completed" if epoch == config.epochs else "pruned"
             names = ("val_accuracy", "val_loss", "accuracy", "loss")

@@ -45,29 +45,44 @@ def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir
     tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=2))
     status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in rows()}
     assert status[0.001] == status[0.002] == ("completed", "")
-    assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB")
+    assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB [/device:CPU:0]")
     assert status[MISBEHAVE][0] == "failed"
     assert "its worker died 3 times, at last with exit code 9" in status[MISBEHAVE][1]
 
 
-def test_out_of_memory_in_every_trial_ends_with_a_word(workdir):
+def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):
     write_space(learning_rate=[OUT_OF_MEMORY], batch_size=[10, 20])
     with pytest.raises(UserError, match="none of the 2 trials could be completed; the first: MemoryError: cannot"):
         tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=0))
+    assert "[2/2] 1  failed  MemoryError: cannot allocate 9 TB [/device:CPU:0]" in capsys.readouterr().out
+
+
+def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
+    write_space(seed=[0, 1, 2], batch_size=[10])
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=1, workers=0))
+    capsys.readouterr()
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=2, workers=0))
+    shown = capsys.readouterr().out
+    assert "going on after 1 finished trials\n[2/2]" in shown
+    assert "Reloading" not in shown
+    more = "python -m tests.vision.sweep.noop --space space.yaml --max-trials 3 --workers 0 --name s   (or all: 3)"
+    assert f"more trials:          {more}\n" in shown
 
 
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
     write_space(seed=list(range(200)), batch_size=[100])
     with subprocess.Popen(
-        command("--max-trials=all", "--workers=2"), env=environment, stdout=subprocess.PIPE
+        command("--max-trials=all", "--workers=2"), env=environment, stderr=subprocess.PIPE
     ) as process:
         while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 3:
             time.sleep(0.05)
         workers = psutil.Process(process.pid).children()
         process.send_signal(signal.SIGINT)
-        shown = process.stdout.read().decode()
+        shown = process.stderr.read().decode()
     assert process.returncode == 130
-    assert "finished trials are kept, and this goes on:\n  python -m tests.vision.sweep.noop" in shown
+    assert shown.startswith(
+        "\nstopped; finished trials are kept, and this goes on:\n  python -m tests.vision.sweep.noop"
+    )
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert 3 <= len(rows()) < 200
 

@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+
+from transfer.backbone import build_network
+from transfer.freezing import advice, freeze, last_frozen, stages
+from transfer.settings import TransferConfig, resolve
+from vision.errors import UserError
+
+
+def network(**values):
+    return build_network(resolve(TransferConfig(**{"weights": "none", "image_size": 32, **values})), 3)
+
+
+def small():
+    return keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(32, 32, 3))
+
+
+def images():
+    return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ConvNeXtTiny", "VGG16"])
+def test_raw_images_go_in_and_the_saved_model_loads(name, tmp_path):
+    made = network(backbone=name)
+    made.model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded(images()), made.model(images()), rtol=1e-4, atol=1e-5)
+
+
+def test_preprocessing_is_the_backbones_own():
+    made = network(backbone="VGG16")
+    plain = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
+    plain.set_weights(made.model.get_weights()[:-2])
+    maps = plain(keras.applications.vgg16.preprocess_input(images().astype(np.float32)))
+    features = keras.Model(made.model.input, made.model.get_layer("head_pool").output)
+    np.testing.assert_allclose(features(images()), np.mean(maps, axis=(1, 2)), rtol=1e-3, atol=1e-5)
+
+
+def test_resnet50_has_175_layers_and_its_known_stages():
+    made = network(backbone="ResNet50")
+    assert len(made.layers) == 175
+    assert [stage.start for stage in stages(made)] == [0, 7, 39, 81, 143]
+
+
+def test_a_k_inside_a_residual_block_is_cut_before_the_block():
+    made = network(backbone="ResNet50")
+    frozen = freeze(made, resolve(TransferConfig(mode="first_k", k=150, weights="none")))
+    assert frozen == 150
+    assert last_frozen(made).name == "conv4_block6_out"
+    assert advice(made, frozen) == ["--k 150 cuts a stage of ResNet50 in two; its stages begin at 7, 39, 81, 143"]
+    assert not made.model.get_layer("conv5_block1_1_conv").trainable
+
+
+def test_the_cut_is_as_late_as_what_trains_allows():
+    made = network(backbone="EfficientNetB0")
+    freeze(made, resolve(TransferConfig(weights="none")))
+    assert last_frozen(made).name == "head_pool"
+    freeze(made, resolve(TransferConfig(mode="all", weights="none")))
+    assert last_frozen(made) is None
+    assert made.model.get_layer("block2b_drop").rate > 0
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
+def test_weights_from_a_file(tmp_path, suffix):
+    donor = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    path = tmp_path / f"donor{suffix}"
+    donor.save_weights(path) if suffix == ".weights.h5" else donor.save(path)
+    made = network(backbone="MobileNetV2", weights=str(path))
+    for one, other in zip(made.model.get_weights(), donor.get_weights(), strict=False):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
+def test_weights_of_another_network_are_refused(tmp_path, suffix):
+    path = tmp_path / f"small{suffix}"
+    small().save_weights(path) if suffix == ".weights.h5" else small().save(path)
+    with pytest.raises(UserError, match=r"small.*: not the weights of MobileNetV2 without its top \(.*") as error:
+        network(backbone="MobileNetV2", weights=str(path))
+    assert "\n" not in str(error.value)
+    assert "(3, 3, 3, 32)" in str(error.value)
+    assert "(3, 3, 3, 16)" in str(error.value)
+
+
+def test_weights_that_are_no_weights_are_refused(tmp_path):
+    path = tmp_path / "text.weights.h5"
+    path.write_text("no weights")
+    with pytest.raises(UserError, match="not the weights of MobileNetV2"):
+        network(backbone="MobileNetV2", weights=str(path))
+
+
+def test_without_a_network_the_file_to_fetch_is_named(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    with pytest.raises(UserError, match=r"fetch https://\S+NASNet-mobile-no-top.h5 elsewhere and put it into .*models"):
+        network(backbone="NASNetMobile", weights="imagenet", image_size=224)

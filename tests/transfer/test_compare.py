@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from transfer.compare import CompareConfig, compare
+from vision.errors import UserError
+
+
+@pytest.fixture
+def comparison(config):
+    return CompareConfig(data=config.data, from_=config.from_, epochs=1, name="c", scratch=config.from_)
+
+
+def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, capsys):
+    rows = compare(comparison)
+    assert [Path(row["run"]).name for row in rows] == ["c-last_layer", "c-first_k", "c-all", "cnn"]
+    assert all(row["low"] <= row["accuracy"] <= row["high"] and row["peak_memory_bytes"] > 1e8 for row in rows)
+    assert rows[0]["trained_parameters"] < rows[1]["trained_parameters"] < rows[2]["trained_parameters"]
+    assert json.loads(Path("runs/c/strategies.json").read_text()) == rows
+    assert Path("runs/c/comparison.png").exists()
+    before = {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
+    compare(comparison)  # nothing is trained twice
+    assert before == {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
+    with pytest.raises(UserError, match="c-last_layer: made with other settings"):
+        compare(CompareConfig(**{**vars(comparison), "epochs": 2}))

@@ -1,0 +1,76 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from transfer.feature_store import open_array
+from vision.errors import UserError
+
+VALUES = np.arange(12 * 5, dtype=np.float16).reshape(12, 5)
+
+
+class Computation:
+    """Blocks of four rows of VALUES; stops with an error before the row `killed_at`."""
+
+    def __init__(self, killed_at=None):
+        self.begins, self._killed_at = [], killed_at
+
+    def __call__(self, done):
+        self.begins.append(done)
+        for first in range(done, 12, 4):
+            if first == self._killed_at:
+                raise KeyboardInterrupt
+            yield VALUES[first : first + 4]
+
+
+def open_values(cache, blocks):
+    return open_array("aa", VALUES.shape, "float16", cache, blocks)
+
+
+def test_computed_once(cache):
+    first, second = Computation(), Computation()
+    array, computed = open_values(cache, first)
+    np.testing.assert_array_equal(array, VALUES)
+    again, none = open_values(cache, second)
+    np.testing.assert_array_equal(again, VALUES)
+    assert (computed, none) == (12, 0)
+    assert (first.begins, second.begins) == ([0], [])
+
+
+def test_a_cut_off_computation_goes_on_where_it_stopped(cache, monkeypatch):
+    monkeypatch.setattr("transfer.feature_store.SECONDS_LOST", 0)
+    with pytest.raises(KeyboardInterrupt):
+        open_values(cache, Computation(killed_at=8))
+    assert not (cache / "features-aa").exists()
+    rest = Computation()
+    array, computed = open_values(cache, rest)
+    np.testing.assert_array_equal(array, VALUES)
+    assert (rest.begins, computed) == ([8], 4)
+
+
+def test_what_was_left_is_not_trusted_blindly(cache, monkeypatch):
+    monkeypatch.setattr("transfer.feature_store.SECONDS_LOST", 0)
+    with pytest.raises(KeyboardInterrupt):
+        open_values(cache, Computation(killed_at=8))
+    path = cache / "features-aa.partial" / "features.bin"
+    path.write_bytes(b"\x00" * path.stat().st_size)
+    again = Computation()
+    np.testing.assert_array_equal(open_values(cache, again)[0], VALUES)
+    assert again.begins == [0]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-2], lambda data: b"\xff" + data[1:]])
+def test_damaged_features_are_computed_anew(cache, damage):
+    open_values(cache, Computation())
+    path = cache / "features-aa" / "features.bin"
+    path.write_bytes(damage(path.read_bytes()))
+    again = Computation()
+    np.testing.assert_array_equal(open_values(cache, again)[0], VALUES)
+    assert again.begins == [0]
+
+
+def test_a_full_disk_is_one_line(cache, monkeypatch):
+    usage = shutil.disk_usage(cache.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    with pytest.raises(UserError, match=r"features of 0.0 MB to .*only 0.0 MB are free; make room .* --views 0"):
+        open_values(cache, Computation())

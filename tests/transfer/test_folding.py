@@ -1,0 +1,63 @@
+import keras
+import numpy as np
+import pytest
+
+from transfer.backbone import build_network
+from transfer.folding import folded
+from transfer.settings import TransferConfig, resolve
+
+
+def with_random_statistics(model):
+    """Batch norms as after a training: none of their values is 0 or 1."""
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for weight in layer.weights:
+                low, high = (0.5, 1.5) if weight.name in ("gamma", "moving_variance") else (-0.3, 0.3)
+                weight.assign(rng.uniform(low, high, weight.shape))
+    return model
+
+
+def network(backbone, size):
+    return build_network(resolve(TransferConfig(backbone=backbone, weights="none", image_size=size)), 3).model
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("ResNet50", 32), ("MobileNetV2", 64)])
+def test_folding_changes_nothing_but_the_number_of_operations(backbone, size):
+    model = with_random_statistics(network(backbone, size))
+    features = keras.Model(model.input, model.get_layer("head_pool").output)
+    images = np.random.default_rng(1).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
+    copy = folded(features)
+    expected = features(images, training=False)
+    np.testing.assert_allclose(copy(images, training=False), expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in copy.layers)
+
+
+def test_separable_convolutions_and_missing_scales_are_folded():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.SeparableConv2D(6, 3, depth_multiplier=2, use_bias=True)(image)
+    x = keras.layers.BatchNormalization(scale=False, center=False)(x)
+    x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(x)
+    x = keras.layers.BatchNormalization()(x)
+    model = with_random_statistics(keras.Model(image, x))
+    images = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(folded(model)(images), model(images, training=False), rtol=1e-4, atol=1e-5)
+
+
+def test_norms_that_cannot_be_folded_stay():
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization()(image)
+    x = keras.layers.Conv2D(4, 3, name="others_need_it_too")(x)
+    model = keras.Model(image, keras.layers.Add()([x, keras.layers.BatchNormalization(name="norm")(x)]))
+    model = with_random_statistics(model)
+    images = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(folded(model)(images), model(images, training=False), rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_is_close():
+    model = with_random_statistics(network("MobileNetV2", 64))
+    features = keras.Model(model.input, model.get_layer("head_pool").output)
+    images = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+    expected = np.asarray(features(images, training=False))
+    found = np.asarray(folded(features, "bfloat16")(images, training=False), np.float32)
+    assert np.abs(found - expected).mean() < 0.05 * np.abs(expected).mean()

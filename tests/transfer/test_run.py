@@ -1,0 +1,192 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from transfer.backbone import build_network
+from transfer.freezing import freeze, stages
+from transfer.optimizer import optimizer
+from transfer.run import main, run
+from transfer.settings import resolve
+from vision.evaluate import EvaluateConfig, evaluate
+from vision.runs import read_csv
+
+MODES = {"last_layer": {}, "first_k": {"until": "block3_pool"}, "all": {}}
+
+
+def load(path):
+    return keras.saving.load_model(path, safe_mode=True)
+
+
+def arrays(model):
+    """Weights by name, without what Keras numbers differently in each process."""
+    return {weight.path: weight.numpy() for weight in model.weights if "seed_generator" not in weight.path}
+
+
+def images(count=4):
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_folder_is_left_and_can_be_tested(config, mode, capsys):
+    folder = run(dataclasses.replace(config, mode=mode, **MODES[mode]))
+    model = load(folder / "model.keras")
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    assert model.inputs[0].dtype == "uint8"
+    assert model.layers[-1].name == "logits"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    history = read_csv(folder / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert metrics["val_accuracy"] == max(float(row["val_accuracy"]) for row in history)
+    assert metrics["parameters"] == model.count_params()
+    assert metrics["feature_images"] == 30  # for `all`, to train the head first
+    shown = capsys.readouterr().out
+    assert "frozen parameters" in shown
+    assert evaluate(EvaluateConfig(str(folder)))["images"] == 9
+
+
+def test_stored_features_and_the_plain_way_end_in_the_same_network(config):
+    config = dataclasses.replace(config, mode="first_k", feature_precision="float32", until="block3_pool")
+    stored = load(run(dataclasses.replace(config, name="stored")) / "model.keras")
+    plain = load(run(dataclasses.replace(config, name="plain", views=0)) / "model.keras")
+    np.testing.assert_allclose(stored(images()), plain(images()), rtol=1e-3, atol=1e-4)
+    assert not np.allclose(stored(images()), load_initial(config)(images()), atol=1e-3)
+
+
+def load_initial(config):
+    return build_network(resolve(config), 3).model
+
+
+@pytest.mark.parametrize("views", [1, 0])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, views):
+    before = arrays(load_initial(config))
+    config = dataclasses.replace(config, mode=mode, views=views, epochs=1, **MODES[mode])
+    after = arrays(load(run(config) / "model.keras"))
+    changed = {path.split("/")[0] for path in before if not np.array_equal(before[path], after[path])}
+    trained = {
+        "last_layer": {"logits"},
+        "first_k": {"block4_conv", "block5_conv", "dense", "logits"},
+        "all": {*(f"block{number}_conv" for number in range(1, 6)), "dense", "logits"},
+    }[mode]
+    assert changed == trained
+
+
+def test_batch_norm_is_trained_on_request(config):
+    before = arrays(load_initial(config))
+    config = dataclasses.replace(config, mode="first_k", until="block4_pool", train_bn=True, epochs=1)
+    after = arrays(load(run(config) / "model.keras"))
+    changed = {path for path in before if not np.array_equal(before[path], after[path])}
+    assert {"block5_bn/moving_mean", "block5_bn/gamma", "block5_conv/kernel"} <= changed
+    assert not any("block4" in path for path in changed)
+
+
+def test_features_are_shared_by_later_runs(config, capsys):
+    first = run(config)
+    assert "computing the frozen layers once for 30 images" in capsys.readouterr().out
+    second = run(dataclasses.replace(config, name="s", learning_rate=1e-2))
+    assert "computing" not in capsys.readouterr().out
+    assert json.loads((second / "metrics.json").read_text())["feature_images"] == 0
+    assert load(first / "model.keras").count_params() == load(second / "model.keras").count_params()
+    run(dataclasses.replace(config, name="t", data_aug=True, views=1))
+    assert "computing the frozen layers once for 30 images" in capsys.readouterr().out
+
+
+def test_augmented_views_take_the_place_of_augmentation(config, capsys):
+    folder = run(dataclasses.replace(config, data_aug=True, views=3, epochs=1))
+    assert "once for 78 images" in capsys.readouterr().out  # 3 views of 24 training images, 6 validation images
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["feature_images"] == 78
+    features = next(path for path in Path(os.environ["XDG_CACHE_HOME"]).glob("*/features-*/features.bin"))
+    views = np.fromfile(features, np.float16).reshape(78, -1)[:72].reshape(3, 24, -1)
+    assert not np.allclose(views[0], views[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_run_is_resumed(config, mode):
+    config = dataclasses.replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    words = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    command = [sys.executable, "-m", "transfer.run", *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            if line.startswith("epoch   2/"):
+                process.send_signal(signal.SIGKILL)
+                break
+    done = len(read_csv("runs/r/history.csv"))
+    path = Path("runs/r/config.yaml")
+    path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
+    resumed = run(dataclasses.replace(type(config)(), resume="runs/r"))
+    assert [row["epoch"] for row in read_csv("runs/r/history.csv")] == [str(n + 1) for n in range(done + 1)]
+    assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(config):
+    config = dataclasses.replace(config, mode="first_k", until="block3_pool", schedule="constant", warmup_epochs=0)
+    whole = run(dataclasses.replace(config, epochs=3, name="whole"))
+    part = run(dataclasses.replace(config, epochs=2, name="part"))
+    run(dataclasses.replace(type(config)(), resume=str(part), epochs=3))
+    np.testing.assert_allclose(
+        load(whole / "model.keras")(images()), load(part / "model.keras")(images()), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("mode", ["last_layer", "all"])
+def test_a_backbone_of_keras_applications_is_flat(config, mode):
+    config = dataclasses.replace(config, from_=None, backbone="MobileNetV2", weights="none", image_size=32, epochs=1)
+    model = load(run(dataclasses.replace(config, mode=mode)) / "model.keras")
+    assert model.get_layer("block_12_add").output.shape[-1] == 96
+    assert model.output_shape == (None, 3)
+
+
+def test_rates_fall_towards_the_image(config):
+    config = dataclasses.replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
+    network = build_network(resolve(config), 3)
+    freeze(network, config)
+    made = optimizer(network, resolve(config))
+    variables = network.model.trainable_variables
+    made.build(variables)
+    before = [variable.numpy() for variable in variables]
+    made.apply([np.ones(variable.shape, np.float32) for variable in variables])
+    steps = {v.path: np.abs(v.numpy() - b).mean() for v, b in zip(variables, before, strict=True)}
+    assert steps["logits/kernel"] == pytest.approx(1e-3, rel=1e-2)  # Adam's first step is its learning rate
+    assert steps["dense/kernel"] == pytest.approx(1e-4, rel=1e-2)
+    assert steps["block1_conv/kernel"] == pytest.approx(1e-4 / 2 ** (len(stages(network)) - 1), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--mode", "first_k", "--k", "999"], "--k 999: MobileNetV2 has 154 layers; its stages begin at 13, 31"),
+        (["--mode", "first_k", "--until", "block_12_ad"], "did you mean block_12_add?"),
+        (["--from", "RUN", "--image-size", "64"], "--image-size 64: the network of --from"),
+        (["--k", "3"], "--k and --until are of --mode first_k"),
+        (["--backbone", "mobilenetv4"], "--backbone mobilenetv4: unknown; did you mean MobileNet"),
+        (["--weights", "no.h5"], "--weights no.h5: no such file"),
+        (["--weights", "best"], "--weights best: give imagenet, none, or a file"),
+        (["--from", "nowhere"], "nowhere: no such run folder"),
+        (["--backbone", "ResNet50", "--image-size", "16"], "--image-size 16: ResNet50 cannot take it"),
+        (["--lr-decay", "0"], "--lr-decay 0"),
+        (["--views", "-1"], "--views -1"),
+        (["--mode", "middle"], "--mode: 'middle' is not allowed; expected last_layer or first_k or all"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(words, says, config, capsys):
+    words = [config.from_ if word == "RUN" else word for word in words]
+    given = [f"--data={config.data}", "--backbone=MobileNetV2", "--weights=none", "--image-size=32"]
+    with pytest.raises(SystemExit) as left:
+        main([*given, *words])
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert says in error
+    assert not Path("runs").exists()

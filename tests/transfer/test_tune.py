@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import keras
+import yaml
+
+from transfer.tune import TuneConfig, tune
+from vision.runs import read_csv
+
+SPACE = """
+parameters:
+  from_: {value: RUN}
+  mode: {value: first_k}
+  epochs: {value: 1}
+  until: {values: [block3_pool, block4_pool]}
+  learning_rate: {values: [0.001, 0.01]}
+"""
+
+
+def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, cache):
+    Path("space.yaml").write_text(SPACE.replace("RUN", config.from_))
+    folder = tune(TuneConfig(data=config.data, image_size=32, space="space.yaml", name="s", max_trials=4, workers=0))
+    rows = read_csv(folder / "trials.csv")
+    assert {row["status"] for row in rows} == {"completed"}
+    assert len({(row["until"], row["learning_rate"]) for row in rows}) == 4
+    assert len(list(cache.glob("*/features-*/index.json"))) == 2
+    model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
+    assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 3))
+    assert yaml.safe_load((folder / "best.yaml").read_text())["mode"] == "first_k"

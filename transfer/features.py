@@ -1,0 +1,168 @@
+"""What is frozen, computed once: the activations at the cut, for every image that is trained or validated on."""
+
+import dataclasses
+import functools
+import hashlib
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from transfer.feature_store import num_bytes, open_array
+from transfer.folding import folded
+from vision.console import bar, console
+from vision.data.pipeline import augment
+from vision.errors import UserError
+from vision.runtime import gpus
+
+FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
+BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Stored features.
+
+    Attributes:
+        dataset: the `vision.data.dataset.Dataset` whose images are float arrays of shape (n, ...) now: those of the
+            training images (their augmented views one after the other) and of the validation images.
+        seconds: that computing them took just now, 0.0 where they were stored already.
+        images: how many images (views of them) went through the network for it.
+    """
+
+    dataset: object
+    seconds: float
+    images: int
+
+
+def stored_features(dataset, operation, config):
+    """The output of a network's frozen part for a data set, from disk or computed now.
+
+    Args:
+        dataset: a `vision.data.dataset.Dataset` of images.
+        operation: the last one of the frozen part, see `transfer.freezing.last_frozen`.
+        config: a `transfer.settings.TransferConfig`; its `data_aug`, `views`, `seed`, `feature_precision` and
+            `cache_dir` are used, and what the images were decoded with.
+
+    Raises:
+        UserError: there is no room on the disk, or the activations are too large for float16.
+    """
+    start = time.perf_counter()
+    frozen = keras.Model(_image_of(operation), operation.output)
+    compute_dtype = "float32" if config.feature_precision == "float32" else fast_dtype()
+    store_dtype = "float32" if config.feature_precision == "float32" else "float16"
+    views = config.views if config.data_aug else 0
+    batches, rows, train, validation = _plan(dataset, views)
+    shape = (len(rows), *frozen.output_shape[1:])
+    key = _key(frozen, rows, dataset, config, views, compute_dtype, store_dtype)
+
+    def blocks(done):
+        console.print(_announcement(len(rows) - done, shape, store_dtype, compute_dtype), style="dim")
+        return _compute(folded(frozen, compute_dtype), dataset.images, batches, done, config.seed, store_dtype)
+
+    array, computed = open_array(key, shape, store_dtype, config.cache_dir, blocks)
+    seconds = time.perf_counter() - start if computed else 0.0
+    if computed:
+        console.print(f"computed in {seconds:.1f} s ({computed / seconds:,.0f} images/s)", style="dim")
+    replaced = dataclasses.replace(
+        dataset,
+        images=array,
+        labels=dataset.labels[rows],
+        names=[dataset.names[row] for row in rows],
+        train=train,
+        validation=validation,
+        test=np.zeros(0, np.int64),
+    )
+    return Features(replaced, seconds, computed)
+
+
+def fast_dtype():
+    """`bfloat16` where the GPU or the CPU computes in it, else `float32`."""
+    if gpus():
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+        return "bfloat16" if all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details) else "float32"
+    return "bfloat16" if _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
+@functools.cache
+def _cpu_flags():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def _image_of(operation):
+    """The input of the functional model that an operation belongs to."""
+    while operation._inbound_nodes[0].input_tensors:
+        operation = operation._inbound_nodes[0].input_tensors[0]._keras_history.operation
+    return operation.output
+
+
+def _plan(dataset, views):
+    """What is computed in which order.
+
+    Returns:
+        (list of (view or None, rows of the data set), all their rows, positions of the training images in these,
+        positions of the validation images). Without views no image's position depends on the split.
+    """
+    if not views:
+        rows = np.union1d(dataset.train, dataset.validation)
+        batches = [(None, rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
+        return batches, rows, np.searchsorted(rows, dataset.train), np.searchsorted(rows, dataset.validation)
+    parts = [*((view, dataset.train) for view in range(views)), (None, dataset.validation)]
+    batches = [(view, part[i : i + BATCH]) for view, part in parts for i in range(0, len(part), BATCH)]
+    rows = np.concatenate([part for _, part in parts])
+    count = views * len(dataset.train)
+    return batches, rows, np.arange(count), np.arange(count, len(rows))
+
+
+def _key(frozen, rows, dataset, config, views, compute_dtype, store_dtype):
+    """Changes whenever the features would."""
+    digest = hashlib.sha256()
+    layers = [(type(layer).__name__, layer.name) for layer in frozen.layers]
+    seed = config.seed if views else None
+    settings = (FORMAT, dataset.key, dataset.image_size, config.resize, layers, views, seed, compute_dtype, store_dtype)
+    digest.update(repr(settings).encode())
+    digest.update(rows.astype("<i8").tobytes())
+    for value in frozen.get_weights():
+        digest.update(np.ascontiguousarray(value).data.cast("B"))
+    return digest.hexdigest()[:24]
+
+
+def _announcement(count, shape, dtype, compute_dtype):
+    each = " x ".join(map(str, shape[1:]))
+    return (
+        f"computing the frozen layers once for {count:,} images in {compute_dtype} (kept for later runs: {each} values "
+        f"each, {num_bytes(shape, dtype) / 1e6:,.1f} MB in all)"
+    )
+
+
+def _compute(model, images, batches, done, seed, dtype):
+    """Blocks of features from row `done` on, one a batch."""
+    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+    total, first = sum(len(rows) for _, rows in batches), 0
+    with bar() as progress:
+        task = progress.add_task("frozen layers", total=total)
+        for view, rows in batches:
+            if first >= done:
+                batch = tf.constant(images[rows])
+                if view is not None:
+                    batch = augment(batch, tf.constant([seed, first], tf.int64))
+                yield _stored(forward(batch), dtype)
+            first += len(rows)
+            progress.update(task, completed=first)
+
+
+def _stored(output, dtype):
+    """The activations in the type they are kept in."""
+    output = output.numpy().astype(np.float32)
+    if dtype == "float16" and not np.abs(output).max(initial=0) <= np.finfo(np.float16).max:
+        raise UserError(
+            f"the frozen layers' activations reach {np.abs(output).max():.3g}, too much for float16; "
+            "keep them exactly with --feature-precision float32"
+        )
+    return output.astype(dtype)

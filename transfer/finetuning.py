@@ -1,0 +1,89 @@
+"""One fine-tuning: a network frozen as configured, the part of it that trains, and the data this part trains on."""
+
+import dataclasses
+import math
+
+import keras
+
+from transfer.backbone import build_network
+from transfer.features import stored_features
+from transfer.freezing import freeze, last_frozen
+from transfer.optimizer import optimizer
+from vision.fitting import fit
+from vision.optimization import compiled
+from vision.training import best_row
+
+
+class FineTuning:
+    """A network that is fine-tuned.
+
+    Attributes:
+        network: the whole `transfer.backbone.Network`, frozen as the mode says.
+        frozen: how many of the backbone's layers are frozen.
+        trained: the Keras model that is fitted: the layers of the network after the cut, shared with it, or the whole
+            network where nothing is stored.
+        facts: name -> what is worth knowing of it: parameters, and what computing features took so far (0 where they
+            were stored).
+    """
+
+    def __init__(self, config, dataset):
+        """`config` is a resolved `transfer.settings.TransferConfig`, `dataset` a `vision.data.dataset.Dataset`."""
+        self._config, self._dataset = config, dataset
+        self.network = build_network(config, len(dataset.class_names))
+        self.frozen = freeze(self.network, config)
+        self._cut = last_frozen(self.network) if config.views else None
+        self.trained = self._after(self._cut)
+        weights, trained = self.network.model.count_params(), self.trained.trainable_weights
+        self.facts = {
+            "mode": config.mode,
+            "frozen_layers": self.frozen,
+            "parameters": weights,
+            "trained_parameters": sum(math.prod(weight.shape) for weight in trained),
+            "feature_seconds": 0.0,
+            "feature_images": 0,
+        }
+
+    @property
+    def stores(self):
+        """Whether a frozen part is computed once."""
+        return self._cut is not None
+
+    def examples(self):
+        """The data set that `trained` is fitted on: of images, or of stored features."""
+        return self._features(self._cut, self._config) if self.stores else self._dataset
+
+    def compile(self):
+        """`trained`, compiled with the learning rates of head and backbone."""
+        return compiled(self.trained, self._config, optimizer(self.network, self._config))
+
+    def settings(self):
+        """The configuration that `trained` is fitted with: stored features are augmented already."""
+        return dataclasses.replace(self._config, data_aug=self._config.data_aug and not self.stores)
+
+    def train_head(self):
+        """Train the head with the whole backbone frozen, for `head_epochs`; the best epoch's row, None for none."""
+        if not self._config.head_epochs:
+            return None
+        config = dataclasses.replace(self._config, mode="last_layer", k=None, until=None, train_bn=False)
+        config = dataclasses.replace(config, epochs=config.head_epochs, schedule="constant", warmup_epochs=0)
+        freeze(self.network, config)
+        cut = last_frozen(self.network) if config.views else None
+        head, dataset = self._after(cut), self._dataset
+        if cut is not None:
+            config = dataclasses.replace(config, data_aug=False)
+            dataset = self._features(cut, config)
+        rows, weights = fit(compiled(head, config, optimizer(self.network, config)), config, dataset)
+        head.set_weights(weights)
+        freeze(self.network, self._config)
+        return best_row(rows)
+
+    def _after(self, operation):
+        """The model from an operation's output to the logits; the whole one for None."""
+        model = self.network.model
+        return model if operation is None else keras.Model(operation.output, model.output, name=f"{model.name}_rest")
+
+    def _features(self, operation, config):
+        features = stored_features(self._dataset, operation, config)
+        self.facts["feature_seconds"] += features.seconds
+        self.facts["feature_images"] += features.images
+        return features.dataset

@@ -1,0 +1,54 @@
+"""One trial of a sweep of fine-tunings: KerasTuner's hypermodel of it."""
+
+import dataclasses
+import math
+
+from transfer.finetuning import FineTuning
+from transfer.settings import resolve
+from vision.sweep.hypermodel import TrialHyperModel
+
+
+class TransferHyperModel(TrialHyperModel):
+    """KerasTuner's view of a fine-tuning: what is frozen is computed once for all trials that share it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self._current = None  # (configuration, its FineTuning)
+
+    def with_values(self, values):
+        """The resolved configuration of the trial with these swept values."""
+        return resolve(dataclasses.replace(self._base, **values))
+
+    def graph_key(self, values):
+        """What the trials of two points have in common if they share stored features."""
+        config = self.with_values(values)
+        return str((config.image_size, config.mode, config.k, config.until, config.backbone, config.weights))
+
+    def make(self, config):
+        """A compiled model as freshly built for `config`, its head trained alone first where the mode says so."""
+        self._current = config, FineTuning(config, self.dataset(config.image_size))
+        self._current[1].train_head()
+        return self._current[1].compile()
+
+    def settings(self, config):
+        """What the part that trains is fitted with."""
+        return self._tuning(config).settings()
+
+    def examples(self, config):
+        """The stored features, or the images where nothing is stored."""
+        return self._tuning(config).examples()
+
+    def plain(self, config, weights):
+        """The whole network with the given weights of its trained part."""
+        tuning = self._tuning(config)
+        tuning.trained.set_weights(weights)
+        return tuning.network.model
+
+    def parameters(self, config):
+        """Number of trained parameters."""
+        return sum(math.prod(weight.shape) for weight in self._tuning(config).trained.trainable_weights)
+
+    def _tuning(self, config):
+        if self._current is None or self._current[0] != config:
+            self._current = config, FineTuning(config, self.dataset(config.image_size))
+        return self._current[1]

@@ -1,0 +1,55 @@
+"""Sweep how a pretrained network is fine-tuned, with KerasTuner; the same command again goes on with it."""
+
+import dataclasses
+from pathlib import Path
+
+from transfer.settings import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
+from vision import cli
+from vision.data.dataset import DataConfig
+from vision.runs import RunConfig
+from vision.sweep import command
+from vision.sweep.engine import Definition
+from vision.sweep.settings import SearchConfig, WorkersConfig
+
+DEFAULT_SPACE = Path(__file__).parents[1] / "configs" / "transfer_sweep.yaml"
+_SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
+VARIABLE = [field.name for base in _SWEPT for field in dataclasses.fields(base)] + ["image_size", "seed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneConfig(RunConfig, WorkersConfig, SearchConfig, DataConfig):
+    """Configuration of `python -m transfer.tune`."""
+
+
+DEFINITION = Definition(
+    tune_module="transfer.tune",
+    train_module="transfer.run",
+    factory="transfer.tune:make_hypermodel",
+    config_class=TuneConfig,
+    trial_class=TransferConfig,
+    variable=VARIABLE,
+)
+
+
+def tune(config):
+    """Run a sweep of fine-tunings; arguments, result and errors are those of `vision.sweep.command.tune`."""
+    if config.space == SearchConfig.space:
+        config = dataclasses.replace(config, space=str(DEFAULT_SPACE))
+    size = resolve(TransferConfig(data=config.data, image_size=config.image_size)).image_size
+    return command.tune(dataclasses.replace(config, image_size=size), DEFINITION)
+
+
+def make_hypermodel(folder):
+    """The hypermodel of the sweep in a run folder."""
+    from transfer.trial import TransferHyperModel
+
+    return TransferHyperModel(*command.hypermodel_arguments(folder, DEFINITION))
+
+
+def main(argv=None):
+    """Run the command line."""
+    cli.main(tune, TuneConfig, prog="python -m transfer.tune", description=__doc__, argv=argv)
+
+
+if __name__ == "__main__":
+    main()
