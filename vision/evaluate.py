@@ -1,7 +1,6 @@
 """Test a finished run on the held-out images: accuracy with its interval, calibration, confusions, figures."""
 
 import dataclasses
-import hashlib
 import time
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from vision import cli
 from vision.data.dataset import Dataset
 from vision.errors import UserError
-from vision.files import write_json
+from vision.files import file_hash, write_json
 from vision.finished import open_run, softmax
 from vision.metrics import calibration, confused_pairs, in_top, ranking, wilson_interval
 from vision.runs import read_csv, write_csv
@@ -142,8 +141,7 @@ def earlier_score(run):
 def model_digest(run):
     """SHA-256 of a run's model file, to tell whether numbers belong to it; None where there is none."""
     try:
-        with open(run.path / "model.keras", "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(run.path / "model.keras", "sha256")
     except FileNotFoundError:
         return None
 

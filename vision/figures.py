@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import io
 import warnings
 
 import matplotlib
@@ -77,13 +76,6 @@ def words(path):
     """(title, caption) of a figure that `save` wrote."""
     with Image.open(path) as image:
         return image.text.get("Title", ""), image.text.get("Description", "")
-
-
-def as_png(made):
-    """A figure as the bytes of a PNG."""
-    buffer = io.BytesIO()
-    made.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def data_uri(png):

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import errno
-import hashlib
 import http.client
 import os
 import re
@@ -15,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 from vision.errors import UserError
-from vision.files import read_json, write_json
+from vision.files import file_hash, read_json, write_json
 
 TRIES, PAUSE = 5, 1.0  # tries without a single new byte before giving up; seconds between them, growing
 _CHUNK, _TIMEOUT = 1 << 20, 60
@@ -146,12 +145,6 @@ def _wrong(part, facts, checksum):
     if facts["md5"] and file_hash(part, "md5") != facts["md5"]:
         return "its bytes do not have the checksum that the server tells"
     return None
-
-
-def file_hash(path, algorithm):
-    """A file's hash as hex digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def unpack(archive, folder, progress=None):

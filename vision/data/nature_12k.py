@@ -8,11 +8,11 @@ import filelock
 import tensorflow_datasets as tfds
 
 from vision.console import console, transfer_bar
-from vision.data.download import download, file_hash, unpack
+from vision.data.download import download, unpack
 from vision.data.sources import read_image_file
 from vision.data.tfds_source import data_dir, first_line, make, source_of
 from vision.errors import UserError
-from vision.files import write_text
+from vision.files import file_hash, write_text
 
 URL = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
 ARCHIVE_BYTES = 3_600_000_000  # about

@@ -13,8 +13,9 @@ import pytest
 
 from tests.vision.data.file_server import serving
 from vision.data import download as download_module
-from vision.data.download import download, file_hash, unpack
+from vision.data.download import download, unpack
 from vision.errors import UserError
+from vision.files import file_hash
 
 DATA = np.random.default_rng(0).bytes(100_000)
 
