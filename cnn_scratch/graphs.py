@@ -10,6 +10,7 @@ from cnn_scratch.model import NetworkConfig, build_cnn
 from vision.optimization import compiled, takes_one_hot
 
 _GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema", "precision")  # besides the network
+_GRAPH_SIZE = 20 << 20  # bytes
 _INITIALIZED = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -57,10 +58,13 @@ class GraphCache:
 
     Dropout rate and learning rate are variables of the graph, batch size is left open, so that of the
     reference's 9,216 points 96 share one graph.
+
+    Args:
+        memory: bytes that the models may take; the one used longest ago makes room for a new one.
     """
 
-    def __init__(self, capacity=4):
-        self._models, self._capacity = {}, capacity
+    def __init__(self, memory=1 << 30):
+        self._models, self._memory = {}, memory
 
     def take(self, config, image_size, num_classes):
         """A compiled model as freshly built for `config`: weights from its seed, optimizer state zero."""
@@ -69,7 +73,7 @@ class GraphCache:
         if model is None:
             plain = build_cnn(config, image_size, num_classes, AdjustableDropout(name="dropout"))
             model = compiled(accelerated(plain, fastest_precision(config, image_size)), config)
-            while len(self._models) >= self._capacity:
+            while self._models and _size(model, *self._models.values()) > self._memory:
                 self._models.pop(next(iter(self._models)))
         self._models[key] = model
         initialize(model, config.seed)
@@ -86,6 +90,11 @@ class GraphCache:
         """What two configurations must have in common to share a graph."""
         names = [field.name for field in dataclasses.fields(NetworkConfig) if field.name != "dropout"]
         return image_size, takes_one_hot(config), *(str(getattr(config, name)) for name in [*names, *_GRAPH_CHANGING])
+
+
+def _size(*models):
+    """Bytes that compiled models take, about: graphs, weights, gradients and two moments of each weight."""
+    return sum(_GRAPH_SIZE + 16 * model.count_params() for model in models)
 
 
 def plain_model(config, image_size, num_classes, weights):

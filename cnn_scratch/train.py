@@ -8,7 +8,15 @@ from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
 from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
-from vision.settings import DevicesConfig, PlanConfig, RecipeConfig, TrainingConfig, check_training, seconds
+from vision.settings import (
+    BudgetConfig,
+    DevicesConfig,
+    LearningRateConfig,
+    RecipeConfig,
+    TrainingConfig,
+    check_training,
+    seconds,
+)
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
 
 
@@ -18,7 +26,8 @@ class TrainConfig(
     ResumeConfig,
     DevicesConfig,
     PrecisionConfig,
-    PlanConfig,
+    BudgetConfig,
+    LearningRateConfig,
     RecipeConfig,
     TrainingConfig,
     NetworkConfig,
@@ -42,8 +51,8 @@ def train(config):
         UserError: the data, the network or the run folder cannot be used, nothing fits into the budget, or the loss
             became NaN.
     """
-    start, asked = time.perf_counter(), config
-    budget = None if config.resume else seconds(config.budget)
+    started, asked = time.perf_counter(), config
+    seconds(config.budget)
     config = resolve_image_size(resumed(config) if config.resume else config)
     check_training(config)
     check_network(config, config.image_size)
@@ -71,14 +80,10 @@ def train(config):
         return _find_learning_rate(asked, config, make_model, dataset, name)
     folder = run_folder(config, name)
     network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
-    facts = {"train_module": "cnn_scratch.train", **dataclasses.asdict(cost), "precision": precision}
+    facts = {**dataclasses.asdict(cost), "precision": precision}
+    lines = [network, f"precision: {precision}"]
     with distribution(config.strategy):
-        if budget:
-            from vision.budget import epochs_within
-
-            epochs = epochs_within(budget, make_model, config, dataset, spent=time.perf_counter() - start)
-            config = dataclasses.replace(config, epochs=epochs, budget=None)
-        train_in(folder, config, dataset, make_model, facts, [network, f"precision: {precision}"])
+        train_in(folder, config, dataset, make_model, facts, module="cnn_scratch.train", started=started, lines=lines)
     return folder.path
 
 

@@ -71,9 +71,12 @@ def compare(config):
     for row, run in zip(rows, runs, strict=True):
         row.update(_cost(open_run(run).metrics))
     write_json(output / "strategies.json", rows)
-    from vision.console import console
+    from vision.console import show_table
+    from vision.reporting.comparison import write_page
 
-    console.print(_table(rows), soft_wrap=False)
+    table = _cost_table(rows)
+    show_table(table)
+    write_page(output, rows, f"python -m transfer.compare{cli.options(config, skip={'overwrite'})}", [table])
     return rows
 
 
@@ -113,25 +116,23 @@ def _cost(metrics):
     return {**cost, "training_images_per_second": metrics.get("images_per_second")}
 
 
-def _table(rows):
-    from rich.table import Table
+def _cost_table(rows):
+    from vision.reporting.page import Column, Table
 
-    titles = ("run", "test accuracy", "trained parameters", "features s", "epochs s", "images/s", "peak memory")
-    table = Table(*titles, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for row in rows:
-        memory = row["peak_memory_bytes"]
-        table.add_row(
-            Path(row["run"]).name,
-            f"{row['accuracy']:.1%} ({row['low']:.1%} to {row['high']:.1%})",
-            f"{row['trained_parameters']:,}",
-            f"{row['feature_seconds'] or 0:,.1f}",
-            f"{row['epoch_seconds']:,.1f}",
-            f"{row['training_images_per_second']:,.0f}",
-            f"{memory / 1e9:.2f} GB" if memory else "-",
-        )
-    return table
+    labels = ("trained parameters", "features s", "epochs s", "trained on, images/s", "peak memory")
+    cells = [[Path(row["run"]).name, *_costs(row)] for row in rows]
+    return Table("What each training took", [Column("run", False), *map(Column, labels)], cells)
+
+
+def _costs(row):
+    memory = row["peak_memory_bytes"]
+    return [
+        f"{row['trained_parameters']:,}",
+        f"{row['feature_seconds'] or 0:,.1f}",
+        f"{row['epoch_seconds']:,.1f}",
+        f"{row['training_images_per_second']:,.0f}",
+        f"{memory / 1e9:.2f} GB" if memory else "?",
+    ]
 
 
 def main(argv=None):

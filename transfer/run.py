@@ -1,5 +1,7 @@
 """Fine-tune a pretrained network: the head alone, all but the first k layers, or everything."""
 
+import time
+
 from transfer.settings import TransferConfig, resolve
 from vision import cli
 from vision.data.dataset import load_dataset
@@ -21,6 +23,7 @@ def run(config):
         UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, or the loss
             became NaN.
     """
+    started = time.perf_counter()
     config = resolve(resumed(config) if config.resume else config)
     from vision.runtime import load_tensorflow
 
@@ -44,7 +47,17 @@ def run(config):
         return Part(tuning.network.model, tuning.settings(), tuning.examples())
 
     shown = [table(tuning.network, tuning.frozen), *advice(tuning.network, tuning.frozen)]
-    train_in(folder, config, dataset, make_model, tuning.facts, shown, make_part if tuning.stores else None)
+    train_in(
+        folder,
+        config,
+        dataset,
+        make_model,
+        tuning.facts,
+        module="transfer.run",
+        started=started,
+        lines=shown,
+        make_part=make_part if tuning.stores else None,
+    )
     return folder.path
 
 

@@ -7,7 +7,7 @@ from vision.data.dataset import DataConfig, resolve_image_size
 from vision.errors import UserError
 from vision.finished import open_run
 from vision.runs import RunConfig
-from vision.settings import check_training
+from vision.settings import BudgetConfig, check_training, seconds
 from vision.training_run import ResumeConfig
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96
@@ -108,7 +108,7 @@ class FineTuneConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TransferConfig(
-    RunConfig, ResumeConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, BackboneConfig, DataConfig
+    RunConfig, ResumeConfig, FeaturesConfig, BudgetConfig, FineTuneConfig, FreezingConfig, BackboneConfig, DataConfig
 ):
     """Configuration of `python -m transfer.run`."""
 
@@ -137,6 +137,7 @@ def _image_size(config):
 
 def _check(config):
     check_training(config)
+    seconds(config.budget)
     if config.mode != "first_k" and (config.k is not None or config.until):
         raise UserError(f"--k and --until are of --mode first_k, not of {config.mode}")
     if config.k is not None and config.until:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shlex
 from pathlib import Path
 
 from vision import cli
@@ -37,7 +38,7 @@ def compare(config):
         top_k_accuracy, loss, ece, parameters, megabytes, epochs, training_seconds, images_per_second, and against
         the first run: difference (of accuracy), only_first and only_this (images that one alone has right), p
         (McNemar's exact test), p_adjusted (Holm's, for all the tests). What is not known is None. It is left in
-        `output` as comparison.json, .csv and .png.
+        `output` as comparison.json, .csv and .png, and report.html.
 
     Raises:
         UserError: fewer than two runs, one cannot be opened, or they were tested on different images.
@@ -50,17 +51,20 @@ def compare(config):
     _check_same_images(runs, [predictions for predictions, _ in scores])
     rows = [_row(run, numbers) for run, (_, numbers) in zip(runs, scores, strict=True)]
     _test_against_first(rows, [[row["correct"] == "1" for row in predictions] for predictions, _ in scores])
-    from vision.console import console
+    from vision.console import console, show_table
+    from vision.reporting.comparison import results_table, verdict, write_page
 
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "comparison.json", rows)
     write_csv(folder / "comparison.csv", rows)
     _draw(folder / "comparison.png", rows, [_history(run) for run in runs])
-    console.print(_table(rows), soft_wrap=False)
+    show_table(results_table(rows))
     for row in rows[1:]:
-        console.print(_verdict(row, rows[0]))
-    console.print(f"\ncomparison: {folder} (comparison.json, .csv, .png)")
+        console.print(verdict(row, rows[0]))
+    words = " ".join(map(shlex.quote, [*config.runs, "--output", config.output]))
+    page = write_page(folder, rows, f"python -m vision.compare {words}")
+    console.print(f"\ncomparison: {folder} (comparison.json, .csv, .png)\nreport:     {page}")
     return rows
 
 
@@ -136,46 +140,6 @@ def _test_against_first(rows, correct):
     for row, (only_first, only_this, p), p_adjusted in zip(rows, tests, adjusted, strict=True):
         row["difference"] = row["accuracy"] - rows[0]["accuracy"]
         row.update(only_first=only_first, only_this=only_this, p=p, p_adjusted=p_adjusted)
-
-
-def _verdict(row, first):
-    """One line: whether a run differs from the first one, and on what evidence."""
-    counts = f"{row['only_this']} images only it has right, {row['only_first']} only the first"
-    p = f"p = {row['p_adjusted']:.2g}"
-    if row["p_adjusted"] >= 0.05:
-        return f"{row['run']}: not told apart from {first['run']} ({counts}; {p})"
-    better = "better" if row["difference"] > 0 else "worse"
-    return f"{row['run']}: {abs(row['difference']) * 100:.1f} points {better} than {first['run']} ({counts}; {p})"
-
-
-def _table(rows):
-    from rich.table import Table
-
-    from vision.console import duration
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    columns = ("accuracy", "95 % interval", f"top-{rows[0]['top_k']}", "ECE", "parameters", "MB", "epochs", "training")
-    for name in (*columns, "images/s"):
-        table.add_column(name, justify="right")
-    best = max(row["accuracy"] for row in rows)
-    for row in rows:
-        bold = "bold" if row["accuracy"] == best else ""
-        seconds = row["training_seconds"]
-        table.add_row(
-            row["run"],
-            f"{row['accuracy']:.1%}",
-            f"{row['low']:.1%} to {row['high']:.1%}",
-            f"{row['top_k_accuracy']:.1%}",
-            f"{row['ece']:.1%}",
-            f"{row['parameters']:,}",
-            f"{row['megabytes']:.1f}",
-            str(row["epochs"] or "?"),
-            duration(seconds) if isinstance(seconds, int | float) else "?",
-            f"{row['images_per_second']:,.0f}",
-            style=bold,
-        )
-    return table
 
 
 def _draw(path, rows, curves):

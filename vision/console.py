@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 
 PLAIN_WIDTH = 120  # characters, where there is no terminal to ask
 
@@ -67,6 +68,16 @@ def transfer_bar(description):
     with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task(description, total=None)
         yield show
+
+
+def show_table(table):
+    """Print a `vision.reporting.page.Table`."""
+    shown = Table(box=None, pad_edge=False)
+    for column in table.columns:
+        shown.add_column(column.label, justify="right" if column.numeric else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown, soft_wrap=False)
 
 
 def print_line(line):

@@ -83,6 +83,13 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def peak_gpu_memory():
+    """The most memory this process has held on its first GPU, in bytes."""
+    import tensorflow as tf
+
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
 @contextlib.contextmanager
 def stderr_held_back():
     """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails.

@@ -56,15 +56,24 @@ class RecipeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class PlanConfig:
-    """Plan.
+class BudgetConfig:
+    """Budget.
 
     Args:
         budget: Train for as many epochs as fit into this time, such as 10m or 2h, in place of --epochs.
-        lr_find: Do not train; try learning rates and suggest one.
     """
 
     budget: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningRateConfig:
+    """Learning rate.
+
+    Args:
+        lr_find: Do not train; try learning rates and suggest one.
+    """
+
     lr_find: bool = False
 
 

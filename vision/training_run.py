@@ -13,8 +13,12 @@ from vision.errors import UserError
 from vision.files import write_json
 from vision.runs import RunFolder, claim_name, read_config, read_csv
 from vision.runtime import peak_memory
+from vision.settings import seconds
 
 _FREE = ("resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb")  # may differ in a resumed run
+
+
+_PAGE = 400_000  # bytes of a run's page, figures, logs and what else is small
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,20 +81,23 @@ def run_folder(config, base_name):
     return folder
 
 
-def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=None):
+def train_in(folder, config, dataset, make_model, facts, *, module, started, lines=(), make_part=None):
     """Train in a run folder, and leave there what evaluates, explains, predicts or resumes it.
 
     Args:
         folder: a `vision.runs.RunFolder`.
-        config: has the fields of `TrainingConfig`, `RecipeConfig`, `ResumeConfig` and `RunConfig`.
+        config: has the fields of `TrainingConfig`, `RecipeConfig`, `BudgetConfig`, `ResumeConfig` and `RunConfig`.
         dataset: a `vision.data.dataset.Dataset`.
         make_model: returns the compiled model as it is before the first step.
         facts: name -> further values for metrics.json, such as the number of parameters; read after the training.
+        module: the command, such as `cnn_scratch.train`.
+        started: `time.perf_counter()` when it was called, from which a budget counts.
         lines: what to print before the training, after what the data set holds.
         make_part: returns the `Part` that the compiled model is, where it is one.
 
     Raises:
-        UserError: another process holds the folder, all epochs are done, or the loss became NaN.
+        UserError: another process holds the folder, all epochs are done, none fits into the budget, or the loss
+            became NaN.
     """
     from vision.console import console
     from vision.report import leave_report
@@ -102,10 +109,16 @@ def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=Non
             console.print(line)
         start = time.perf_counter()
         try:
-            rows = _fit(folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model, make_part)
+            training = _prepared(
+                folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model, make_part
+            )
+            training = _planned(training, module, started)
+            folder.write_config(training.config)
+            rows = _fit(folder, training, module)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_stopped(folder, facts["train_module"])) from None
-        metrics = _write_metrics(folder, rows, {**facts, "last_call_seconds": time.perf_counter() - start})
+            raise KeyboardInterrupt(_stopped(folder, module)) from None
+        facts = {"train_module": module, **facts, "last_call_seconds": time.perf_counter() - start}
+        metrics = _write_metrics(folder, rows, facts)
     console.print(
         f"\nbest epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.1%} "
         f"(training {metrics['accuracy']:.1%})"
@@ -114,34 +127,79 @@ def train_in(folder, config, dataset, make_model, facts, lines=(), make_part=Non
     console.print(f"learning curves:  tensorboard --logdir {config.logs_dir}")
 
 
-def _fit(folder, config, dataset, make_model, make_part):
-    """Fit, saving after each epoch what a resumed run needs; rows of all epochs."""
-    from vision.data.pipeline import steps_per_epoch
-    from vision.fitting import fit
-    from vision.tracking import tensorboard, wandb_run
-    from vision.training import SaveEpoch, ShowProgress, has_stalled, save_model
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """What is to be fitted: the compiled model, the configuration of the run, the part of the whole, what is done."""
 
-    folder.write_config(config)
+    model: object
+    config: object
+    part: Part
+    rows: list
+    pace: object = None
+
+
+def _prepared(folder, config, dataset, make_model, make_part):
+    """The training as it stands before its next epoch."""
+    from vision.data.pipeline import steps_per_epoch
+    from vision.training import has_stalled
+
     folder.write_dataset(dataset)
     model = make_model()
     part = make_part() if make_part else Part(None, config, dataset)
-    best_name = "best.keras" if part.whole else "model.keras"
-    num_images, steps = len(part.dataset.train), steps_per_epoch(part.dataset, config.batch_size)
-    rows = _rows_so_far(folder, config, model, steps)
+    rows = _rows_so_far(folder, config, model, steps_per_epoch(part.dataset, config.batch_size))
     if len(rows) >= config.epochs or has_stalled(rows, config.patience):
         raise UserError(f"{folder.path}: all {len(rows)} epochs are done; ask for more with --epochs or --patience")
+    return _Training(model, config, part, rows)
+
+
+def _planned(training, module, started):
+    """The training with its pace, and with as many epochs as its budget allows; says what it will cost."""
+    from vision import estimate
+    from vision.console import duration
+
+    config, part = training.config, training.part
+    pace = estimate.measure(training.model, part.config, part.dataset)
+    if config.budget:
+        epochs = pace.epochs_within(seconds(config.budget), time.perf_counter() - started)
+        config, part_config = (dataclasses.replace(c, epochs=epochs, budget=None) for c in (config, part.config))
+        part = dataclasses.replace(part, config=part_config)
+    weights, optimizer = (sum(_size(v) for v in of.variables) for of in (training.model, training.model.optimizer))
+    disk = _PAGE + 2 * weights + optimizer + (sum(_size(v) for v in part.whole.variables) if part.whole else 0)
+    left = config.epochs - len(training.rows)
+    estimate.tell(module, left * pace.epoch, disk, f"{duration(pace.epoch)} an epoch")
+    return dataclasses.replace(training, config=config, part=part, pace=pace)
+
+
+def _size(variable):
+    """Bytes of a variable."""
+    return 4 * math.prod(variable.shape)
+
+
+def _fit(folder, training, module):
+    """Fit, saving after each epoch what a resumed run needs; rows of all epochs."""
+    from vision import estimate
+    from vision.data.pipeline import steps_per_epoch
+    from vision.fitting import fit
+    from vision.tracking import tensorboard, wandb_run
+    from vision.training import SaveEpoch, ShowProgress, save_model
+
+    model, config, part, done = training.model, training.config, training.part, len(training.rows)
+    best_name = "best.keras" if part.whole else "model.keras"
+    num_images, steps = len(part.dataset.train), steps_per_epoch(part.dataset, config.batch_size)
 
     def callbacks(record):
-        progress = ShowProgress(record, config.epochs, steps, num_images, len(rows))
+        progress = ShowProgress(record, config.epochs, steps, num_images, done)
         return [SaveEpoch(record, folder.path, best_name), progress]
 
     wandb_args = (config.wandb, dataclasses.asdict(config), folder.path)
+    start = time.perf_counter()
     with (
         tensorboard(folder.logs) as scalars,
         wandb_run(*wandb_args, name=folder.path.name) as wandb_listener,
     ):
         listeners = [scalars, wandb_listener]
-        rows, _ = fit(model, part.config, part.dataset, listeners=listeners, rows=rows, callbacks=callbacks)
+        rows, _ = fit(model, part.config, part.dataset, listeners=listeners, rows=training.rows, callbacks=callbacks)
+    estimate.remember(module, (len(rows) - done) * training.pace.epoch, time.perf_counter() - start)
     if part.whole:
         _load_best(model, folder.path / best_name)
         save_model(part.whole, folder.path)

@@ -109,18 +109,22 @@ def test_augmented_views_take_the_place_of_augmentation(config, capsys):
     assert not np.allclose(views[0], views[1], atol=1e-3)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_killed_run_is_resumed(config, mode):
+@pytest.mark.parametrize(("mode", "kill"), [*((mode, signal.SIGKILL) for mode in MODES), ("first_k", signal.SIGINT)])
+def test_a_killed_run_is_resumed(config, mode, kill):
     config = dataclasses.replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     words = [f"--{name}={value}" for name, value in values.items() if value is not None]
     command = [sys.executable, "-m", "transfer.run", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
         for line in process.stdout:
             if line.startswith("epoch   2/"):
-                process.send_signal(signal.SIGKILL)
+                process.send_signal(kill)
                 break
+        _, said = process.communicate()
+    if kill == signal.SIGINT:
+        assert said.endswith("this goes on:\n  python -m transfer.run --resume runs/r\n")
     done = len(read_csv("runs/r/history.csv"))
     path = Path("runs/r/config.yaml")
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))

@@ -1,3 +1,4 @@
+import html
 import json
 import shutil
 
@@ -53,12 +54,18 @@ def test_two_runs(tiny_run, other_run, tmp_path, capsys):
 def test_what_is_left(tiny_run, other_run, tmp_path):
     rows = compared(tmp_path, other_run, tiny_run)
     folder = tmp_path / "comparison"
-    assert {path.name for path in folder.iterdir()} == {"comparison.json", "comparison.csv", "comparison.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("comparison.json", "comparison.csv", "comparison.png", "report.html"),
+    }
     assert json.loads((folder / "comparison.json").read_text()) == rows
     assert [row["run"] for row in read_csv(folder / "comparison.csv")] == [str(other_run), str(tiny_run)]
     title, caption = words(folder / "comparison.png")
     assert title.startswith(f"{tiny_run} is right most often: {rows[1]['accuracy']:.1%} of 18 test images (p = ")
     assert "95 % interval" in caption
+    page = (folder / "report.html").read_text()
+    assert "tested on the same 18 images" in page
+    assert f"{rows[1]['low']:.1%} to {rows[1]['high']:.1%}" in page
+    assert title in html.unescape(page)
 
 
 def test_a_tested_run_is_not_tested_again(tiny_run, other_run, tmp_path, capsys):

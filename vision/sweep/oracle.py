@@ -229,6 +229,7 @@ class GridOracle(TrialKeeper, keras_tuner.Oracle):
         self._limit = len(space) if max_trials is None else min(max_trials, len(space))
         self._next = 0
         self._holders = {}  # graph key -> ids of the workers that have traced it
+        self._tracing = set()  # ids of the trials that are the first of their graph on their worker
 
     def __len__(self):
         """Number of trials that this sweep will hold when it is complete."""
@@ -259,9 +260,24 @@ class GridOracle(TrialKeeper, keras_tuner.Oracle):
         keys = {number: self._graph_key(self.point(number)) for number in open_numbers}
         held = [n for n in open_numbers if tuner_id in self._holders.get(keys[n], ())]
         free = [n for n in open_numbers if not self._holders.get(keys[n])]
+        if not (held or free or self._pays_to_trace(open_numbers, keys)):
+            return None
         number = (held or free or open_numbers)[0]
-        self._holders.setdefault(keys[number], set()).add(tuner_id)
+        if not held:
+            self._tracing.add(self.trial_id(number))
+            self._holders.setdefault(keys[number], set()).add(tuner_id)
         return self._trial(number)
+
+    def _pays_to_trace(self, open_numbers, keys):
+        """Whether the last points are done sooner by one more worker that has to trace their graph first."""
+        seconds = {True: [], False: []}  # by whether the trial was the first of its graph
+        for trial_id, result in self.results.items():
+            seconds[trial_id in self._tracing].append(result.get("seconds") or 0.0)
+        holders = set().union(*(self._holders[keys[number]] for number in open_numbers))
+        if not all(seconds.values()) or holders.isdisjoint(self.ongoing_trials):
+            return True
+        first, later = (statistics.median(values) for values in (seconds[True], seconds[False]))
+        return len(open_numbers) * later > first - later
 
     def _window(self):
         """Numbers of the first points that nobody has had."""

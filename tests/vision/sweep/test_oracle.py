@@ -142,6 +142,20 @@ def test_a_worker_gets_points_of_the_graph_it_holds(space, tmp_path):
     assert sum(map(len, graphs.values())) == 24
 
 
+@pytest.mark.parametrize(("usual", "taken"), [(0.1, False), (9.0, True)])
+def test_a_worker_traces_anothers_graph_only_where_that_is_sooner_done(space, tmp_path, usual, taken):
+    sweep = oracle(space, tmp_path, graph_key=lambda values: "one")
+    trial = sweep.create_trial("a")
+    finish(sweep, trial, seconds=10.0)
+    for _ in range(3):
+        finish(sweep, sweep.create_trial("a"), seconds=usual)
+    in_hand = sweep.create_trial("a")
+    assert (sweep.create_trial("b").status == TrialStatus.RUNNING) == taken
+    if not taken:  # but nobody waits for a worker that is gone
+        finish(sweep, in_hand, seconds=usual)
+        assert sweep.create_trial("b").status == TrialStatus.RUNNING
+
+
 def test_no_worker_runs_far_ahead_of_the_order(space, tmp_path):
     made = oracle(space, tmp_path, graph_key=str)
     made.WINDOW = 4

@@ -1,0 +1,69 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cnn_scratch.model import build_cnn
+from cnn_scratch.train import TrainConfig, train
+from vision import estimate
+from vision.data.dataset import load_dataset
+from vision.errors import UserError
+from vision.optimization import compiled
+from vision.runs import read_csv
+
+
+@pytest.fixture
+def config(red_and_blue, workdir):
+    return TrainConfig(
+        data=str(red_and_blue), image_size=32, num_filters=16, name="r", budget="10m", schedule="cosine", epochs=500
+    )
+
+
+def test_as_many_epochs_are_trained_as_fit(config, monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, 150.0))
+    folder = train(config)
+    rows = read_csv(folder / "history.csv")
+    assert len(rows) == 3  # 600 s, less 5 % and less the start
+    assert float(rows[-1]["learning_rate"]) < 0.3 * float(rows[0]["learning_rate"]), "the schedule ends with them"
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (saved["epochs"], saved["budget"]) == (3, None)
+    assert "3 epochs of 2:30 fit into 10:00" in capsys.readouterr().out
+
+
+def test_an_epoch_is_measured(config):
+    with pytest.raises(UserError, match=r"--budget 0.1s: one epoch takes [\d.]+ s here; give at least \d+s") as refused:
+        train(TrainConfig(**{**vars(config), "budget": "0.1s"}))
+    assert float(re.search(r"takes ([\d.]+) s", str(refused.value))[1]) < 30
+
+
+def test_a_budget_is_a_time(config):
+    with pytest.raises(UserError, match="--budget soon: give a time such as 45s"):
+        train(TrainConfig(**{**vars(config), "budget": "soon"}))
+
+
+def test_a_measurement_leaves_the_model_as_it_was(config):
+    dataset = load_dataset(config, 0)
+    model = compiled(build_cnn(config, 32, 2), config)
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [variable.numpy() for variable in variables]
+    pace = estimate.measure(model, config, dataset)
+    assert 0 < pace.epoch < pace.start
+    assert all(np.array_equal(value, variable.numpy()) for value, variable in zip(before, variables, strict=True))
+
+
+def test_costs_are_told_beside_how_far_off_earlier_ones_were(config, capsys):
+    config = dataclasses.replace(config, budget=None, epochs=2, num_filters=64)
+    train(config)
+    first = capsys.readouterr().out
+    told = re.search(r"expected: [\d.:]+( s)? \([\d.]+ s an epoch\), [\d.]+ GB of memory, ([\d.]+) MB on disk\n", first)
+    written = sum(path.stat().st_size for folder in ("runs", "logs") for path in Path(folder).rglob("*")) / 1e6
+    assert float(told[2]) == pytest.approx(written, rel=0.2)
+    estimate.remember("cnn_scratch.train", 10, 30)
+    estimate.remember("cnn_scratch.train", 10, 30)
+    estimate.remember("transfer.run", 10, 90)
+    estimate.tell("cnn_scratch.train", 90, 0)
+    assert "expected: 1:30, " in (shown := capsys.readouterr().out)
+    assert "; the last 3 estimates took 3.00x as long as told" in shown

@@ -1,0 +1,142 @@
+"""What a training costs, told before it starts: by a short measurement, beside how far off earlier ones were."""
+
+import dataclasses
+import statistics
+import time
+from pathlib import Path
+
+import keras
+
+from vision.console import console, duration
+from vision.data.pipeline import steps_per_epoch
+from vision.data.store import default_cache
+from vision.errors import UserError
+from vision.fitting import batches, validation_batches
+from vision.runs import append_csv, read_csv
+from vision.runtime import gpus, peak_gpu_memory, peak_memory
+
+_STEPS, _SECONDS = 8, 2.0  # steps of training that are measured: as many, or as many as fit into the time
+_SPARE = 0.05  # of a budget is left for what is not measured: saving, the report
+_PAST = 20  # estimates that are looked back on
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How fast a training goes.
+
+    Attributes:
+        start: seconds before its first epoch, such as for tracing; gone by when they are known.
+        epoch: seconds of an epoch with its validation.
+    """
+
+    start: float
+    epoch: float
+
+    def epochs_within(self, seconds, spent):
+        """The number of epochs that a training can have in a time, told on the screen.
+
+        Args:
+            seconds: the time in all.
+            spent: seconds of it that are gone.
+
+        Raises:
+            UserError: not one epoch fits; says how long one takes.
+        """
+        epochs = int(((1 - _SPARE) * seconds - spent) / self.epoch)
+        if epochs < 1:
+            least = (spent + self.epoch) / (1 - _SPARE)
+            raise UserError(
+                f"--budget {seconds:g}s: one epoch takes {self.epoch:.1f} s here; give at least {least + 1:.0f}s"
+            )
+        gone = f"{duration(spent)} went into starting"
+        console.print(f"{epochs:,} epochs of {duration(self.epoch)} fit into {duration(seconds)} ({gone})")
+        return epochs
+
+
+def measure(model, config, dataset):
+    """The `Pace` of a training, from a few steps of the compiled model, which is left as it was.
+
+    Args:
+        model: compiled; what is traced here need not be traced again.
+        config: has the fields of `TrainingConfig` and `RecipeConfig`, and `seed`.
+        dataset: a `vision.data.dataset.Dataset`.
+    """
+    begin = time.perf_counter()
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [variable.numpy() for variable in variables]
+    steps = steps_per_epoch(dataset, config.batch_size)
+    checks = int(validation_batches(config, dataset).cardinality())
+    _fit(model, config, dataset, min(2, steps), 1)
+    first = _fit(model, config, dataset, 1, 1)
+    count = min(steps, max(1, min(_STEPS, int(_SECONDS / first.training))))
+    watch = _fit(model, config, dataset, count, min(count, checks))
+    epoch = watch.training * steps / count + watch.validating * checks / min(count, checks)
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    return Pace(time.perf_counter() - begin, epoch)
+
+
+def _fit(model, config, dataset, steps, checks):
+    watch = _Stopwatch()
+    model.fit(
+        batches(config, dataset),
+        validation_data=validation_batches(config, dataset).repeat(),
+        steps_per_epoch=steps,
+        validation_steps=checks,
+        shuffle=False,
+        verbose=0,
+        callbacks=[watch],
+    )
+    return watch
+
+
+class _Stopwatch(keras.callbacks.Callback):
+    """Seconds of an epoch: `training` and `validating`."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        self._trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.training, self.validating = self._trained - self._start, time.perf_counter() - self._trained
+
+
+def tell(kind, seconds, disk, each=""):
+    """Print what something will cost, before it starts.
+
+    Args:
+        kind: what it is, such as `cnn_scratch.train`; past estimates of the same kind are looked back on.
+        seconds: estimated.
+        disk: bytes that will be written.
+        each: what the seconds are made of.
+    """
+    gpu = f"{peak_gpu_memory() / 1e9:.1f} GB of the GPU's, " if gpus() else ""
+    console.print(
+        f"expected: {duration(seconds)}{f' ({each})' if each else ''}, {peak_memory() / 1e9:.1f} GB of memory, "
+        f"{gpu}{disk / 1e6:,.1f} MB on disk{_past_errors(kind)}"
+    )
+
+
+def _past_errors(kind):
+    """How long what was estimated before took, as a share of the estimate."""
+    rows = [row for row in read_csv(_log()) if row.get("kind") == kind]
+    try:
+        ratios = [float(row["actual"]) / float(row["estimated"]) for row in rows[-_PAST:]]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # torn
+        return ""
+    if not ratios:
+        return ""
+    what = "estimate" if len(ratios) == 1 else f"{len(ratios)} estimates"
+    return f"; the last {what} took {statistics.median(ratios):.2f}x as long as told"
+
+
+def remember(kind, estimated, actual):
+    """Note how long what was estimated took, in seconds, for later estimates of this kind on this machine."""
+    _log().parent.mkdir(parents=True, exist_ok=True)
+    append_csv(_log(), {"kind": kind, "estimated": f"{estimated:.3f}", "actual": f"{actual:.3f}"})
+
+
+def _log():
+    return Path(default_cache()) / "estimates.csv"
