@@ -27,8 +27,16 @@ def compiled(model, config, optimizer=None):
         jit_compile=bool(gpus()) and num_replicas() == 1,
     )
     model.optimizer.build(model.trainable_variables)
+    _build_metrics(model, takes_one_hot(config))
     _match_batch_norm(model, config.ema)
     return model
+
+
+def _build_metrics(model, one_hot):
+    """Make the metrics' variables now: made within the first training step, they would have it traced twice."""
+    logits = keras.ops.zeros((1, *model.output.shape[1:]))
+    model.compute_metrics(None, logits if one_hot else keras.ops.zeros(1), logits)
+    model.reset_metrics()
 
 
 def takes_one_hot(config):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+_UNUSED = "sklearn", "matplotlib"  # optional to Keras and KerasTuner, and a third of their time to import
+
 
 def load_tensorflow(threads=0, use_gpu=True):
     """Import TensorFlow and bring up its devices without its start-up chatter, and return the module.
@@ -22,7 +24,9 @@ def load_tensorflow(threads=0, use_gpu=True):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with stderr_held_back():
-        import tensorflow as tf
+        with _set_aside(*_UNUSED):
+            import keras  # noqa: F401
+            import tensorflow as tf
 
         with contextlib.suppress(RuntimeError):  # the devices are up already
             if threads:
@@ -38,10 +42,41 @@ def load_tensorflow(threads=0, use_gpu=True):
     return tf
 
 
+def load_keras_tuner():
+    """Import KerasTuner without what it and Keras would import along and we do not use, and return the module."""
+    with _set_aside(*_UNUSED):
+        import keras_tuner
+    return keras_tuner
+
+
+@contextlib.contextmanager
+def _set_aside(*names):
+    """Within the block these packages cannot be imported, which spares those who can do without them the time."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
 def python_path():
     """The PYTHONPATH with which another process finds this project, whatever its working directory."""
     root = str(Path(__file__).parents[1])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def num_cores():
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_threads():
+    """Operations that TensorFlow runs side by side in this process."""
+    import tensorflow as tf
+
+    return tf.config.threading.get_inter_op_parallelism_threads() or num_cores()
 
 
 def gpus():

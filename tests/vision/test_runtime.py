@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -11,3 +13,13 @@ def test_native_chatter_is_shown_after_a_failure_but_not_after_ctrl_c(capfd, sto
         os.write(2, b"chatter")
         raise stop
     assert capfd.readouterr().err == shown
+
+
+def test_what_is_not_used_is_not_imported():
+    code = (
+        "import sys; from vision.runtime import load_keras_tuner, load_tensorflow; load_tensorflow(); "
+        "load_keras_tuner(); print({'sklearn', 'matplotlib'} & set(sys.modules)); import matplotlib, sklearn"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "set()\n"

@@ -5,10 +5,11 @@ import tensorflow as tf
 
 from vision.data.mixing import erased, mixed
 from vision.errors import UserError
-from vision.runtime import gpus, num_replicas
+from vision.runtime import gpus, num_replicas, num_threads
 
 EVALUATION_PIXELS = 1 << 18  # of a batch of small images
 _plain = tf.autograph.experimental.do_not_convert  # nothing to convert, and converting takes as long as the tracing
+_PREFETCH = 4  # batches
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
@@ -73,7 +74,7 @@ def training_batches(
         return images, answers, tf.gather(class_weights, labels)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    batches = epochs.flat_map(epoch_batches).map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = epochs.flat_map(epoch_batches).map(load, num_parallel_calls=num_threads())
     return _prefetched(batches)
 
 
@@ -92,7 +93,7 @@ def evaluation_batches(dataset, rows, batch_size, one_hot=False):
 
     size = dataset.images.shape[1]
     positions = tf.data.Dataset.range(len(rows)).batch(max(batch_size, min(256, EVALUATION_PIXELS // size**2)))
-    return _prefetched(positions.map(load, num_parallel_calls=tf.data.AUTOTUNE))
+    return _prefetched(positions.map(load, num_parallel_calls=num_threads()))
 
 
 def steps_per_epoch(dataset, batch_size):
@@ -177,10 +178,11 @@ def _prefetched(batches):
     """Prefetched on the host, and on to the GPU where there is one; several get their shares from TensorFlow."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False  # they would copy all images into the graph
+    options.autotune.enabled = False  # its thread can miss its end, and lets an iterator's end wait for up to a minute
     if num_replicas() > 1:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
-    batches = batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+        return batches.prefetch(_PREFETCH).with_options(options)
+    batches = batches.prefetch(_PREFETCH).with_options(options)
     devices = gpus()
     if devices:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from vision.errors import UserError
-from vision.runtime import python_path
+from vision.runtime import num_cores, python_path
 from vision.sweep.worker import CHIEF_LOST, REPLACE_ME
 
 MAX_DEATHS = 3  # in a row, of workers that finished nothing in between
@@ -157,11 +157,6 @@ def count_gpus():
     except (OSError, subprocess.SubprocessError):
         return 0
     return listed.stdout.count("GPU ")
-
-
-def num_cores():
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _reason(code, log):

@@ -80,9 +80,9 @@ def read_space(path, config_class, names):
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise UserError(f"--space {path}: has no 'parameters'; see configs/sweep.yaml for how it looks")
 
-    import keras_tuner
+    from vision.runtime import load_keras_tuner
 
-    hyperparameters, parameters, fixed = keras_tuner.HyperParameters(), {}, {}
+    hyperparameters, parameters, fixed = load_keras_tuner().HyperParameters(), {}, {}
     for name, entry in content["parameters"].items():
         if name not in names:
             raise UserError(f"--space {path}: '{name}' cannot be varied; these can: {', '.join(names)}")

@@ -22,11 +22,10 @@ _PATIENCE = 120  # seconds without an answer after which the chief is taken for 
 def main():
     """Run trials until the oracle has none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
-    from vision.runtime import load_tensorflow
+    from vision.runtime import load_keras_tuner, load_tensorflow
 
     load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")))
-    import keras_tuner  # noqa: F401  (slow to import: before the orders come)
-
+    load_keras_tuner()  # slow: before the orders come
     line = sys.stdin.readline()
     if not line:
         return

@@ -196,6 +196,15 @@ def test_batches_are_prefetched_to_a_device(photo_folder):
     assert result.stdout == "trained\n", result.stderr
 
 
+def test_no_thread_tunes_a_pipeline(dataset):
+    """TensorFlow's autotuning can miss that an iterator ends, which then waits for it: seconds at the end of a fit."""
+    for batches in (
+        training_batches(dataset, 4, data_aug=True, seed=0),
+        evaluation_batches(dataset, dataset.test, 5),
+    ):
+        assert batches.options().autotune.enabled is False
+
+
 def test_class_weights_come_with_the_batches(dataset):
     weights = np.array([0.5, 1.0, 2.0], np.float32)
     batches = training_batches(dataset, 10, data_aug=False, seed=0, class_weights=weights)
