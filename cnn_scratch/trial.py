@@ -4,6 +4,8 @@ from cnn_scratch.graphs import GraphCache, plain_model
 from cnn_scratch.model import network_cost
 from vision.sweep.hypermodel import TrialHyperModel
 
+_OVERHEAD = 5e6  # multiply-adds that take as long as the rest of the work on an image
+
 
 class CnnHyperModel(TrialHyperModel):
     """KerasTuner's view of the network: builds it for a point of the space, and fits it."""
@@ -24,6 +26,11 @@ class CnnHyperModel(TrialHyperModel):
     def plain(self, config, weights):
         """The network with the given weights as a plain Keras model."""
         return plain_model(config, config.image_size, self.num_classes(config), weights)
+
+    def work(self, config):
+        """Multiply-adds of an image, all epochs together; `_OVERHEAD` stands for what is done besides them."""
+        cost = network_cost(config, config.image_size, self.num_classes(config))
+        return config.epochs * (cost.multiply_adds + _OVERHEAD)
 
     def parameters(self, config):
         """Number of trainable parameters."""

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 import time
 from pathlib import Path
 
@@ -12,13 +13,15 @@ import tensorflow as tf
 
 from transfer.feature_store import num_bytes, open_array
 from transfer.folding import folded
-from vision.console import bar, console
+from vision.console import bar, console, duration
 from vision.data.pipeline import augment
 from vision.errors import UserError
+from vision.precision import resolve_precision
 from vision.runtime import gpus
 
 FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
 BATCH = 32
+_MEASURED = 3  # batches, of which the first has the graph traced, after which the pace is known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,7 @@ def stored_features(dataset, operation, config):
     """
     start = time.perf_counter()
     frozen = keras.Model(_image_of(operation), operation.output)
-    compute_dtype = "float32" if config.feature_precision == "float32" else fast_dtype()
+    compute_dtype = "float32" if config.feature_precision == "float32" else fastest_dtype(frozen)
     store_dtype = "float32" if config.feature_precision == "float32" else "float16"
     views = config.views if config.data_aug else 0
     batches, rows, train, validation = _plan(dataset, views)
@@ -78,12 +81,34 @@ def stored_features(dataset, operation, config):
     return Features(replaced, seconds, computed)
 
 
-def fast_dtype():
-    """`bfloat16` where the GPU or the CPU computes in it, else `float32`."""
+def fastest_dtype(frozen):
+    """The arithmetic in which this machine runs a network fastest, by a measurement that is remembered.
+
+    There are CPUs whose bfloat16 instructions are half as fast as their float32 ones, and others twice as fast.
+    """
+    if not _has_bfloat16():
+        return "float32"
+    network = ["inference", len(frozen.layers), frozen.layers[-1].name, *frozen.input_shape[1:]]
+    return resolve_precision("auto", network, math.inf, lambda dtype: _batch_seconds(frozen, dtype))
+
+
+def _batch_seconds(frozen, dtype):
+    """Seconds for a small batch, the shorter of two times."""
+    model, images = folded(frozen, dtype), tf.zeros((8, *frozen.input_shape[1:]), tf.uint8)
+    forward = tf.function(lambda batch: model(batch, training=False))
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        forward(images)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def _has_bfloat16():
     if gpus():
         details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-        return "bfloat16" if all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details) else "float32"
-    return "bfloat16" if _cpu_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+        return all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+    return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
 
 @functools.cache
@@ -144,11 +169,15 @@ def _announcement(count, shape, dtype, compute_dtype):
 def _compute(model, images, batches, done, seed, dtype):
     """Blocks of features from row `done` on, one a batch."""
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    total, first = sum(len(rows) for _, rows in batches), 0
+    total, first, clock = sum(len(rows) for _, rows in batches), 0, []
     with bar() as progress:
         task = progress.add_task("frozen layers", total=total)
         for view, rows in batches:
             if first >= done:
+                clock.append(time.perf_counter())
+                if len(clock) == _MEASURED:
+                    seconds = (total - first) * (clock[2] - clock[1]) / BATCH
+                    console.print(f"expected: {duration(seconds)} for the frozen layers", style="dim")
                 batch = tf.constant(images[rows])
                 if view is not None:
                     batch = augment(batch, tf.constant([seed, first], tf.int64))

@@ -3,7 +3,7 @@
 import keras
 
 from transfer.freezing import stages
-from vision.optimization import UNDECAYED
+from vision.optimization import UNDECAYED, adam_step, has_adam_kernel
 
 
 class LayerwiseAdamW(keras.optimizers.Adam):
@@ -34,8 +34,11 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         factor, decay = self._rates[self._get_variable_index(variable)]
         rate = keras.ops.cast(learning_rate, variable.dtype) * factor
         if decay:
-            self.assign_sub(variable, variable * rate * decay)
-        super().update_step(gradient, variable, rate)
+            self.assign_sub(variable, variable * (rate * decay))
+        if has_adam_kernel():
+            adam_step(self, gradient, variable, rate)
+        else:
+            super().update_step(gradient, variable, rate)
 
     def get_config(self):
         return {**super().get_config(), "factors": self._factors, "decay": self._decay}

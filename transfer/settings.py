@@ -61,8 +61,8 @@ class FeaturesConfig:
     Args:
         views: With --data-aug, the augmented views of each training image that are stored in its place (an epoch
             goes over all of them). 0 stores nothing: what is frozen is computed in every epoch, the plain way.
-        feature_precision: Of what is stored: `auto` is bfloat16 arithmetic where the hardware has it, kept as
-            float16, else float32 arithmetic kept as float16; `float32` is exact.
+        feature_precision: Of what is stored: `auto` is bfloat16 arithmetic where that is measured to be faster, else
+            float32 arithmetic, kept as float16; `float32` is exact.
     """
 
     views: int = 4

@@ -1,7 +1,6 @@
 """Sweep how a pretrained network is fine-tuned, with KerasTuner; the same command again goes on with it."""
 
 import dataclasses
-from pathlib import Path
 
 from transfer.settings import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
 from vision import cli
@@ -11,7 +10,6 @@ from vision.sweep import command
 from vision.sweep.engine import Definition
 from vision.sweep.settings import SearchConfig, WorkersConfig
 
-DEFAULT_SPACE = Path(__file__).parents[1] / "configs" / "transfer_sweep.yaml"
 _SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
 VARIABLE = [field.name for base in _SWEPT for field in dataclasses.fields(base)] + ["image_size", "seed"]
 
@@ -19,6 +17,8 @@ VARIABLE = [field.name for base in _SWEPT for field in dataclasses.fields(base)]
 @dataclasses.dataclass(frozen=True)
 class TuneConfig(RunConfig, WorkersConfig, SearchConfig, DataConfig):
     """Configuration of `python -m transfer.tune`."""
+
+    space: str = "configs/transfer_sweep.yaml"
 
 
 DEFINITION = Definition(
@@ -33,8 +33,6 @@ DEFINITION = Definition(
 
 def tune(config):
     """Run a sweep of fine-tunings; arguments, result and errors are those of `vision.sweep.command.tune`."""
-    if config.space == SearchConfig.space:
-        config = dataclasses.replace(config, space=str(DEFAULT_SPACE))
     size = resolve(TransferConfig(data=config.data, image_size=config.image_size)).image_size
     return command.tune(dataclasses.replace(config, image_size=size), DEFINITION)
 

@@ -147,6 +147,8 @@ def _parser(config_class, **kwargs):
     parser = Parser(**settings, **kwargs)
     for base in _groups(config_class):
         parser.add_class_arguments(base, None)
+    defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
+    parser.set_defaults({name: value for name, value in defaults.items() if value is not dataclasses.MISSING})
     return parser
 
 
@@ -168,8 +170,14 @@ def _configuration(config_class, parse_values):
 
 
 def _groups(config_class):
-    """The dataclasses that `config_class` is put together from, each with fields of its own."""
-    return [base for base in reversed(config_class.__mro__) if inspect.get_annotations(base)]
+    """The dataclasses that `config_class` is put together from; one that only changes defaults is none."""
+    groups, known = [], set()
+    for base in reversed(config_class.__mro__):
+        own = set(inspect.get_annotations(base))
+        if own - known:
+            groups.append(base)
+        known |= own
+    return groups
 
 
 def _spell(argv, config_class):

@@ -103,7 +103,7 @@ class _Stopwatch(keras.callbacks.Callback):
         self.training, self.validating = self._trained - self._start, time.perf_counter() - self._trained
 
 
-def tell(kind, seconds, disk, each=""):
+def tell(kind, seconds, disk, each, memory=None):
     """Print what something will cost, before it starts.
 
     Args:
@@ -111,10 +111,12 @@ def tell(kind, seconds, disk, each=""):
         seconds: estimated.
         disk: bytes that will be written.
         each: what the seconds are made of.
+        memory: bytes; by default what this process, having done a few steps, has held.
     """
+    memory = memory or peak_memory()
     gpu = f"{peak_gpu_memory() / 1e9:.1f} GB of the GPU's, " if gpus() else ""
     console.print(
-        f"expected: {duration(seconds)}{f' ({each})' if each else ''}, {peak_memory() / 1e9:.1f} GB of memory, "
+        f"expected: {duration(seconds)} ({each}), {memory / 1e9:.1f} GB of memory, "
         f"{gpu}{disk / 1e6:,.1f} MB on disk{_past_errors(kind)}"
     )
 

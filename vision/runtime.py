@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-_UNUSED = "sklearn", "matplotlib"  # optional to Keras and KerasTuner, and a third of their time to import
+_OPTIONAL = "sklearn", "matplotlib"  # of no use here to Keras and KerasTuner, and a third of their time to import
 
 
 def load_tensorflow(threads=0, use_gpu=True):
@@ -24,7 +24,7 @@ def load_tensorflow(threads=0, use_gpu=True):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with stderr_held_back():
-        with _set_aside(*_UNUSED):
+        with lean_imports():
             import keras  # noqa: F401
             import tensorflow as tf
 
@@ -42,17 +42,10 @@ def load_tensorflow(threads=0, use_gpu=True):
     return tf
 
 
-def load_keras_tuner():
-    """Import KerasTuner without what it and Keras would import along and we do not use, and return the module."""
-    with _set_aside(*_UNUSED):
-        import keras_tuner
-    return keras_tuner
-
-
 @contextlib.contextmanager
-def _set_aside(*names):
-    """Within the block these packages cannot be imported, which spares those who can do without them the time."""
-    absent = [name for name in names if name not in sys.modules]
+def lean_imports():
+    """Within the block Keras and KerasTuner are imported without what is optional to them and slow."""
+    absent = [name for name in _OPTIONAL if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))
     try:
         yield

@@ -16,6 +16,9 @@ from transfer.optimizer import optimizer
 from transfer.run import main, run
 from transfer.settings import resolve
 from vision.evaluate import EvaluateConfig, evaluate
+from vision.explain import ExplainConfig, explain
+from vision.export import ExportConfig, export
+from vision.predict import PredictConfig, predict
 from vision.runs import read_csv
 
 MODES = {"last_layer": {}, "first_k": {"until": "block3_pool"}, "all": {}}
@@ -50,6 +53,20 @@ def test_a_run_folder_is_left_and_can_be_tested(config, mode, capsys):
     shown = capsys.readouterr().out
     assert "frozen parameters" in shown
     assert evaluate(EvaluateConfig(str(folder)))["images"] == 9
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_is_explained_predicted_and_exported_like_any(config, mode, capsys):
+    folder = str(run(dataclasses.replace(config, mode=mode, epochs=1, **MODES[mode])))
+    photo = next((Path(config.data) / "test" / "red").iterdir())
+    figures = explain(ExplainConfig(folder, [str(photo)]))
+    assert any("gradcam" in Path(figure).name for figure in figures)
+    capsys.readouterr()
+    predict(PredictConfig(folder, [str(photo)], json=True))
+    (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {guess["class"] for guess in answer["predictions"]} == {"blue", "green", "red"}
+    exported = export(ExportConfig(folder))
+    assert exported.difference < 1e-5
 
 
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):

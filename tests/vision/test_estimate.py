@@ -64,6 +64,6 @@ def test_costs_are_told_beside_how_far_off_earlier_ones_were(config, capsys):
     estimate.remember("cnn_scratch.train", 10, 30)
     estimate.remember("cnn_scratch.train", 10, 30)
     estimate.remember("transfer.run", 10, 90)
-    estimate.tell("cnn_scratch.train", 90, 0)
-    assert "expected: 1:30, " in (shown := capsys.readouterr().out)
+    estimate.tell("cnn_scratch.train", 90, 0, "9 s an epoch")
+    assert "expected: 1:30 (9 s an epoch), " in (shown := capsys.readouterr().out)
     assert "; the last 3 estimates took 3.00x as long as told" in shown

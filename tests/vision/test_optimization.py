@@ -60,6 +60,23 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(config):
             assert np.linalg.norm(other) < np.linalg.norm(one)
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
+    config = dataclasses.replace(config, weight_decay=weight_decay, ema=0.5)
+    average = {"use_ema": True, "ema_momentum": 0.5}
+    optimizer = keras.optimizers.Adam(config.learning_rate, **average)
+    if weight_decay:
+        optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=weight_decay, **average)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    plain = build_cnn(config, config.image_size, 2)
+    initialize(plain, config.seed)
+    fit(compiled(plain, config, optimizer), config, load_dataset(config, 0))
+    ours, *_ = trained(config)
+    assert type(ours.optimizer) is type(optimizer), "it is saved as Keras' own"
+    for one, other in zip(plain.weights, ours.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_smoothed_labels_hold_the_loss_above_their_entropy(config):
     config = dataclasses.replace(config, label_smoothing=0.4, epochs=12, batch_norm=False, learning_rate=3e-3)
     _, rows, _ = trained(config)

@@ -120,6 +120,8 @@ def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
         UserError: the workers cannot run, or the chief's address cannot be bound.
         KeyboardInterrupt: Ctrl-C or SIGTERM; every finished trial is kept.
     """
+    from vision import estimate
+    from vision.sweep.cost import tell_cost
     from vision.sweep.progress import SweepProgress
     from vision.sweep.pruning import PRUNERS
     from vision.sweep.table import TrialTable
@@ -128,7 +130,9 @@ def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
     pruner = PRUNERS[config.prune](space.direction, max_epochs) if config.prune != "off" else None
     oracle.begin(folder, pruner=pruner, budget=seconds(config.budget))
     table = TrialTable(folder / "trials.csv", oracle, config.keep)
-    progress = SweepProgress(table, len(oracle))
+    kind = f"{definition.tune_module} --tuner {config.tuner}"
+    expected = tell_cost(table, hypermodel, pool, config, kind)
+    start, progress = time.perf_counter(), SweepProgress(table, len(oracle), expected is not None)
 
     def on_finish(trial):
         if pool:
@@ -142,6 +146,8 @@ def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
             _search_here(oracle, hypermodel, folder)
         else:
             _search_with_workers(config, oracle, definition, folder, pool)
+    if expected and not oracle.out_of_time:
+        estimate.remember(kind, expected, time.perf_counter() - start)
     oracle.save()
     write_json(folder / "tuner" / "tuner0.json", {})  # KerasTuner's own tools look for it
     return table

@@ -47,7 +47,7 @@ def draw_progress(trials, path):
     if not scored:
         return None
     last = max(ends.values())
-    unit, name = next(entry for entry in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if last >= 2 * entry[0])
+    unit, name = next((entry for entry in ((3600, "hours"), (60, "minutes")) if last >= 2 * entry[0]), (1, "seconds"))
     better = np.maximum if trials.direction == "max" else np.minimum
     best = better.accumulate([trial.score for trial in scored])
     times = np.array([ends[trial.id] for trial in scored]) / unit

@@ -26,7 +26,8 @@ class TrialHyperModel(keras_tuner.HyperModel):
 
     A subclass says how a trial's model is made: `make(config)` gives a compiled one as freshly built,
     `graph_key(values)` what two points have in common if they share its graph, `plain(config, weights)` the
-    Keras model to keep, and `parameters(config)` the number of its parameters.
+    Keras model to keep, and `parameters(config)` the number of its parameters. It may have `work(config)`, how much
+    a trial has to compute, in any unit.
 
     Args:
         base: the configuration of a trial, its swept values still to be put in.
@@ -34,6 +35,8 @@ class TrialHyperModel(keras_tuner.HyperModel):
         folder: the sweep's `vision.runs.RunFolder`.
         longest: the largest number of epochs, if trials differ in theirs and can continue one another, else 0.
     """
+
+    work = None
 
     def __init__(self, base, space, folder, longest):
         super().__init__()

@@ -241,10 +241,7 @@ class GridOracle(TrialKeeper, keras_tuner.Oracle):
 
     def point(self, number):
         """The parameter values at place `number` of the order: name -> value."""
-        index, digits = int(self._order[number]), {}
-        for name, values in reversed(self.space.parameters.items()):
-            index, digits[name] = divmod(index, len(values))
-        return {name: values[digits[name]] for name, values in self.space.parameters.items()}
+        return self.space.point(int(self._order[number]))
 
     def worker_started(self, tuner_id):
         """A worker's process is new and has traced nothing."""

@@ -39,7 +39,7 @@ class WorkerPool:
     def __init__(self, count, num_gpus, log_folder, prefix="worker"):
         self._environments = [worker_environment(number, count, num_gpus) for number in range(count)]
         self._logs, self._prefix = Path(log_folder), prefix
-        self._orders, self._workers = None, []
+        self._orders, self._workers, self.num_gpus = None, [], num_gpus
         self._deaths = 0
 
     def start(self):

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vision.console import console, duration, print_line
+from vision.sweep.cost import LONG, advice
 
-LONG = 86_400  # seconds: a sweep that takes longer is told what would shorten it
 _SAMPLE = 3  # trials, after which the pace is known
 
 
@@ -19,11 +19,12 @@ class SweepProgress:
     Args:
         table: the sweep's `vision.sweep.table.TrialTable`.
         total: number of trials the sweep will hold.
+        expected: whether its cost was told before it started.
     """
 
-    def __init__(self, table, total):
+    def __init__(self, table, total, expected=False):
         self._table, self._total = table, total
-        self._start, self._done_before, self._advised = time.perf_counter(), len(table), False
+        self._start, self._done_before, self._advised = time.perf_counter(), len(table), expected
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._board)
 
     def __enter__(self):
@@ -44,8 +45,8 @@ class SweepProgress:
         if row["status"] == "failed":
             result = [("failed", "red"), f"  {row['reason']}"]
         else:
-            best = self._table.row(self._table.best(1)[0])
-            scores = f"val_accuracy {row['val_accuracy']:6.1%}  best {best['val_accuracy']:6.1%}"
+            best, metric = self._table.row(self._table.best(1)[0]), self._table.oracle.objective.name
+            scores = f"{metric} {score(metric, row[metric]):>6}  best {score(metric, best[metric]):>6}"
             result = [f"{scores}  {row['seconds']:5.1f} s"]
             if row["status"] == "pruned":
                 result.append((f"  pruned after epoch {row['epochs']}", "yellow"))
@@ -59,13 +60,7 @@ class SweepProgress:
         if self._advised or done < _SAMPLE or left < LONG:
             return
         self._advised = True
-        in_time = max(1, int(done * 8 * 3600 / (time.perf_counter() - self._start)))
-        console.print(
-            f"at this pace the sweep takes {left / 86_400:.1f} days more. Ctrl-C keeps every finished trial; the same "
-            f"command with --budget 8h goes on for about {in_time:,} trials, and a new sweep with --prune median ends "
-            "weak trials early",
-            style="yellow",
-        )
+        console.print(f"at this pace it takes {duration(left)} more: {advice(left, self._total - len(self._table))}")
 
     def _seconds_left(self):
         done = len(self._table) - self._done_before
@@ -81,7 +76,7 @@ class SweepProgress:
         statuses = [result["status"] for result in list(oracle.results.values())]
         best = self._table.best(1)
         parts = [
-            f"best {oracle.results[best[0].trial_id]['val_accuracy']:.1%}" if best else "no result yet",
+            f"best {score(oracle.objective.name, best[0].score)}" if best else "no result yet",
             f"{statuses.count('failed')} failed, {statuses.count('pruned')} pruned",
             f"{done / elapsed * 3600:,.0f} trials an hour, {self._time_left()} left" if done else "",
         ]
@@ -100,6 +95,11 @@ def _epoch(trial):
         return "first epoch"
     last = trial.metrics.get_history("val_accuracy")[-1]
     return f"epoch {last.step}: {last.value[0]:.1%}"
+
+
+def score(metric, value):
+    """The value of a metric for people."""
+    return f"{value:.1%}" if metric.endswith("accuracy") else f"{value:.4f}"
 
 
 def settings(table, trial):
@@ -123,12 +123,22 @@ def best_trials(table, count=5):
     varied = [name for name in names if len({str(row[name]) for row in rows}) > 1]
     title = "best trial" if len(rows) == 1 else f"best {len(rows)} trials"
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in ("trial", "val acc", "train acc", "epochs", "seconds", "parameters"):
+    by_loss = table.oracle.objective.name == "val_loss"
+    for column in (
+        "trial",
+        *(["val loss"] if by_loss else []),
+        "val acc",
+        "train acc",
+        "epochs",
+        "seconds",
+        "parameters",
+    ):
         shown.add_column(column, justify="right", no_wrap=True)
     shown.add_column("settings that differ" if varied else "settings")
     for row in rows:
         shown.add_row(
             row["trial"],
+            *([score("val_loss", row["val_loss"])] if by_loss else []),
             f"{row['val_accuracy']:.1%}",
             f"{row['accuracy']:.1%}",
             str(row["epochs"]),

@@ -52,6 +52,13 @@ class Space:
                 return own
         return float(f"{value:.6g}") if isinstance(value, float) else value
 
+    def point(self, index):
+        """The values at a place of the grid whose last parameter turns fastest: name -> value."""
+        digits = {}
+        for name, values in reversed(self.parameters.items()):
+            index, digits[name] = divmod(index, len(values))
+        return {name: values[digits[name]] for name, values in self.parameters.items()}
+
     def __len__(self):
         size = 1
         for values in self.parameters.values():
@@ -80,9 +87,9 @@ def read_space(path, config_class, names):
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise UserError(f"--space {path}: has no 'parameters'; see configs/sweep.yaml for how it looks")
 
-    from vision.runtime import load_keras_tuner
+    import keras_tuner
 
-    hyperparameters, parameters, fixed = load_keras_tuner().HyperParameters(), {}, {}
+    hyperparameters, parameters, fixed = keras_tuner.HyperParameters(), {}, {}
     for name, entry in content["parameters"].items():
         if name not in names:
             raise UserError(f"--space {path}: '{name}' cannot be varied; these can: {', '.join(names)}")

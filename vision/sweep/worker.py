@@ -22,10 +22,11 @@ _PATIENCE = 120  # seconds without an answer after which the chief is taken for 
 def main():
     """Run trials until the oracle has none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
-    from vision.runtime import load_keras_tuner, load_tensorflow
+    from vision.runtime import lean_imports, load_tensorflow
 
     load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")))
-    load_keras_tuner()  # slow: before the orders come
+    with lean_imports():
+        import keras_tuner  # noqa: F401  (slow: before the orders come)
     line = sys.stdin.readline()
     if not line:
         return

@@ -14,5 +14,6 @@ def test_a_sweep_of_days_is_told_once_what_shortens_it(workdir, capsys, monkeypa
     assert sweep(workdir, capsys, "short") == []
     monkeypatch.setattr(progress, "LONG", 0.001)
     (line,) = sweep(workdir, capsys, "long")
-    assert "days more. Ctrl-C keeps every finished trial" in line
+    assert "days. --budget 8h ends it after about " in line
+    assert "Ctrl-C keeps what is done." in line
     assert int(line.partition("about ")[2].split()[0].replace(",", "")) > 1000
