@@ -80,11 +80,17 @@ def images_and_labels(case):
 
 def keras_step(case, precision):
     """Of our network in a precision, or of plain Keras where that is None."""
+    import keras
+
     from cnn_scratch.acceleration import accelerated
     from vision.optimization import compiled
 
     model = build_cnn(case, case.image_size, CLASSES)
-    model = compiled(accelerated(model, precision) if precision else model, case)
+    if precision:
+        model = compiled(accelerated(model, precision), case)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.Adam(case.learning_rate), loss, metrics=["accuracy"], jit_compile=False)
     images, labels = images_and_labels(case)
     return lambda: model.train_on_batch(images, labels)
 

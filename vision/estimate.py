@@ -1,5 +1,6 @@
 """What a training costs, told before it starts: by a short measurement, beside how far off earlier ones were."""
 
+import contextlib
 import dataclasses
 import statistics
 import time
@@ -66,8 +67,7 @@ def measure(model, config, dataset):
     before = [variable.numpy() for variable in variables]
     steps = steps_per_epoch(dataset, config.batch_size)
     checks = int(validation_batches(config, dataset).cardinality())
-    _fit(model, config, dataset, min(2, steps), 1)
-    first = _fit(model, config, dataset, 1, 1)
+    first = _fit(model, config, dataset, 1, 1, epochs=2)  # of which the first has the graphs traced
     count = min(steps, max(1, min(_STEPS, int(_SECONDS / first.training))))
     watch = _fit(model, config, dataset, count, min(count, checks))
     epoch = watch.training * steps / count + watch.validating * checks / min(count, checks)
@@ -76,13 +76,14 @@ def measure(model, config, dataset):
     return Pace(time.perf_counter() - begin, epoch)
 
 
-def _fit(model, config, dataset, steps, checks):
+def _fit(model, config, dataset, steps, checks, epochs=1):
     watch = _Stopwatch()
     model.fit(
         batches(config, dataset),
         validation_data=validation_batches(config, dataset).repeat(),
         steps_per_epoch=steps,
         validation_steps=checks,
+        epochs=epochs,
         shuffle=False,
         verbose=0,
         callbacks=[watch],
@@ -91,7 +92,7 @@ def _fit(model, config, dataset, steps, checks):
 
 
 class _Stopwatch(keras.callbacks.Callback):
-    """Seconds of an epoch: `training` and `validating`."""
+    """Seconds of the last epoch: `training` and `validating`."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -123,10 +124,10 @@ def tell(kind, seconds, disk, each, memory=None):
 
 def _past_errors(kind):
     """How long what was estimated before took, as a share of the estimate."""
-    rows = [row for row in read_csv(_log()) if row.get("kind") == kind]
     try:
+        rows = [row for row in read_csv(_log()) if row["kind"] == kind]
         ratios = [float(row["actual"]) / float(row["estimated"]) for row in rows[-_PAST:]]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # torn
+    except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError):  # not to be read, or torn
         return ""
     if not ratios:
         return ""
@@ -136,8 +137,9 @@ def _past_errors(kind):
 
 def remember(kind, estimated, actual):
     """Note how long what was estimated took, in seconds, for later estimates of this kind on this machine."""
-    _log().parent.mkdir(parents=True, exist_ok=True)
-    append_csv(_log(), {"kind": kind, "estimated": f"{estimated:.3f}", "actual": f"{actual:.3f}"})
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs no result
+        _log().parent.mkdir(parents=True, exist_ok=True)
+        append_csv(_log(), {"kind": kind, "estimated": f"{estimated:.3f}", "actual": f"{actual:.3f}"})
 
 
 def _log():

@@ -1,5 +1,6 @@
 """The number format a network is trained in: what is asked for, or the fastest by a short measurement."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -52,8 +53,9 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
     known = read_json(path)
     if known is None:
         known = {name: step_seconds(name) for name in ("float32", _reduced())}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, known)
+        with contextlib.suppress(OSError):  # a cache that cannot be written is measured again
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, known)
     return min(known, key=known.get)
 
 

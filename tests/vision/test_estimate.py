@@ -67,3 +67,10 @@ def test_costs_are_told_beside_how_far_off_earlier_ones_were(config, capsys):
     estimate.tell("cnn_scratch.train", 90, 0, "9 s an epoch")
     assert "expected: 1:30 (9 s an epoch), " in (shown := capsys.readouterr().out)
     assert "; the last 3 estimates took 3.00x as long as told" in shown
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    estimate.remember("cnn_scratch.train", 10, 30)
+    estimate.tell("cnn_scratch.train", 90, 0, "9 s an epoch")

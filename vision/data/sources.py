@@ -91,6 +91,8 @@ def _nature_12k():
     return open_nature_12k()
 
 
+_OUTPUT = {"runs": "*/config.yaml", "logs": "*/*tfevents*"}  # left there by commands that ran in the photos' folder
+
 NAMED = {"digits": _digits, "nature_12k": _nature_12k}
 
 
@@ -146,9 +148,14 @@ def _part_folders(root):
 
 
 def _class_folders(folder):
-    """Name -> path of the class folders in `folder`, sorted; hidden and archiver's folders are none."""
+    """Name -> path of the class folders in `folder`, sorted; hidden, archiver's and our own folders are none."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    return {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
+    folders = {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
+    return {name: path for name, path in folders.items() if not _is_output(name, path)}
+
+
+def _is_output(name, path):
+    return name in _OUTPUT and any(Path(path).glob(_OUTPUT[name]))
 
 
 def files_below(folder):

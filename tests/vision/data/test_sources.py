@@ -85,6 +85,10 @@ def test_what_is_not_an_image_is_passed_over(photo_folder):
     (root / "a" / "__MACOSX").mkdir()
     (root / "a" / "__MACOSX" / "x.jpg").write_bytes(b"?")
     (root / "README.md").write_text("flowers")
+    (root / "runs" / "r").mkdir(parents=True)
+    (root / "runs" / "r" / "config.yaml").write_text("epochs: 1")
+    (root / "logs" / "r").mkdir(parents=True)
+    (root / "logs" / "r" / "events.out.tfevents.1").write_bytes(b"")
     source = open_source(str(root))
     assert source.class_names == ["a", "b"]
     read = {item.name: item.read() for item in source.load_items()}
