@@ -1,6 +1,6 @@
 """What each option of a recipe is worth: the recipe, and the recipe without (or with) one option at a time.
 
-    python -m benchmarks.ablation FOLDER [--seeds 3] [--only recipe "no mixup"] [-- --image-size 64 --epochs 20]
+    python -m benchmarks.ablation FOLDER [--seeds 3] [--only recipe "with mixup"] [-- --image-size 64 --epochs 20]
 
 Trains configs/strong.yaml and its variants on FOLDER, evaluates each on the test images, and prints mean and spread
 (sample standard deviation) of the test accuracy over the seeds, and the mean of the training seconds. All seeds share
@@ -22,8 +22,9 @@ VARIANTS = {
     "recipe": [],
     "no schedule": ["--schedule=constant", "--warmup-epochs=0"],
     "no augmentation": ["--data-aug=no"],
-    "no mixup": ["--mixup=0"],
-    "cutmix in place of mixup": ["--mixup=0", "--cutmix=1"],
+    "with mixup": ["--mixup=0.2"],
+    "with cutmix": ["--cutmix=1"],
+    "fan_in initial weights": ["--initializer=fan_in"],
     "no averaging": ["--ema=0"],
     "no weight decay": ["--weight-decay=0"],
     "no label smoothing": ["--label-smoothing=0"],

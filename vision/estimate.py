@@ -19,6 +19,7 @@ from vision.runtime import gpus, peak_gpu_memory, peak_memory
 _STEPS, _SECONDS = 8, 2.0  # steps of training that are measured: as many, or as many as fit into the time
 _SPARE = 0.05  # of a budget is left for what is not measured: saving, the report
 _PAST = 20  # estimates that are looked back on
+_SHORT = 5  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +137,12 @@ def _past_errors(kind):
 
 
 def remember(kind, estimated, actual):
-    """Note how long what was estimated took, in seconds, for later estimates of this kind on this machine."""
+    """Note how long what was estimated took, in seconds, for later estimates of this kind on this machine.
+
+    What is over at once is all start and end, and tells nothing of what is long.
+    """
+    if max(estimated, actual) < _SHORT:
+        return
     with contextlib.suppress(OSError):  # a cache that cannot be written costs no result
         _log().parent.mkdir(parents=True, exist_ok=True)
         append_csv(_log(), {"kind": kind, "estimated": f"{estimated:.3f}", "actual": f"{actual:.3f}"})

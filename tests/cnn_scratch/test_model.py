@@ -93,3 +93,12 @@ def test_a_saved_model_is_plain_keras(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     np.testing.assert_array_equal(loaded(images), model(images))
+
+
+def test_initial_weights_within_one_over_the_root_of_the_inputs():
+    model = build_cnn(NetworkConfig(num_filters=16, initializer="fan_in"), 64, 7)
+    for layer in model.layers:
+        if hasattr(layer, "kernel"):
+            bound = 1 / np.sqrt(np.prod(layer.kernel.shape[:-1]))
+            assert 0.9 * bound < np.abs(layer.kernel).max() <= bound
+            assert np.std(layer.kernel) == pytest.approx(bound / np.sqrt(3), rel=0.1)

@@ -15,6 +15,7 @@ from transfer.freezing import freeze, stages
 from transfer.optimizer import optimizer
 from transfer.run import main, run
 from transfer.settings import resolve
+from vision import estimate
 from vision.evaluate import EvaluateConfig, evaluate
 from vision.explain import ExplainConfig, explain
 from vision.export import ExportConfig, export
@@ -67,6 +68,13 @@ def test_a_run_is_explained_predicted_and_exported_like_any(config, mode, capsys
     assert {guess["class"] for guess in answer["predictions"]} == {"blue", "green", "red"}
     exported = export(ExportConfig(folder))
     assert exported.difference < 1e-5
+
+
+def test_a_budget_fits_the_epochs_of_the_trained_part_to_a_time(config, monkeypatch, capsys):
+    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, 1000.0))
+    folder = run(dataclasses.replace(config, mode="first_k", until="block3_pool", budget="1h"))
+    assert [row["epoch"] for row in read_csv(folder / "history.csv")] == ["1", "2", "3"]
+    assert "3 epochs of 16:40 fit into 1:00:00" in capsys.readouterr().out
 
 
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):

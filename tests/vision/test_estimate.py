@@ -61,12 +61,16 @@ def test_costs_are_told_beside_how_far_off_earlier_ones_were(config, capsys):
     told = re.search(r"expected: [\d.:]+( s)? \([\d.]+ s an epoch\), [\d.]+ GB of memory, ([\d.]+) MB on disk\n", first)
     written = sum(path.stat().st_size for folder in ("runs", "logs") for path in Path(folder).rglob("*")) / 1e6
     assert float(told[2]) == pytest.approx(written, rel=0.2)
-    estimate.remember("cnn_scratch.train", 10, 30)
-    estimate.remember("cnn_scratch.train", 10, 30)
-    estimate.remember("transfer.run", 10, 90)
+    for kind, estimated, actual in (
+        ("cnn_scratch.train", 10, 30),
+        ("cnn_scratch.train", 20, 40),
+        ("transfer.run", 1, 9),
+    ):
+        estimate.remember(kind, estimated, actual)
+    estimate.remember("cnn_scratch.train", 0.1, 4)  # too short to tell anything
     estimate.tell("cnn_scratch.train", 90, 0, "9 s an epoch")
     assert "expected: 1:30 (9 s an epoch), " in (shown := capsys.readouterr().out)
-    assert "; the last 3 estimates took 3.00x as long as told" in shown
+    assert "; the last 2 estimates took 2.50x as long as told" in shown
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path, monkeypatch):

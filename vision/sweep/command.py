@@ -7,9 +7,11 @@ from pathlib import Path
 from vision import cli
 from vision.data.dataset import describe, load_dataset, resolve_image_size
 from vision.data.sources import open_source
+from vision.files import read_json
 from vision.runs import RunFolder, read_config
 from vision.settings import TrainingConfig
 from vision.sweep.engine import check_same_sweep, run_sweep, save_winner, start_workers, work_for_chief
+from vision.sweep.settings import check_sweep, trial_limit
 
 
 def tune(config, definition):
@@ -27,6 +29,7 @@ def tune(config, definition):
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no
             trial could be completed.
     """
+    check_sweep(config)
     asked, config = config, resolve_image_size(config)
     source = open_source(config.data)
     config = dataclasses.replace(config, name=config.name or f"sweep-{source.name}-{config.image_size}px")
@@ -37,13 +40,19 @@ def tune(config, definition):
     with folder.locked():
         if config.overwrite:
             folder.clear()
-        pool = start_workers(config, folder.path)  # they start while this process does
+        pool = None if _is_done(config, folder.path) else start_workers(config, folder.path)
         try:
             _sweep(config, asked, folder, pool, definition)
         finally:
             if pool:
                 pool.stop()
     return folder.path
+
+
+def _is_done(config, folder):
+    """Whether the sweep in `folder` has as many trials as are asked for, so that no worker is needed."""
+    trials = (read_json(folder / "metrics.json") or {}).get("trials")
+    return trials is not None and trials == trial_limit(config)
 
 
 def hypermodel_arguments(folder, definition):

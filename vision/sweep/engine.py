@@ -12,7 +12,7 @@ from vision.errors import UserError
 from vision.files import read_json, write_json, write_text
 from vision.runs import config_yaml
 from vision.settings import seconds
-from vision.sweep.settings import address, check_sweep, trial_limit
+from vision.sweep.settings import address, trial_limit
 
 _TICK = 0.1  # seconds between two looks at the workers
 
@@ -74,7 +74,6 @@ def start_workers(config, folder):
     """The pool of this machine's workers, started but without orders; None for a sweep in this process."""
     from vision.sweep.pool import WorkerPool, auto_workers, count_gpus
 
-    check_sweep(config)
     if config.workers == 0:
         return None
     num_gpus = count_gpus()

@@ -4,6 +4,7 @@ import pytest
 
 from cnn_scratch.tune import TuneConfig, tune
 from tests.vision.sweep import noop
+from vision import estimate
 
 SPACE = """
 parameters:
@@ -30,9 +31,10 @@ def test_a_sweep_is_measured_before_it_starts(config, capsys):
     (line,) = expected(shown)
     assert re.fullmatch(r"expected: [\d.]+ s \(2 trials\), [\d.]+ GB of memory, [\d.]+ MB on disk", line)
     assert shown.index(line) < shown.index("[1/2]")
+    estimate.remember("cnn_scratch.tune --tuner grid", 10, 12)
     tune(TuneConfig(**config, max_trials=4))
     (line,) = expected(capsys.readouterr().out)
-    assert re.search(r"\(2 trials\).*; the last estimate took [\d.]+x as long as told", line)
+    assert re.search(r"\(2 trials\).*; the last estimate took 1.20x as long as told", line)
     tune(TuneConfig(**config, max_trials=4))
     assert expected(capsys.readouterr().out) == [], "nothing is left"
 

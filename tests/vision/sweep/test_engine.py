@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,6 +68,15 @@ def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
     assert "Reloading" not in shown
     more = "python -m tests.vision.sweep.noop --space space.yaml --max-trials 3 --workers 0 --name s   (or all: 3)"
     assert f"more trials:          {more}\n" in shown
+
+
+def test_a_finished_sweep_needs_no_workers(environment):
+    write_space(seed=[0, 1, 2], batch_size=[10])
+    for _ in range(2):
+        shutil.rmtree("runs/s/workers", ignore_errors=True)
+        subprocess.run(command("--max-trials=2", "--workers=1"), env=environment, check=True)
+    assert not Path("runs/s/workers").exists()
+    assert len(rows()) == 2
 
 
 def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
