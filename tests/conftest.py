@@ -13,6 +13,11 @@ load_tensorflow()
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test starts first, beside the others, and does not run alone in the end."""
+    items.sort(key=lambda item: item.path.name != "test_stress.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_cache(tmp_path_factory):
     """A cache for what several tests share."""
