@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 
 import keras
 import numpy as np
@@ -12,7 +11,7 @@ from keras import layers
 from cnn_scratch import kernels
 from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
 from vision.optimization import compiled, takes_one_hot
-from vision.precision import resolve_precision
+from vision.precision import resolve_precision, shortest_seconds
 from vision.runtime import gpus, num_replicas
 
 LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its compilation
@@ -136,9 +135,4 @@ def step_seconds(config, image_size, precision, batch_size=32, steps=3):
     labels = np.arange(batch_size) % 10
     if takes_one_hot(config):
         labels = np.eye(10, dtype="float32")[labels]
-    seconds = []
-    for _ in range(1 + steps):
-        start = time.perf_counter()
-        model.train_on_batch(images, labels)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    return shortest_seconds(lambda: model.train_on_batch(images, labels), steps)

@@ -16,7 +16,7 @@ from transfer.folding import folded
 from vision.console import bar, console, duration
 from vision.data.pipeline import augment
 from vision.errors import UserError
-from vision.precision import resolve_precision
+from vision.precision import resolve_precision, shortest_seconds
 from vision.runtime import gpus
 
 FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
@@ -96,12 +96,7 @@ def _batch_seconds(frozen, dtype):
     """Seconds for a small batch, the shorter of two times."""
     model, images = folded(frozen, dtype), tf.zeros((8, *frozen.input_shape[1:]), tf.uint8)
     forward = tf.function(lambda batch: model(batch, training=False))
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        forward(images)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    return shortest_seconds(lambda: forward(images), 2)
 
 
 def _has_bfloat16():

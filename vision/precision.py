@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import platform
+import time
 import typing
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, known)
     return min(known, key=known.get)
+
+
+def shortest_seconds(call, times):
+    """Seconds of the quickest of some calls, after one in which the graph is traced."""
+    seconds = []
+    for _ in range(1 + times):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
 
 
 def _reduced():
