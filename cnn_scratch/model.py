@@ -7,6 +7,13 @@ from vision.errors import UserError
 
 NUM_BLOCKS = 5
 BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before validation sees the trained network
+_INITIALIZERS = {  # in words, of which each layer makes its own: layers that share one draw the same weights
+    "glorot": "glorot_uniform",
+    "fan_in": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"},
+    },
+}
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of RGB values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -63,8 +70,7 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
 
     check_network(config, image_size)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    fan_in = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    kernel = {"kernel_initializer": fan_in if config.initializer == "fan_in" else "glorot_uniform"}
+    kernel = {"kernel_initializer": _INITIALIZERS[config.initializer]}
     variance = [deviation**2 for deviation in IMAGENET_STD]
     x = layers.Normalization(mean=IMAGENET_MEAN, variance=variance, name="normalization")(image)
     for block, (filters, size) in enumerate(zip(block_filters(config), block_filter_sizes(config), strict=True), 1):

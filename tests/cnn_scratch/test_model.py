@@ -102,3 +102,10 @@ def test_initial_weights_within_one_over_the_root_of_the_inputs():
             bound = 1 / np.sqrt(np.prod(layer.kernel.shape[:-1]))
             assert 0.9 * bound < np.abs(layer.kernel).max() <= bound
             assert np.std(layer.kernel) == pytest.approx(bound / np.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("initializer", ["glorot", "fan_in"])
+def test_no_two_layers_begin_alike(initializer):
+    model = build_cnn(NetworkConfig(num_filters=16, initializer=initializer), 64, 7)
+    second, third = (model.get_layer(f"block{block}_conv").kernel for block in (2, 3))
+    assert not np.array_equal(second, third)
