@@ -3,7 +3,7 @@
 import keras
 
 from transfer.freezing import stages
-from vision.optimization import UNDECAYED, adam_step, has_adam_kernel
+from vision.optimization import UNDECAYED, adam_step
 
 
 class LayerwiseAdamW(keras.optimizers.Adam):
@@ -35,10 +35,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         rate = keras.ops.cast(learning_rate, variable.dtype) * factor
         if decay:
             self.assign_sub(variable, variable * (rate * decay))
-        if has_adam_kernel():
-            adam_step(self, gradient, variable, rate)
-        else:
-            super().update_step(gradient, variable, rate)
+        adam_step(self, gradient, variable, rate)
 
     def get_config(self):
         return {**super().get_config(), "factors": self._factors, "decay": self._decay}

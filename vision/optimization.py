@@ -49,6 +49,8 @@ def takes_one_hot(config):
 def adam_step(optimizer, gradient, variable, learning_rate):
     """One variable's step of Adam by TensorFlow's own kernel, which goes over memory once; Keras' goes a dozen times.
 
+    Keras' it is with a GPU, whose compiler fuses the step itself, and where several devices mirror the variables.
+
     Args:
         optimizer: a built keras.optimizers.Adam without `amsgrad`.
         gradient: of the shape and type of `variable`.
@@ -57,6 +59,9 @@ def adam_step(optimizer, gradient, variable, learning_rate):
 
     Source: Kingma and Ba, Adam, ICLR 2015; the same arithmetic as keras.optimizers.Adam, rounded otherwise.
     """
+    if gpus() or num_replicas() > 1:
+        keras.optimizers.Adam.update_step(optimizer, gradient, variable, learning_rate)
+        return
     index, dtype = optimizer._get_variable_index(variable), variable.dtype
     step = tf.cast(tf.convert_to_tensor(optimizer.iterations) + 1, dtype)
     first, second = (tf.constant(beta, dtype) for beta in (optimizer.beta_1, optimizer.beta_2))
@@ -74,11 +79,6 @@ def adam_step(optimizer, gradient, variable, learning_rate):
     )
 
 
-def has_adam_kernel():
-    """Whether `adam_step` is of use: a GPU's compiler fuses the steps itself, and several devices mirror variables."""
-    return not gpus() and num_replicas() == 1
-
-
 def _match_batch_norm(model, momentum):
     """Let batch norm average its statistics over as many steps as the weights that they are to go with."""
     for layer in model.layers:
@@ -93,8 +93,7 @@ def _optimizer(config):
         optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
     else:
         optimizer = keras.optimizers.Adam(config.learning_rate, **average)
-    if has_adam_kernel():
-        optimizer.update_step = functools.partial(adam_step, optimizer)  # no subclass: it is saved as what it is
+    optimizer.update_step = functools.partial(adam_step, optimizer)  # no subclass: it is saved as what it is
     return optimizer
 
 
