@@ -17,49 +17,69 @@ from vision.runtime import gpus, num_replicas
 LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its compilation
 
 
-class NormalizedPool(layers.BatchNormalization):
-    """keras.layers.BatchNormalization, an activation and 2x2 max-pooling in one operation; trained, never saved.
+class PooledBlock(layers.Layer):
+    """Convolution, batch norm or bias, activation and 2x2 max-pooling in one operation; trained, never saved.
+
+    Its weights are those of the layers in whose place it stands, in their order.
 
     Args:
+        convolution: keras.layers.Conv2D with stride 1 and padding `same`.
+        batch_norm: keras.layers.BatchNormalization, or None if the convolution has a bias.
         activation: a name in `kernels.ACTIVATIONS`.
-        **kwargs: those of keras.layers.BatchNormalization.
+        first: whether no layer before has weights, so that no gradient of the inputs is needed.
+        **kwargs: those of keras.layers.Layer.
     """
 
-    def __init__(self, activation, **kwargs):
-        super().__init__(**kwargs)
-        self._activation = activation
+    def __init__(self, convolution, batch_norm, activation, first, **kwargs):
+        super().__init__(name=convolution.name, **kwargs)
+        self._filters, self._size = convolution.filters, convolution.kernel_size
+        self._activation, self._first = activation, first
+        if batch_norm is None:
+            self.momentum = None
+        else:
+            self.momentum, self._epsilon = batch_norm.momentum, batch_norm.epsilon
+
+    def build(self, input_shape):
+        def channels(name, initializer="zeros", **kwargs):
+            return self.add_weight((self._filters,), initializer, name=name, autocast=False, **kwargs)
+
+        self.kernel = self.add_weight((*self._size, input_shape[-1], self._filters), name="kernel")
+        if self.momentum is None:
+            self.bias = channels("bias")
+        else:
+            self.gamma, self.beta = channels("gamma", "ones"), channels("beta")
+            self.moving_mean = channels("moving_mean", trainable=False)
+            self.moving_variance = channels("moving_variance", "ones", trainable=False)
 
     def call(self, inputs, training=False):
-        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        kernel, *weights = (tf.convert_to_tensor(weight) for weight in self.weights)
+        kernel = tf.cast(kernel, inputs.dtype)
+        if self.momentum is None:
+            return kernels.biased_block(inputs, kernel, *weights, self._activation, self._first)
+        gamma, beta, moving_mean, moving_variance = weights
         if not training:
-            mean = tf.convert_to_tensor(self.moving_mean)
-            scale = gamma * tf.math.rsqrt(self.moving_variance + self.epsilon)
-            return kernels.normalized_pool(inputs, mean, scale, beta, self._activation)
-        pooled, mean, variance = kernels.batch_normalized_pool(inputs, gamma, beta, self.epsilon, self._activation)
-        self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
-        self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1 - self.momentum))
+            scale = gamma * tf.math.rsqrt(moving_variance + self._epsilon)
+            return kernels.pooled_block(inputs, kernel, moving_mean, scale, beta, self._activation)
+        pooled, mean, variance = kernels.batch_normalized_block(
+            inputs, kernel, gamma, beta, self._epsilon, self._activation, self._first
+        )
+        self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
+        self.moving_variance.assign(moving_variance * self.momentum + variance * (1 - self.momentum))
         return pooled
 
     def compute_output_shape(self, input_shape):
-        return _pooled_shape(input_shape)
+        return input_shape[0], input_shape[1] // 2, input_shape[2] // 2, self._filters
 
 
-class ActivatedPool(layers.Layer):
-    """An activation and 2x2 max-pooling in one operation; trained, never saved."""
+class CompiledNormalization(layers.Layer):
+    """A built keras.layers.Normalization in one pass over the images; never saved."""
 
-    def __init__(self, activation, **kwargs):
-        super().__init__(**kwargs)
-        self._activation = activation
+    def __init__(self, plain):
+        super().__init__(name=plain.name)
+        self._mean, self._deviation = plain.mean, np.maximum(np.sqrt(plain.variance), keras.config.epsilon())
 
     def call(self, inputs):
-        return kernels.activated_pool(inputs, self._activation)
-
-    def compute_output_shape(self, input_shape):
-        return _pooled_shape(input_shape)
-
-
-def _pooled_shape(shape):
-    return shape[0], shape[1] // 2, shape[2] // 2, shape[3]
+        return kernels.normalized(inputs, self._mean, self._deviation)
 
 
 def accelerated(plain, precision="float32", fused=None):
@@ -69,42 +89,48 @@ def accelerated(plain, precision="float32", fused=None):
         plain: a chain of layers, as `build_cnn` makes it.
         precision: `float32`, or what maps and products are held in: `bfloat16` or `float16`. Weights,
             statistics and logits are float32 always.
-        fused: whether each block's batch norm, activation and pooling become one operation; by default those
-            of large maps do where there is no GPU, because a GPU's compiler does that itself.
+        fused: whether normalisation, and each block's batch norm, activation and pooling, become one operation; by
+            default those of large maps do where there is no GPU, because a GPU's compiler does that itself.
 
     Returns:
         keras.Model with weights of its own, in the order of those of `plain`. Its attribute `plain` returns
         `plain`, which is saved in its place.
     """
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
-    x, remaining = plain.input, plain.layers[1:]
+    x, remaining, first = plain.input, plain.layers[1:], True
     while remaining:
-        large = not gpus() and num_replicas() == 1 and math.prod(x.shape[1:]) > LARGE_MAPS
-        block = _block(remaining) if fused or (fused is None and large) else []
-        x = (_fused(block, policy) if block else _copy(remaining[0], policy))(x)
-        remaining = remaining[len(block) or 1 :]
+        large = not gpus() and num_replicas() == 1 and math.prod(remaining[0].output.shape[1:]) > LARGE_MAPS
+        parts = _fusible(remaining) if fused or (fused is None and large) else []
+        x = (_fused(parts, policy, first) if parts else _copy(remaining[0], policy))(x)
+        first = first and not remaining[0].weights
+        remaining = remaining[len(parts) or 1 :]
     model = keras.Model(plain.input, x, name=plain.name)
     model.set_weights(plain.get_weights())
     model.plain = lambda: plain  # a function, because Keras would take the model itself for a part of this one
     return model
 
 
-def _block(remaining):
-    """The next layers if they are a block's batch norm, if it has one, activation and pooling; else none."""
-    block_kinds = layers.BatchNormalization, layers.Activation, layers.MaxPooling2D
-    for kinds in (block_kinds, block_kinds[1:]):
-        block = remaining[: len(kinds)]
-        if len(block) == len(kinds) and all(map(isinstance, block, kinds)) and block[-1].pool_size == (2, 2):
-            return block
+_FUSIBLE = (
+    (layers.Normalization,),
+    (layers.Conv2D, layers.BatchNormalization, layers.Activation, layers.MaxPooling2D),
+    (layers.Conv2D, layers.Activation, layers.MaxPooling2D),
+)
+
+
+def _fusible(remaining):
+    """The next layers if one operation can take their place, else none."""
+    for kinds in _FUSIBLE:
+        parts = remaining[: len(kinds)]
+        if len(parts) == len(kinds) and all(map(isinstance, parts, kinds)):
+            return parts
     return []
 
 
-def _fused(block, policy):
-    *batch_norm, activation, pool = block
-    name = activation.activation.__name__
-    if batch_norm:
-        return NormalizedPool(name, **{**batch_norm[0].get_config(), "dtype": policy})
-    return ActivatedPool(name, name=pool.name, dtype=policy)
+def _fused(parts, policy, first):
+    if isinstance(parts[0], layers.Normalization):
+        return CompiledNormalization(parts[0])
+    convolution, *batch_norm, activation, _ = parts
+    return PooledBlock(convolution, *(batch_norm or [None]), activation.activation.__name__, first=first, dtype=policy)
 
 
 def _copy(layer, policy):

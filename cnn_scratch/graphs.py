@@ -76,7 +76,8 @@ class GraphCache:
             while self._models and _size(model, *self._models.values()) > self._memory:
                 self._models.pop(next(iter(self._models)))
         self._models[key] = model
-        initialize(model, config.seed)
+        initialize(model.plain(), config.seed)
+        model.set_weights(model.plain().get_weights())
         for variable in model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable))
         if hasattr(model.optimizer, "dynamic_scale"):

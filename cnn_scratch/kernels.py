@@ -1,13 +1,15 @@
-"""Batch norm, activation and 2x2 max-pooling as one operation that touches the large maps as rarely as it can.
+"""Convolution, batch norm or bias, activation and 2x2 max-pooling as one operation that touches large maps rarely.
 
-Keras runs them as a dozen operations, each reading and writing maps of up to 100 million values. Here the maps `y`
-of a convolution are read once for their statistics and once to find in each 2x2 window the value whose
-activation is highest; everything else, activation and reductions of the gradient included, happens on those
-winners, a quarter as many. The way back writes the maps' gradient in one pass. XLA compiles each of these passes
-into one loop; around whole layers it is slower on CPUs than TensorFlow's own kernels, around elementwise
-arithmetic it is several times faster. All arithmetic is float32, whatever the maps are stored in.
+Keras runs what follows the convolution as a dozen operations, each reading and writing maps of up to 100 million
+values. Here the maps `y` of the convolution are read once for their statistics and once to find in each 2x2 window
+the value whose activation is highest; everything else, activation and reductions of the gradient included, happens
+on those winners, a quarter as many. The way back writes the maps' gradient in one pass. ReLU needs no winners: where
+its gradient is not zero, the pooled maps are the normalised winners. XLA compiles each of these passes into one loop;
+around whole layers it is slower on CPUs than TensorFlow's own kernels, around elementwise arithmetic it is several
+times faster. All arithmetic is float32, whatever the maps are stored in.
 """
 
+import functools
 import math
 
 import tensorflow as tf
@@ -64,87 +66,215 @@ ACTIVATIONS = {  # name -> the function and its derivative
 }
 
 
-def normalized_pool(y, mean, scale, shift, activation):
-    """Max-pooling of activation((y - mean) * scale + shift) with given statistics.
+GROUP = 16  # neighbours that one loop sums
+PART = 64 << 20  # bytes of maps whose gradient is still in the cache when the convolution's gradient reads it
+
+
+def normalized(images, mean, deviation):
+    """(images - mean) / deviation in one pass, float32."""
+    return _jit(lambda images: (tf.cast(images, tf.float32) - mean) / deviation)(images)
+
+
+def pooled_block(x, kernel, mean, scale, shift, activation):
+    """Max-pooling of activation((convolution of x - mean) * scale + shift) with given statistics.
 
     Args:
-        y: maps (batch, height, width, channels).
-        mean, scale, shift: (channels,), float32.
+        x: maps (batch, height, width, channels).
+        kernel: (side, side, channels, filters), of the type of `x`.
+        mean, scale, shift: (filters,), float32.
         activation: a name in `ACTIVATIONS`.
 
     Returns:
-        (batch, height // 2, width // 2, channels) of the type of `y`.
+        (batch, height // 2, width // 2, filters) of the type of `x`.
     """
-    function, _ = ACTIVATIONS[activation]
-    winner = _jit(_winners)(y, mean, scale, shift, function)
-    return _jit(_activate)(winner, mean, scale, shift, function)
+    return _pool(_convolution(x, kernel), mean, scale, shift, activation)[1]
 
 
-def batch_normalized_pool(y, gamma, beta, epsilon, activation):
-    """`normalized_pool` with the batch's own statistics, and its gradient.
+def batch_normalized_block(x, kernel, gamma, beta, epsilon, activation, first=False):
+    """`pooled_block` with the batch's own statistics, and its gradient.
+
+    Args:
+        first: nobody needs the gradient of `x`, and it is None.
 
     Returns:
         (pooled maps, mean, biased variance of the batch); no gradient flows through the last two.
     """
-    function, slope = ACTIVATIONS[activation]
 
     @tf.custom_gradient
-    def normalize(y, gamma, beta):
-        mean, variance, count = _moments(y)
+    def compute(x, kernel, gamma, beta):
+        y = _convolution(x, kernel)
+        count = tf.cast(tf.size(y) // y.shape[-1], tf.float32)
+        mean, mean_square = (total / count for total in _totals(_jit(_value_sums)(y)))
+        variance = tf.maximum(mean_square - mean * mean, 0.0)
         inverse = tf.math.rsqrt(variance + epsilon)
-        scale = gamma * inverse
-        winner = _jit(_winners)(y, mean, scale, beta, function)
-        pooled = _jit(_activate)(winner, mean, scale, beta, function)
+        affine = mean, gamma * inverse, beta
+        kept, pooled = _pool(y, *affine, activation)
 
         def gradient(upstream, *_):
-            d_winner, product = _jit(_winner_gradient)(winner, upstream, mean, scale, beta, slope)
-            d_beta = _channel_sum(d_winner)
-            d_gamma = _channel_sum(product) * inverse
-            constant, linear = -d_beta / count * scale, -d_gamma / count * scale * inverse
-            return _jit(_spread)(y, winner, d_winner, mean, scale, constant, linear), d_gamma, d_beta
+            passed_on = _passed_on(kept, upstream, *affine, activation)
+            d_beta, d_gamma = _affine_gradients(y, passed_on, affine, inverse)
+            constant, linear = -d_beta / count * gamma * inverse, -d_gamma / count * gamma * inverse**2
+            d_x, d_kernel = _convolution_gradients(x, kernel, y, passed_on, (*affine, constant, linear), first)
+            return d_x, d_kernel, d_gamma, d_beta
 
         return (pooled, mean, variance), gradient
 
-    return normalize(y, gamma, beta)
+    return compute(x, kernel, gamma, beta)
 
 
-def activated_pool(y, activation):
-    """Max-pooling of activation(y), and its gradient."""
-    function, slope = ACTIVATIONS[activation]
-    zeros, ones = tf.zeros(y.shape[-1]), tf.ones(y.shape[-1])
+def biased_block(x, kernel, bias, activation, first=False):
+    """Max-pooling of activation(convolution of x + bias), and its gradient; see `batch_normalized_block`."""
 
     @tf.custom_gradient
-    def pool(y):
-        winner = _jit(_winners)(y, zeros, ones, zeros, function)
-        pooled = _jit(_activate)(winner, zeros, ones, zeros, function)
+    def compute(x, kernel, bias):
+        y = _convolution(x, kernel)
+        zeros, ones = tf.zeros_like(bias), tf.ones_like(bias)
+        affine = zeros, ones, bias
+        kept, pooled = _pool(y, *affine, activation)
 
         def gradient(upstream):
-            d_winner, _ = _jit(_winner_gradient)(winner, upstream, zeros, ones, zeros, slope)
-            return _jit(_spread)(y, winner, d_winner, zeros, ones, zeros, zeros)
+            passed_on = _passed_on(kept, upstream, *affine, activation)
+            d_bias, _ = _totals(_jit(_gradient_sums)(*passed_on, zeros))
+            d_x, d_kernel = _convolution_gradients(x, kernel, y, passed_on, (*affine, zeros, zeros), first)
+            return d_x, d_kernel, d_bias
 
         return pooled, gradient
 
-    return pool(y)
+    return compute(x, kernel, bias)
 
 
 def _jit(function):
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _moments(y):
-    """Mean and biased variance of each channel by the fused kernel, and how many values they are of."""
-    channels = y.shape[-1]
-    _, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=y, scale=tf.ones(channels), offset=tf.zeros(channels), mean=[], variance=[], is_training=True
+def _convolution(x, kernel):
+    return tf.nn.conv2d(x, kernel, 1, "SAME")
+
+
+def _pool(y, mean, scale, shift, activation):
+    """What the way back needs of each window, the winner or with ReLU the pooled value; and the pooled maps."""
+    if activation == "relu":
+        pooled = _jit(_pool_relu)(y, mean, scale, shift)
+        return pooled, pooled
+    function, _ = ACTIVATIONS[activation]
+    winner = _jit(_winners)(y, mean, scale, shift, function)
+    return winner, _jit(_activate)(winner, mean, scale, shift, function)
+
+
+def _passed_on(kept, upstream, mean, scale, shift, activation):
+    """(`kept`, a gradient, its slope), product of the last two being the gradient of the normalised winners.
+
+    A slope that costs more than a pass over the winners is multiplied with the gradient here.
+    """
+    if activation == "relu":
+        return kept, upstream, _relu_slope
+    _, slope = ACTIVATIONS[activation]
+    return kept, _jit(_activation_gradient)(kept, upstream, mean, scale, shift, slope), None
+
+
+def _affine_gradients(y, passed_on, affine, inverse):
+    """The gradients of batch norm's `beta` and `gamma`."""
+    mean, scale, shift = affine
+    _, upstream, slope = passed_on
+    if slope is None:
+        d_beta, d_scale = _totals(_jit(_gradient_sums)(*passed_on, mean))
+        return d_beta, d_scale * inverse
+    d_beta, product = _totals(_jit(_gradient_sums)(*passed_on, tf.zeros_like(mean)))
+    gamma = scale / inverse
+
+    def of_pooled():
+        return (product - shift * d_beta) / gamma
+
+    def of_winners():
+        winner = _jit(_winners)(y, mean, scale, shift, tf.nn.relu)
+        gradient = _jit(_activation_gradient)(winner, upstream, mean, scale, shift, slope)
+        return _totals(_jit(_gradient_sums)(winner, gradient, None, mean))[1] * inverse
+
+    is_exact = tf.reduce_all(tf.abs(gamma) > 0.01 * tf.abs(shift))  # else the pooled maps hold little but `shift`
+    return d_beta, tf.cond(is_exact, of_pooled, of_winners)
+
+
+def _convolution_gradients(x, kernel, y, passed_on, affine, first):
+    """The gradients of a convolution's inputs, unless it is the first, and of its filters.
+
+    One after the other: side by side they would push each other's maps out of the processor's cache.
+    """
+    kept, upstream, slope = passed_on
+    stride = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    spread, d_kernel = _jit(_spread), []
+    number = _parts(y) if first else 1
+    for part, *maps in zip(*(tf.split(maps, number) for maps in (x, y, kept, upstream)), strict=True):
+        with tf.control_dependencies(d_kernel[-1:]):
+            d_y = spread(*map(tf.identity, maps), slope, *affine)
+        d_kernel.append(
+            tf.raw_ops.Conv2DBackpropFilter(input=part, filter_sizes=kernel.shape, out_backprop=d_y, **stride)
+        )
+    if first:
+        return None, tf.add_n(d_kernel)
+    with tf.control_dependencies(d_kernel):
+        size = tf.shape(x)
+        d_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=size, filter=kernel, out_backprop=d_y, **stride)
+    return d_x, d_kernel[0]
+
+
+def _parts(y):
+    """How many equal parts of the batch to work on one after the other."""
+    batch, *shape = y.shape
+    if batch is None:
+        return 1
+    wanted = batch * math.prod(shape) * y.dtype.size / PART
+    return next(
+        number for number in range(1, batch + 1) if batch % number == 0 and (number >= wanted or number == batch)
     )
-    count = tf.cast(tf.size(y) // channels, tf.float32)
-    return mean, variance * ((count - 1) / count), count  # the kernel's variance is the unbiased one
 
 
-def _channel_sum(maps):
-    """Sum over all but the channels, as the product with a row of ones: the fastest reduction there is here."""
-    flat = tf.reshape(maps, (-1, maps.shape[-1]))
-    return tf.matmul(tf.ones((1, tf.shape(flat)[0])), flat)[0]
+def _value_sums(y):
+    """What the mean and the mean square of each channel are totals of."""
+
+    def terms(y):
+        y = tf.cast(y, tf.float32)
+        return y, y * y
+
+    return _grouped_sums(terms, y)
+
+
+def _gradient_sums(kept, upstream, slope, mean):
+    """What the gradients of the shift and, but for a factor, the scale are totals of."""
+
+    def terms(kept, upstream):
+        gradient = _sloped(kept, upstream, slope)
+        return gradient, gradient * (tf.cast(kept, tf.float32) - mean)
+
+    return _grouped_sums(terms, kept, upstream)
+
+
+def _grouped_sums(terms, *maps):
+    """Sums of two terms of `maps` over 16 neighbours, or what an image has left.
+
+    XLA's own reduction over all positions is slow. Sums of a few values are one pass, and one for both terms if
+    they are the two parts of complex numbers.
+
+    Returns:
+        (groups, channels), complex.
+    """
+    _, height, width, channels = maps[0].shape
+    positions = height * width
+    whole = positions // GROUP * GROUP
+    groups = []
+    for start, stop, size in ((0, whole, GROUP), (whole, positions, positions - whole)):
+        if start < stop:
+            flat = [tf.reshape(values, (-1, positions, channels))[:, start:stop] for values in maps]
+            flat = [tf.reshape(values, (-1, size, channels)) for values in flat]
+            places = [terms(*(values[:, place] for values in flat)) for place in range(size)]
+            groups.append(tf.complex(*map(sum, zip(*places, strict=True))))
+    return tf.concat(groups, 0)
+
+
+def _totals(groups):
+    """The two sums over the groups, as the product with a row of ones: the fastest reduction there is here."""
+    flat = tf.reshape(tf.bitcast(groups, tf.float32), (-1, 2 * groups.shape[-1]))
+    total = tf.matmul(tf.ones((1, tf.shape(flat)[0])), flat)
+    return tf.unstack(tf.reshape(total, (-1, 2)), axis=1)
 
 
 def _windows(y):
@@ -171,26 +301,41 @@ def _winners(y, mean, scale, shift, function):
     return winner
 
 
+def _pool_relu(y, mean, scale, shift):
+    """Max-pooling of ReLU of the normalised maps."""
+    places = ((tf.cast(value, tf.float32) - mean) * scale + shift for value in _places(_windows(y)))
+    return tf.cast(functools.reduce(tf.maximum, places, 0.0), y.dtype)
+
+
 def _activate(winner, mean, scale, shift, function):
     return tf.cast(function((tf.cast(winner, tf.float32) - mean) * scale + shift), winner.dtype)
 
 
-def _winner_gradient(winner, upstream, mean, scale, shift, slope):
-    """The gradient of the normalised winners, and its product with their distance from the mean."""
-    centred = tf.cast(winner, tf.float32) - mean
-    gradient = tf.cast(upstream, tf.float32) * slope(centred * scale + shift)
-    return gradient, gradient * centred
+def _activation_gradient(winner, upstream, mean, scale, shift, slope):
+    """The gradient of the normalised winners, float32."""
+    normalised = (tf.cast(winner, tf.float32) - mean) * scale + shift
+    return tf.cast(upstream, tf.float32) * slope(normalised)
 
 
-def _spread(y, winner, d_winner, mean, scale, constant, linear):
+def _sloped(kept, upstream, slope):
+    upstream = tf.cast(upstream, tf.float32)
+    return upstream if slope is None else upstream * slope(tf.cast(kept, tf.float32))
+
+
+def _spread(y, kept, upstream, slope, mean, scale, shift, constant, linear):
     """The gradient of `y`: what the winners pass on, at their places, and what all get through the statistics."""
-    windows = _windows(y)
-    first, second, third, _ = (value == winner for value in _places(windows))
-    place = tf.where(first, 0, tf.where(second, 1, tf.where(third, 2, 3)))[:, :, None, :, None]
-    is_winner = place == tf.reshape(tf.range(4), (1, 1, 2, 1, 2, 1))
+    places = _places(_windows(y))
+    if slope is None:
+        first, second, third, _ = (value == kept for value in places)
+        place = tf.where(first, 0, tf.where(second, 1, tf.where(third, 2, 3)))
+    else:
+        one, two, three, four = ((tf.cast(value, tf.float32) - mean) * scale for value in places)
+        upper = tf.maximum(one, two) >= tf.maximum(three, four)
+        place = tf.where(upper, tf.where(one >= two, 0, 1), tf.where(three >= four, 2, 3))
+    is_winner = place[:, :, None, :, None] == tf.reshape(tf.range(4), (1, 1, 2, 1, 2, 1))
+    from_winners = (_sloped(kept, upstream, slope) * scale)[:, :, None, :, None]
     passed_on = tf.reshape(
-        tf.where(is_winner, (d_winner * scale)[:, :, None, :, None], 0.0),
-        (-1, 2 * winner.shape[1], 2 * winner.shape[2], winner.shape[3]),
+        tf.where(is_winner, from_winners, 0.0), (-1, 2 * kept.shape[1], 2 * kept.shape[2], kept.shape[3])
     )
     odd = [[0, 0], [0, y.shape[1] % 2], [0, y.shape[2] % 2], [0, 0]]
     through_statistics = constant + linear * (tf.cast(y, tf.float32) - mean)

@@ -82,7 +82,7 @@ def adam_step(optimizer, gradient, variable, learning_rate):
 def _match_batch_norm(model, momentum):
     """Let batch norm average its statistics over as many steps as the weights that they are to go with."""
     for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if getattr(layer, "momentum", None) is not None:
             layer.momentum = max(layer.momentum, momentum)
 
 
