@@ -68,7 +68,8 @@ class PooledBlock(layers.Layer):
         return pooled
 
     def compute_output_shape(self, input_shape):
-        return input_shape[0], input_shape[1] // 2, input_shape[2] // 2, self._filters
+        batch, *sides, _ = input_shape
+        return batch, *(side and side // 2 for side in sides), self._filters
 
 
 class CompiledNormalization(layers.Layer):
@@ -93,18 +94,21 @@ def accelerated(plain, precision="float32", fused=None):
             default those of large maps do where there is no GPU, because a GPU's compiler does that itself.
 
     Returns:
-        keras.Model with weights of its own, in the order of those of `plain`. Its attribute `plain` returns
+        keras.Model with weights of its own, in the order of those of `plain`; with a head that averages, of images
+        of any size. Its attribute `plain` returns
         `plain`, which is saved in its place.
     """
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
-    x, remaining, first = plain.input, plain.layers[1:], True
+    averages = any(isinstance(layer, layers.GlobalAveragePooling2D) for layer in plain.layers)
+    image = keras.Input((None, None, 3), dtype="uint8", name="image") if averages else plain.input  # of any size
+    x, remaining, first = image, plain.layers[1:], True
     while remaining:
         large = not gpus() and num_replicas() == 1 and math.prod(remaining[0].output.shape[1:]) > LARGE_MAPS
         parts = _fusible(remaining) if fused or (fused is None and large) else []
         x = (_fused(parts, policy, first) if parts else _copy(remaining[0], policy))(x)
         first = first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
-    model = keras.Model(plain.input, x, name=plain.name)
+    model = keras.Model(image, x, name=plain.name)
     model.set_weights(plain.get_weights())
     model.plain = lambda: plain  # a function, because Keras would take the model itself for a part of this one
     return model

@@ -67,6 +67,7 @@ ACTIVATIONS = {  # name -> the function and its derivative
 
 
 GROUP = 16  # neighbours that one loop sums
+USUAL_BATCH = 32  # where the size of a batch is open
 PART = 64 << 20  # bytes of maps whose gradient is still in the cache when the convolution's gradient reads it
 
 
@@ -202,8 +203,7 @@ def _convolution_gradients(x, kernel, y, passed_on, affine, first):
     kept, upstream, slope = passed_on
     stride = {"strides": [1, 1, 1, 1], "padding": "SAME"}
     spread, d_kernel = _jit(_spread), []
-    number = _parts(y) if first else 1
-    for part, *maps in zip(*(tf.split(maps, number) for maps in (x, y, kept, upstream)), strict=True):
+    for part, *maps in zip(*_in_parts(y, x, y, kept, upstream, whole=not first), strict=True):
         with tf.control_dependencies(d_kernel[-1:]):
             d_y = spread(*map(tf.identity, maps), slope, *affine)
         d_kernel.append(
@@ -217,15 +217,12 @@ def _convolution_gradients(x, kernel, y, passed_on, affine, first):
     return d_x, d_kernel[0]
 
 
-def _parts(y):
-    """How many equal parts of the batch to work on one after the other."""
+def _in_parts(y, *maps, whole):
+    """Each of `maps` in parts of the batch, so many that those of `y` have at most `PART` bytes; or as one."""
     batch, *shape = y.shape
-    if batch is None:
-        return 1
-    wanted = batch * math.prod(shape) * y.dtype.size / PART
-    return next(
-        number for number in range(1, batch + 1) if batch % number == 0 and (number >= wanted or number == batch)
-    )
+    number = 1 if whole else math.ceil((batch or USUAL_BATCH) * math.prod(shape) * y.dtype.size / PART)
+    ends = tf.range(number + 1) * tf.shape(y)[0] // number
+    return [tf.split(values, ends[1:] - ends[:-1], num=number) for values in maps]
 
 
 def _value_sums(y):

@@ -3,15 +3,18 @@
 import dataclasses
 import time
 
-from cnn_scratch.model import NetworkConfig, check_network, network_cost
+from cnn_scratch.model import NUM_BLOCKS, NetworkConfig, check_network, network_cost
 from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
+from vision.errors import UserError
 from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
 from vision.settings import (
     BudgetConfig,
     DevicesConfig,
+    ExecutionConfig,
     LearningRateConfig,
+    ProgressiveConfig,
     RecipeConfig,
     TrainingConfig,
     check_training,
@@ -19,15 +22,19 @@ from vision.settings import (
 )
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
 
+SMALLEST = 2**NUM_BLOCKS  # pixels
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(
     RunConfig,
     ResumeConfig,
     DevicesConfig,
+    ExecutionConfig,
     PrecisionConfig,
     BudgetConfig,
     LearningRateConfig,
+    ProgressiveConfig,
     RecipeConfig,
     TrainingConfig,
     NetworkConfig,
@@ -56,6 +63,7 @@ def train(config):
     config = resolve_image_size(resumed(config) if config.resume else config)
     check_training(config)
     check_network(config, config.image_size)
+    _check_progressive(config)
     from vision.runtime import distribution, load_tensorflow
 
     load_tensorflow()
@@ -63,7 +71,8 @@ def train(config):
     from cnn_scratch.graphs import initialize
     from cnn_scratch.model import build_cnn
     from vision.console import decoding_progress
-    from vision.optimization import compiled
+    from vision.data.pipeline import steps_per_epoch
+    from vision.optimization import compiled, execution_steps
 
     dataset = load_dataset(config, config.seed, decoding_progress)
     num_classes = len(dataset.class_names)
@@ -73,7 +82,9 @@ def train(config):
     def make_model():
         model = build_cnn(config, config.image_size, num_classes)
         initialize(model, config.seed)
-        return compiled(accelerated(model, precision), config)
+        asked = 1 if config.lr_find else config.steps_per_execution
+        at_once = execution_steps(asked, steps_per_epoch(dataset, config.batch_size))
+        return compiled(accelerated(model, precision), config, xla=config.xla, steps_per_execution=at_once)
 
     name = f"cnn-{dataset.name}-{config.image_size}px"
     if config.lr_find:
@@ -85,6 +96,16 @@ def train(config):
     with distribution(config.strategy):
         train_in(folder, config, dataset, make_model, facts, module="cnn_scratch.train", started=started, lines=lines)
     return folder.path
+
+
+def _check_progressive(config):
+    """Refuse images that cannot grow."""
+    if config.start_size and config.head != "gap":
+        raise UserError(f"--start-size {config.start_size}: needs --head gap, since flatten takes one image size alone")
+    if config.start_size and not SMALLEST <= config.start_size < config.image_size:
+        raise UserError(
+            f"--start-size {config.start_size}: must be at least {SMALLEST} and below --image-size {config.image_size}"
+        )
 
 
 def _find_learning_rate(asked, config, make_model, dataset, base_name):

@@ -13,6 +13,7 @@ from vision.data.pipeline import steps_per_epoch
 from vision.data.store import default_cache
 from vision.errors import UserError
 from vision.fitting import batches, validation_batches
+from vision.progressive import stages, traced_for
 from vision.runs import append_csv, read_csv
 from vision.runtime import gpus, peak_gpu_memory, peak_memory
 
@@ -66,21 +67,32 @@ def measure(model, config, dataset):
     begin = time.perf_counter()
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
-    steps = steps_per_epoch(dataset, config.batch_size)
-    checks = int(validation_batches(config, dataset).cardinality())
-    first = _fit(model, config, dataset, 1, 1, epochs=2)  # of which the first has the graphs traced
-    count = min(steps, max(1, min(_STEPS, int(_SECONDS / first.training))))
-    watch = _fit(model, config, dataset, count, min(count, checks))
-    epoch = watch.training * steps / count + watch.validating * checks / min(count, checks)
+    planned = stages(config, dataset.images.shape[1])
+    epochs = [end - start for (end, _), start in zip(planned, [0, *(end for end, _ in planned)], strict=False)]
+    epoch = 0.0
+    for count, (_, size) in zip(epochs, planned, strict=True):
+        epoch += count / sum(epochs) * _epoch_seconds(model, config, dataset, size)
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
     return Pace(time.perf_counter() - begin, epoch)
 
 
-def _fit(model, config, dataset, steps, checks, epochs=1):
+def _epoch_seconds(model, config, dataset, image_size):
+    """Seconds of an epoch with training images of some size, and its validation."""
+    steps, at_once = steps_per_epoch(dataset, config.batch_size), model.steps_per_execution
+    checks = int(validation_batches(config, dataset).cardinality())
+    with traced_for(model, image_size):
+        first = _fit(model, config, dataset, image_size, at_once, 1, epochs=2)  # the first one has the graphs traced
+        count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / first.training))))
+        watch = _fit(model, config, dataset, image_size, count, min(count, checks))
+    checked = -(-min(count, checks) // at_once) * at_once
+    return watch.training * steps / count + watch.validating * checks / checked
+
+
+def _fit(model, config, dataset, image_size, steps, checks, epochs=1):
     watch = _Stopwatch()
     model.fit(
-        batches(config, dataset),
+        batches(config, dataset, image_size=image_size),
         validation_data=validation_batches(config, dataset).repeat(),
         steps_per_epoch=steps,
         validation_steps=checks,

@@ -3,6 +3,7 @@
 from vision.data.dataset import balanced_weights
 from vision.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from vision.optimization import ScheduleLearningRate, takes_one_hot
+from vision.progressive import stages, traced_for
 from vision.training import AverageWeights, EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
 
 
@@ -28,28 +29,36 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
     listeners = [*listeners, lambda row: has_stalled(record.rows, config.patience)]
     record = EpochRecord(len(dataset.train), listeners, rows)
     keep_best = KeepBest(record, weights)
-    model.fit(
-        batches(config, dataset, first_epoch=len(rows)),
-        validation_data=validation_batches(config, dataset),
-        steps_per_epoch=steps,
-        initial_epoch=len(rows),
-        epochs=config.epochs,
-        shuffle=False,  # the pipeline has shuffled
-        verbose=0,
-        callbacks=[
-            EpochSeeds(config.seed),
-            ScheduleLearningRate(config, steps),
-            StopOnNaN(config.learning_rate),
-            *([AverageWeights()] if config.ema else []),
-            record,
-            keep_best,
-            *callbacks(record),
-        ],
-    )
+    callbacks = [
+        EpochSeeds(config.seed),
+        ScheduleLearningRate(config, steps),
+        StopOnNaN(config.learning_rate),
+        *([AverageWeights()] if config.ema else []),
+        record,
+        keep_best,
+        *callbacks(record),
+    ]
+    for end, size in stages(config, dataset.images.shape[1]):
+        done = len(record.rows)
+        if done >= end:
+            continue
+        with traced_for(model, size):
+            model.fit(
+                batches(config, dataset, first_epoch=done, image_size=size),
+                validation_data=validation_batches(config, dataset),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=end,
+                shuffle=False,  # the pipeline has shuffled
+                verbose=0,
+                callbacks=callbacks,
+            )
+        if model.stop_training:
+            break
     return record.rows, keep_best.weights
 
 
-def batches(config, dataset, first_epoch=0):
+def batches(config, dataset, first_epoch=0, image_size=None):
     """Endless training batches as a configuration asks for them; see `training_batches`."""
     return training_batches(
         dataset,
@@ -62,6 +71,7 @@ def batches(config, dataset, first_epoch=0):
         erasing=config.erasing,
         mixup=config.mixup,
         cutmix=config.cutmix,
+        image_size=image_size,
     )
 
 

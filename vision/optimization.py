@@ -8,16 +8,19 @@ import tensorflow as tf
 
 from vision.runtime import gpus, num_replicas
 
+_GPU_STEPS = 8  # steps a GPU runs without waiting for Python
 UNDECAYED = ["bias", "gamma", "beta"]  # weight decay is for kernels alone
 
 
-def compiled(model, config, optimizer=None):
-    """`model`, compiled for a training; XLA only where there is one GPU.
+def compiled(model, config, optimizer=None, *, xla="auto", steps_per_execution=1):
+    """`model`, compiled for a training.
 
     Args:
         model: maps images to logits.
         config: has the fields of `TrainingConfig` and `RecipeConfig`.
         optimizer: takes the place of Adam or AdamW.
+        xla: as in `ExecutionConfig`.
+        steps_per_execution: a divisor of an epoch's steps.
     """
     optimizer = optimizer or _optimizer(config)
     if any(layer.compute_dtype == "float16" for layer in model.layers):
@@ -26,12 +29,24 @@ def compiled(model, config, optimizer=None):
         optimizer=optimizer,
         loss=_loss(config),
         metrics=["accuracy"],
-        jit_compile=bool(gpus()) and num_replicas() == 1,
+        jit_compile={"auto": bool(gpus()) and num_replicas() == 1, "yes": True, "no": False}[xla],
+        steps_per_execution=steps_per_execution,
     )
     model.optimizer.build(model.trainable_variables)
     _build_metrics(model, takes_one_hot(config))
     _match_batch_norm(model, config.ema)
     return model
+
+
+def execution_steps(asked, steps):
+    """How many steps to run at a time: a divisor of an epoch's.
+
+    Args:
+        asked: as `ExecutionConfig` has it.
+        steps: of an epoch.
+    """
+    most = min(steps, asked or (_GPU_STEPS if gpus() else 1))
+    return max(number for number in range(1, most + 1) if steps % number == 0)
 
 
 def _build_metrics(model, one_hot):

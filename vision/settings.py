@@ -56,6 +56,18 @@ class RecipeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProgressiveConfig:
+    """Progressive image size.
+
+    Args:
+        start_size: Side of the training images in the first epochs, in pixels; it grows to --image-size in up to
+            four stages of as many epochs, by multiples of 32. 0 for --image-size throughout. Needs --head gap.
+    """
+
+    start_size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class BudgetConfig:
     """Budget.
 
@@ -75,6 +87,20 @@ class LearningRateConfig:
     """
 
     lr_find: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ExecutionConfig:
+    """Execution.
+
+    Args:
+        xla: Compile the whole training step by XLA; `auto` does where there is one GPU: on CPUs it is slower.
+        steps_per_execution: Steps at most that run without returning to Python; the learning rate stays as it is in
+            between. 0 chooses: 8 where there is a GPU, else 1, since on CPUs more gained nothing.
+    """
+
+    xla: typing.Literal["auto", "yes", "no"] = "auto"
+    steps_per_execution: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +131,8 @@ def check_training(config):
     for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
         if not 0 <= getattr(config, name) < float("inf"):
             raise UserError(f"{_option(config, name)}: must be 0 or more")
+    if getattr(config, "steps_per_execution", 0) < 0:
+        raise UserError(f"{_option(config, 'steps_per_execution')}: must be 0, which chooses, or more")
     if not 0 <= config.erasing <= 1:
         raise UserError(f"--erasing {config.erasing}: must be between 0 and 1, a share of the images")
     for name in ("label_smoothing", "ema"):

@@ -215,15 +215,19 @@ class ShowProgress(keras.callbacks.Callback):
         self._record, self._epochs, self._steps = record, epochs, steps
         self._num_images, self._first_epoch = num_images, first_epoch
         self._bar = bar(TextColumn("{task.fields[rate]}"))
-        self._done, self._next_look, self._start = first_epoch * steps, 0.0, 0.0
+        self._epoch, self._done, self._next_look, self._start = first_epoch, first_epoch * steps, 0.0, 0.0
 
     def on_train_begin(self, logs=None):
-        self._start = time.perf_counter()
+        if not self._bar.tasks:  # a training of several stages begins once for each
+            self._start = time.perf_counter()
+            self._task = self._bar.add_task("epoch 1", total=self._epochs * self._steps, completed=self._done, rate="")
         self._bar.start()
-        self._task = self._bar.add_task("epoch 1", total=self._epochs * self._steps, completed=self._done, rate="")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._done += 1
+        self._done = self._epoch * self._steps + batch + 1
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + 0.2
             epoch = min(self._epochs, self._done // self._steps + 1)

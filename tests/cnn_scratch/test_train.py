@@ -81,6 +81,18 @@ def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
     np.testing.assert_allclose(*histories, rtol=1e-4)
 
 
+def test_how_steps_are_run_changes_no_result(config):
+    """Several steps of an epoch at a time, or compiled by XLA, which draws other numbers for dropout."""
+    config = dataclasses.replace(config, batch_size=8, epochs=2, dropout=0.0)
+    runs = [
+        train(dataclasses.replace(config, name=name, **options))
+        for name, options in (("plain", {}), ("several", {"steps_per_execution": 5}), ("xla", {"xla": "yes"}))
+    ]
+    histories = [[float(row["val_loss"]) for row in read_csv(run / "history.csv")] for run in runs]
+    np.testing.assert_allclose(histories[1:], histories[:1] * 2, rtol=1e-3)
+    assert [len(read_csv(run / "history.csv")) for run in runs] == [2] * 3
+
+
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_training_is_resumed(config, kill):
     config = dataclasses.replace(config, epochs=200, name="killed")
@@ -150,6 +162,7 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--image-size", "16"], "--image-size 16"),
         (["--filter-org", "half", "--num-filters", "8"], "--num-filters 8"),
         (["--epochs", "0"], "--epochs 0"),
+        (["--steps-per-execution", "-1"], "--steps-per-execution -1: must be 0, which chooses, or more"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--mixup", "-1"], "--mixup -1.0: must be 0 or more"),
         (["--erasing", "2"], "--erasing 2.0: must be between 0 and 1"),

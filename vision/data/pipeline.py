@@ -25,6 +25,7 @@ def training_batches(
     erasing=0.0,
     mixup=0.0,
     cutmix=0.0,
+    image_size=None,
 ):
     """Endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
 
@@ -40,6 +41,7 @@ def training_batches(
         class_weights: weight of the images of each class, float32 (num_classes,), or None.
         one_hot: labels as float32 (batch, num_classes).
         erasing, mixup, cutmix: as `RecipeConfig` has them; the last two need `one_hot`.
+        image_size: side of the images in pixels; by default that of the stored ones.
 
     Returns:
         Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights
@@ -47,7 +49,7 @@ def training_batches(
     """
     read = _reader(dataset, dataset.train)
     targets = _targets(dataset, one_hot)
-    count = len(dataset.train)
+    count, size = len(dataset.train), image_size or dataset.images.shape[1]
 
     @_plain
     def epoch_batches(epoch):
@@ -61,7 +63,9 @@ def training_batches(
         images, labels = read(rows)
         answers, key = targets(labels), _key(seed, _AUGMENT, epoch, batch)
         if data_aug:
-            images = augment(images, key)
+            images = augment(images, key, size)
+        elif size != images.shape[1]:
+            images = _to_uint8(tf.image.resize(images, (size, size), antialias=True))
         if erasing:
             images = erased(images, erasing, tf.random.fold_in(key, 1))
         if mixup or cutmix:
@@ -116,18 +120,19 @@ def steps_per_epoch(dataset, batch_size):
     return len(dataset.train) // batch_size
 
 
-def augment(images, key):
+def augment(images, key, image_size=None):
     """Random resized crop, horizontal flip and colour jitter, drawn for each image of a batch.
 
     Args:
         images: uint8 (batch, height, width, 3).
         key: two integers; the same key gives the same result.
+        image_size: side of the results in pixels; by default they are as large as the images.
 
     Returns:
-        uint8 of the same shape. The crop covers 35 to 100 % of the area at a ratio of 3:4 to 4:3, the flip is
-        done for half the images, and brightness, contrast and saturation vary by up to 20 %.
+        uint8 (batch, image_size, image_size, 3). The crop covers 35 to 100 % of the area at a ratio of 3:4 to 4:3,
+        the flip is done for half the images, and brightness, contrast and saturation vary by up to 20 %.
     """
-    count, size = tf.shape(images)[0], images.shape[1:3]
+    count, size = tf.shape(images)[0], (image_size, image_size) if image_size else images.shape[1:3]
     draw = tf.unstack(tf.random.stateless_uniform([8, count], key))
     area = 0.35 + 0.65 * draw[0]
     ratio = tf.exp((2 * draw[1] - 1) * np.log(4 / 3).astype(np.float32))
@@ -147,6 +152,10 @@ def _jittered(images, brightness, contrast, saturation):
     images = mean + contrast * (images - mean)
     grey = tf.reduce_sum(images * [0.299, 0.587, 0.114], axis=-1, keepdims=True)
     images = grey + saturation * (images - grey)
+    return _to_uint8(images)
+
+
+def _to_uint8(images):
     return tf.cast(tf.round(tf.clip_by_value(images, 0.0, 255.0)), tf.uint8)
 
 
