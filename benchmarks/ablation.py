@@ -32,6 +32,7 @@ VARIANTS = {
     "flatten head": ["--head=flatten"],
     "same filters": ["--filter-org=same"],
     "with erasing": ["--erasing=0.25"],
+    "growing images": ["--start-size=32"],
 }
 
 

