@@ -84,7 +84,8 @@ def train(config):
         initialize(model, config.seed)
         asked = 1 if config.lr_find else config.steps_per_execution
         at_once = execution_steps(asked, steps_per_epoch(dataset, config.batch_size))
-        return compiled(accelerated(model, precision), config, xla=config.xla, steps_per_execution=at_once)
+        fused = False if config.xla == "yes" else None  # XLA fuses by itself, and lacks operations of ours
+        return compiled(accelerated(model, precision, fused), config, xla=config.xla, steps_per_execution=at_once)
 
     name = f"cnn-{dataset.name}-{config.image_size}px"
     if config.lr_find:

@@ -81,8 +81,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
     np.testing.assert_allclose(*histories, rtol=1e-4)
 
 
-def test_how_steps_are_run_changes_no_result(config):
+def test_how_steps_are_run_changes_no_result(config, monkeypatch):
     """Several steps of an epoch at a time, or compiled by XLA, which draws other numbers for dropout."""
+    monkeypatch.setattr("cnn_scratch.acceleration.LARGE_MAPS", 1000)
     config = dataclasses.replace(config, batch_size=8, epochs=2, dropout=0.0)
     runs = [
         train(dataclasses.replace(config, name=name, **options))
