@@ -125,7 +125,8 @@ def _fusible(remaining):
     """The next layers if one operation can take their place, else none."""
     for kinds in _FUSIBLE:
         parts = remaining[: len(kinds)]
-        if len(parts) == len(kinds) and all(map(isinstance, parts, kinds)):
+        matches = len(parts) == len(kinds) and all(map(isinstance, parts, kinds))
+        if matches and getattr(parts[-1], "pool_size", (2, 2)) == (2, 2):
             return parts
     return []
 

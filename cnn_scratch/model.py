@@ -6,6 +6,7 @@ import typing
 from vision.errors import UserError
 
 NUM_BLOCKS = 5
+SMALLEST_IMAGE = 2**NUM_BLOCKS  # pixels a side, of which the poolings leave one
 BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before validation sees the trained network
 _INITIALIZERS = {  # in words, of which each layer makes its own: layers that share one draw the same weights
     "glorot": "glorot_uniform",
@@ -113,8 +114,8 @@ def check_network(config, image_size):
         UserError: the image is too small for five poolings, filters halve to nothing, or a number is out of
             its range.
     """
-    if image_size < 2**NUM_BLOCKS:
-        raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {2**NUM_BLOCKS} pixels")
+    if image_size < SMALLEST_IMAGE:
+        raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {SMALLEST_IMAGE} pixels")
     if config.num_filters < 1 or config.dense_units < 1:
         raise UserError("--num-filters and --dense-units must be at least 1")
     if block_filters(config)[-1] < 1:

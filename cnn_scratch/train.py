@@ -3,7 +3,7 @@
 import dataclasses
 import time
 
-from cnn_scratch.model import NUM_BLOCKS, NetworkConfig, check_network, network_cost
+from cnn_scratch.model import SMALLEST_IMAGE, NetworkConfig, check_network, network_cost
 from vision import cli
 from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
 from vision.errors import UserError
@@ -21,8 +21,6 @@ from vision.settings import (
     seconds,
 )
 from vision.training_run import ResumeConfig, resumed, run_folder, train_in
-
-SMALLEST = 2**NUM_BLOCKS  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +101,10 @@ def _check_progressive(config):
     """Refuse images that cannot grow."""
     if config.start_size and config.head != "gap":
         raise UserError(f"--start-size {config.start_size}: needs --head gap, since flatten takes one image size alone")
-    if config.start_size and not SMALLEST <= config.start_size < config.image_size:
+    if config.start_size and not SMALLEST_IMAGE <= config.start_size < config.image_size:
         raise UserError(
-            f"--start-size {config.start_size}: must be at least {SMALLEST} and below --image-size {config.image_size}"
+            f"--start-size {config.start_size}: must be at least {SMALLEST_IMAGE} and below "
+            f"--image-size {config.image_size}"
         )
 
 
