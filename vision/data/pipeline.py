@@ -166,11 +166,12 @@ def _reader(dataset, rows):
 
 
 def _shared(images):
-    """The images as a tensor that shares their memory: the kernel keeps what there is room for, once for everyone."""
-    if isinstance(images, np.memmap):  # mapped once more, since TensorFlow takes no array that is read-only
-        images = np.memmap(images.filename, images.dtype, "c", shape=images.shape)
+    """The images as a tensor that shares their file's memory: the kernel keeps what there is room for, once for all."""
     with tf.device("/CPU:0"):
-        return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
+        if not isinstance(images, np.memmap):  # it may begin where TensorFlow's instructions cannot read it
+            return tf.constant(images)
+        writable = np.memmap(images.filename, images.dtype, "c", shape=images.shape)  # TensorFlow takes no other array
+        return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())
 
 
 def _targets(dataset, one_hot):

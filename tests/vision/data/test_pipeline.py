@@ -106,6 +106,16 @@ def test_no_copy_of_the_images_is_made(dataset):
     assert psutil.Process().memory_info().rss - before < 64 << 20
 
 
+def test_images_in_memory_may_begin_anywhere(dataset):
+    expected = take(evaluation_batches(dataset, dataset.validation, 10), 1)
+    raw = np.zeros(dataset.images.size + 1, np.uint8)
+    images = raw[1:].reshape(dataset.images.shape)
+    images[:] = dataset.images
+    assert_same(
+        take(evaluation_batches(dataclasses.replace(dataset, images=images), dataset.validation, 10), 1), expected
+    )
+
+
 def test_augmentation_changes_training_images_and_not_their_labels(dataset):
     shown = []
     for plain, augmented in zip(epochs(dataset, 2), epochs(dataset, 2, data_aug=True), strict=True):
