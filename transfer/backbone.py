@@ -6,6 +6,7 @@ import sys
 
 import keras
 
+from transfer.graph import flat
 from transfer.weights import file_weights, imagenet_weights
 from vision.errors import UserError
 from vision.finished import open_run
@@ -71,7 +72,7 @@ def _application(config):
         model.set_weights(imagenet_weights(build))
     elif config.weights != "none":
         model.set_weights(file_weights(build, size, config.weights, config.backbone))
-    return model
+    return flat(model)
 
 
 def _from_run(folder):

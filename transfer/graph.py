@@ -1,6 +1,9 @@
-"""Where a network's graph is one tensor wide: the places at which it can be cut in two."""
+"""A network's graph: flat, and the places at which it is one tensor wide and can be cut in two."""
 
 import collections
+import functools
+
+import keras
 
 
 def inputs_of(operation):
@@ -30,3 +33,30 @@ def cuts(model):
         if len(waiting) == 1:
             found.append(operation)
     return found
+
+
+def flat(model):
+    """`model`, or a copy of it in which the layers of each keras.Sequential that stands as a layer are its own."""
+    if not any(isinstance(layer, keras.Sequential) for layer in model.layers):
+        return model
+
+    def clone(operation):
+        is_chain = isinstance(operation, keras.Sequential)
+        return operation if is_chain else type(operation).from_config(operation.get_config())
+
+    def call(operation, *args, **kwargs):
+        if not isinstance(operation, keras.Sequential):
+            return operation(*args, **kwargs)
+        return functools.reduce(lambda x, layer: clone(layer)(x), operation.layers, *args)
+
+    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    weights = {layer.name: layer.get_weights() for layer in _layers(model)}
+    for layer in copy.layers:
+        layer.set_weights(weights[layer.name])
+    return copy
+
+
+def _layers(model):
+    """The layers of a model, those of a keras.Sequential in it one by one."""
+    for layer in model.layers:
+        yield from layer.layers if isinstance(layer, keras.Sequential) else [layer]

@@ -26,6 +26,7 @@ def test_raw_images_go_in_and_the_saved_model_loads(name, tmp_path):
     made.model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(images()), made.model(images()), rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(layer, keras.Model) for layer in loaded.layers)
 
 
 def test_preprocessing_is_the_backbones_own():
