@@ -74,11 +74,13 @@ def main(images=512, epochs=10):
         cost(config, random_images(10, cache))  # so that the fastest arithmetic, measured once a machine, is known
         first = cost(config, dataset)
         again = cost(dataclasses.replace(config, learning_rate=1e-2), dataset)
-        plain = cost(dataclasses.replace(config, views=0, epochs=MEASURED), dataset).of(epochs, MEASURED)
+        whole = dataclasses.replace(config, views=0, precision="float32", epochs=MEASURED)
+        plain = cost(whole, dataset).of(epochs, MEASURED)
         part = TransferConfig(weights="none", image_size=SIZE, mode="first_k", k=143, epochs=MEASURED, cache_dir=cache)
         part = resolve(part)
         stored_part = cost(part, dataset).of(epochs, MEASURED)
-        plain_part = cost(dataclasses.replace(part, views=0), dataset).of(epochs, MEASURED)
+        whole_part = dataclasses.replace(part, views=0, precision="float32")
+        plain_part = cost(whole_part, dataset).of(epochs, MEASURED)
     print(f"\nResNet50, {SIZE} px, {images} images, {epochs} epochs, seconds")
     print(
         f"last_layer, stored: {first.total:.1f} ({first.features:.1f} for the features: "

@@ -10,8 +10,8 @@ from keras import layers
 
 from cnn_scratch import kernels
 from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
-from vision.optimization import compiled, takes_one_hot
-from vision.precision import resolve_precision, shortest_seconds
+from vision.optimization import compiled, step_seconds
+from vision.precision import resolve_precision
 from vision.runtime import gpus, num_replicas
 
 LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its compilation
@@ -95,8 +95,7 @@ def accelerated(plain, precision="float32", fused=None):
 
     Returns:
         keras.Model with weights of its own, in the order of those of `plain`; with a head that averages, of images
-        of any size. Its attribute `plain` returns
-        `plain`, which is saved in its place.
+        of any size. Its attribute `plain` returns `plain`, which is saved in its place.
     """
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     averages = any(isinstance(layer, layers.GlobalAveragePooling2D) for layer in plain.layers)
@@ -154,16 +153,9 @@ def fastest_precision(config, image_size):
     """
     network = [image_size, *(str(getattr(config, field.name)) for field in dataclasses.fields(NetworkConfig))]
     multiply_adds = network_cost(config, image_size, 10).multiply_adds
-    return resolve_precision(
-        config.precision, network, multiply_adds, lambda precision: step_seconds(config, image_size, precision)
-    )
 
+    def seconds(precision):
+        model = compiled(accelerated(build_cnn(config, image_size, 10), precision), config)
+        return step_seconds(model, config, (32, image_size, image_size, 3), steps=3)
 
-def step_seconds(config, image_size, precision, batch_size=32, steps=3):
-    """Seconds of a training step, the shortest of a few on random images."""
-    model = compiled(accelerated(build_cnn(config, image_size, 10), precision), config)
-    images = np.random.default_rng(0).integers(0, 256, (batch_size, image_size, image_size, 3), np.uint8)
-    labels = np.arange(batch_size) % 10
-    if takes_one_hot(config):
-        labels = np.eye(10, dtype="float32")[labels]
-    return shortest_seconds(lambda: model.train_on_batch(images, labels), steps)
+    return resolve_precision(config.precision, network, multiply_adds, seconds)

@@ -6,7 +6,7 @@ from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
 from vision import cli
 from vision.data.dataset import DataConfig
-from vision.precision import PrecisionConfig
+from vision.precision import PrecisionConfig, for_a_sweep
 from vision.runs import RunConfig
 from vision.settings import RecipeConfig, TrainingConfig
 from vision.sweep import command
@@ -39,18 +39,11 @@ def tune(config):
 
 
 def make_hypermodel(folder):
-    """The hypermodel of the sweep in a run folder.
-
-    On CPUs `--precision auto` is float32 here: workers that run side by side cannot measure what is fastest, and
-    a measurement for each network would take longer than many a trial.
-    """
+    """The hypermodel of the sweep in a run folder."""
     from cnn_scratch.trial import CnnHyperModel
-    from vision.runtime import gpus
 
     base, *others = command.hypermodel_arguments(folder, DEFINITION)
-    if base.precision == "auto" and not gpus():
-        base = dataclasses.replace(base, precision="float32")
-    return CnnHyperModel(base, *others)
+    return CnnHyperModel(for_a_sweep(base), *others)
 
 
 def main(argv=None):

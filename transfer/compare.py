@@ -22,6 +22,7 @@ from vision.data.sources import open_source
 from vision.errors import UserError
 from vision.files import read_json, write_json
 from vision.finished import open_run
+from vision.precision import PrecisionConfig
 from vision.runs import RunConfig, read_config
 from vision.runtime import python_path
 
@@ -40,7 +41,9 @@ class StrategiesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class CompareConfig(RunConfig, FeaturesConfig, FineTuneConfig, StrategiesConfig, BackboneConfig, DataConfig):
+class CompareConfig(
+    RunConfig, FeaturesConfig, PrecisionConfig, FineTuneConfig, StrategiesConfig, BackboneConfig, DataConfig
+):
     """Configuration of `python -m transfer.compare`."""
 
 

@@ -9,6 +9,7 @@ from transfer.backbone import build_network
 from transfer.features import stored_features
 from transfer.freezing import freeze, last_frozen
 from transfer.optimizer import optimizer
+from transfer.precision import fastest_precision, in_precision
 from vision.fitting import fit
 from vision.optimization import compiled
 from vision.training import best_row
@@ -20,8 +21,8 @@ class FineTuning:
     Attributes:
         network: the whole `transfer.backbone.Network`, frozen as the mode says.
         frozen: how many of the backbone's layers are frozen.
-        trained: the Keras model that is fitted: the layers of the network after the cut, shared with it, or the whole
-            network where nothing is stored.
+        trained: the Keras model that is to be trained: the layers of the network after the cut, shared with it, or the
+            whole network where nothing is stored.
         facts: name -> what is worth knowing of it: parameters, and what computing features took so far (0 where they
             were stored).
     """
@@ -33,10 +34,12 @@ class FineTuning:
         self.frozen = freeze(self.network, config)
         self._cut = last_frozen(self.network) if config.views else None
         self.trained = self._after(self._cut)
+        self._precision = fastest_precision(self.trained, config)
         weights, trained = self.network.model.count_params(), self.trained.trainable_weights
         self.facts = {
             "mode": config.mode,
             "frozen_layers": self.frozen,
+            "precision": self._precision,
             "parameters": weights,
             "trained_parameters": sum(math.prod(weight.shape) for weight in trained),
             "feature_seconds": 0.0,
@@ -53,8 +56,8 @@ class FineTuning:
         return self._features(self._cut, self._config) if self.stores else self._dataset
 
     def compile(self):
-        """`trained`, compiled with the learning rates of head and backbone."""
-        return compiled(self.trained, self._config, optimizer(self.network, self._config))
+        """`trained` in the precision it is trained in, compiled with the learning rates of head and backbone."""
+        return self._compiled(self.trained, self._config)
 
     def settings(self):
         """The configuration that `trained` is fitted with: stored features are augmented already."""
@@ -72,10 +75,14 @@ class FineTuning:
         if cut is not None:
             config = dataclasses.replace(config, data_aug=False)
             dataset = self._features(cut, config)
-        rows, weights = fit(compiled(head, config, optimizer(self.network, config)), config, dataset)
+        rows, weights = fit(self._compiled(head, config), config, dataset)
         head.set_weights(weights)
         freeze(self.network, self._config)
         return best_row(rows)
+
+    def _compiled(self, model, config):
+        model = model if self._precision == "float32" else in_precision(model, self._precision)
+        return compiled(model, config, optimizer(self.network, config))
 
     def _after(self, operation):
         """The model from an operation's output to the logits; the whole one for None."""

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from transfer.graph import consumers
+from transfer.precision import anew
 
-EXACT = (keras.layers.Rescaling, keras.layers.Normalization)  # what turns pixels into inputs stays float32
 _KERNELS = {
     keras.layers.Conv2D: "kernel",
     keras.layers.DepthwiseConv2D: "kernel",
@@ -27,17 +27,9 @@ def folded(model, dtype="float32"):
     norms = {norm.name for norm in norm_of.values()}
 
     def clone(layer):
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer)
-        if not isinstance(layer, keras.layers.Layer):  # a bare operation, such as a sum
-            return type(layer).from_config(layer.get_config())
         if layer.name in norms:
             return keras.layers.Identity(name=layer.name, dtype=dtype)
-        config = layer.get_config()
-        config["dtype"] = "float32" if isinstance(layer, EXACT) else dtype
-        if layer.name in norm_of:
-            config["use_bias"] = True
-        return type(layer).from_config(config)
+        return anew(layer, dtype, use_bias=True) if layer.name in norm_of else anew(layer, dtype)
 
     def call(layer, *args, **kwargs):
         return layer(*args) if layer.name in norms else layer(*args, **kwargs)  # Identity takes no mask

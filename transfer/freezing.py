@@ -8,8 +8,8 @@ import keras
 from rich.table import Table
 
 from transfer.backbone import DROPOUT
-from transfer.folding import EXACT
 from transfer.graph import cuts
+from transfer.precision import EXACT
 from vision.errors import UserError
 
 

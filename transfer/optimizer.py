@@ -3,7 +3,7 @@
 import keras
 
 from transfer.freezing import stages
-from vision.optimization import UNDECAYED, adam_step
+from vision.optimization import adam_step
 
 
 class LayerwiseAdamW(keras.optimizers.Adam):
@@ -11,8 +11,8 @@ class LayerwiseAdamW(keras.optimizers.Adam):
 
     Args:
         learning_rate: of the variables with a factor of 1.
-        factors: path of a variable -> factor of its learning rate; 1 where there is none.
-        decay: of the kernels' weights, times their own learning rate.
+        factors: name of a layer -> factor of its variables' learning rate; 1 where there is none.
+        decay: of the kernels' weights (those of two or more dimensions), times their own learning rate.
 
     Source: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
     """
@@ -25,7 +25,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
     def build(self, variables):
         """Note each variable's factor and decay, in the order of its index."""
         self._rates = [
-            (self._factors.get(variable.path, 1.0), 0.0 if variable.name in UNDECAYED else self._decay)
+            (self._factors.get(variable.path.split("/")[0], 1.0), self._decay if len(variable.shape) > 1 else 0.0)
             for variable in variables
         ]
         super().build(variables)
@@ -45,7 +45,6 @@ def optimizer(network, config):
     """The optimizer of a fine-tuning: the head at its rate, each stage of the backbone at its own."""
     factors, factor = {}, config.backbone_learning_rate / config.learning_rate
     for stage in reversed(stages(network)):
-        trained = [weight for layer in stage.layers for weight in layer.trainable_weights]
-        factors.update({weight.path: factor for weight in trained})
+        factors.update({layer.name: factor for layer in stage.layers})
         factor *= config.lr_decay
     return LayerwiseAdamW(config.learning_rate, factors, config.weight_decay)

@@ -46,7 +46,8 @@ def run(config):
     def make_part():
         return Part(tuning.network.model, tuning.settings(), tuning.examples())
 
-    shown = [table(tuning.network, tuning.frozen), *advice(tuning.network, tuning.frozen)]
+    precision = f"precision of what trains: {tuning.facts['precision']}"
+    shown = [table(tuning.network, tuning.frozen), *advice(tuning.network, tuning.frozen), precision]
     train_in(
         folder,
         config,

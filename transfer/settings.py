@@ -6,6 +6,7 @@ import typing
 from vision.data.dataset import DataConfig, resolve_image_size
 from vision.errors import UserError
 from vision.finished import open_run
+from vision.precision import PrecisionConfig
 from vision.runs import RunConfig
 from vision.settings import BudgetConfig, check_training, seconds
 from vision.training_run import ResumeConfig
@@ -108,7 +109,15 @@ class FineTuneConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TransferConfig(
-    RunConfig, ResumeConfig, FeaturesConfig, BudgetConfig, FineTuneConfig, FreezingConfig, BackboneConfig, DataConfig
+    RunConfig,
+    ResumeConfig,
+    FeaturesConfig,
+    PrecisionConfig,
+    BudgetConfig,
+    FineTuneConfig,
+    FreezingConfig,
+    BackboneConfig,
+    DataConfig,
 ):
     """Configuration of `python -m transfer.run`."""
 

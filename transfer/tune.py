@@ -5,12 +5,13 @@ import dataclasses
 from transfer.settings import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
 from vision import cli
 from vision.data.dataset import DataConfig
+from vision.precision import PrecisionConfig, for_a_sweep
 from vision.runs import RunConfig
 from vision.sweep import command
 from vision.sweep.engine import Definition
 from vision.sweep.settings import SearchConfig, WorkersConfig
 
-_SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
+_SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig, PrecisionConfig)
 VARIABLE = [field.name for base in _SWEPT for field in dataclasses.fields(base)] + ["image_size", "seed"]
 
 
@@ -41,7 +42,8 @@ def make_hypermodel(folder):
     """The hypermodel of the sweep in a run folder."""
     from transfer.trial import TransferHyperModel
 
-    return TransferHyperModel(*command.hypermodel_arguments(folder, DEFINITION))
+    base, *others = command.hypermodel_arguments(folder, DEFINITION)
+    return TransferHyperModel(for_a_sweep(base), *others)
 
 
 def main(argv=None):

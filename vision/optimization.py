@@ -4,8 +4,10 @@ import functools
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from vision.precision import shortest_seconds
 from vision.runtime import gpus, num_replicas
 
 _GPU_STEPS = 8  # steps a GPU runs without waiting for Python
@@ -36,6 +38,23 @@ def compiled(model, config, optimizer=None, *, xla="auto", steps_per_execution=1
     _build_metrics(model, takes_one_hot(config))
     _match_batch_norm(model, config.ema)
     return model
+
+
+def step_seconds(model, config, shape, steps=2):
+    """Seconds of a training step of a compiled model on random inputs, the shortest of a few.
+
+    Args:
+        model: as `compiled` returns it; its weights change.
+        config: what it was compiled with.
+        shape: of a batch of inputs.
+        steps: that are timed, after one in which the graph is traced.
+    """
+    classes = model.output_shape[-1]
+    inputs = np.random.default_rng(0).integers(0, 256, shape).astype(model.inputs[0].dtype)
+    labels = np.arange(shape[0]) % classes
+    if takes_one_hot(config):
+        labels = np.eye(classes, dtype="float32")[labels]
+    return shortest_seconds(lambda: model.train_on_batch(inputs, labels), steps)
 
 
 def execution_steps(asked, steps):

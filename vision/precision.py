@@ -42,6 +42,7 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
     Raises:
         UserError: float16 without a GPU.
     """
+    from vision.console import console
     from vision.runtime import gpus
 
     if asked == "float16" and not gpus():
@@ -53,11 +54,23 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
     path = _cache_file([*_machine(), *network])
     known = read_json(path)
     if known is None:
+        console.print("measuring, once for this network, in which precision it is fastest here", style="dim")
         known = {name: step_seconds(name) for name in ("float32", _reduced())}
         with contextlib.suppress(OSError):  # a cache that cannot be written is measured again
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, known)
     return min(known, key=known.get)
+
+
+def for_a_sweep(config):
+    """A trial's configuration, in which `auto` is float32 on CPUs.
+
+    Workers that run side by side cannot measure what is fastest, and a measurement for each network would take longer
+    than many a trial.
+    """
+    from vision.runtime import gpus
+
+    return config if config.precision != "auto" or gpus() else dataclasses.replace(config, precision="float32")
 
 
 def shortest_seconds(call, times):

@@ -181,7 +181,7 @@ def _fit(folder, training, module):
     from vision.data.pipeline import steps_per_epoch
     from vision.fitting import fit
     from vision.tracking import tensorboard, wandb_run
-    from vision.training import SaveEpoch, ShowProgress, save_model
+    from vision.training import SaveEpoch, ShowProgress, plain_model_of, save_model
 
     model, config, part, done = training.model, training.config, training.part, len(training.rows)
     best_name = "best.keras" if part.whole else "model.keras"
@@ -201,7 +201,7 @@ def _fit(folder, training, module):
         rows, _ = fit(model, part.config, part.dataset, listeners=listeners, rows=training.rows, callbacks=callbacks)
     estimate.remember(module, (len(rows) - done) * training.pace.epoch, time.perf_counter() - start)
     if part.whole:
-        _load_best(model, folder.path / best_name)
+        _load_best(plain_model_of(model), folder.path / best_name)
         save_model(part.whole, folder.path)
     return rows
 

@@ -89,12 +89,15 @@ def load_initial(config):
     return build_network(resolve(config), 3).model
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("views", [1, 0])
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, views):
+def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, views, precision):
     before = arrays(load_initial(config))
-    config = dataclasses.replace(config, mode=mode, views=views, epochs=1, **MODES[mode])
+    config = dataclasses.replace(config, mode=mode, views=views, precision=precision, epochs=1, **MODES[mode])
     after = arrays(load(run(config) / "model.keras"))
+    assert {array.dtype for array in after.values()} == {np.dtype("float32")}
+    assert json.loads(Path("runs/r/metrics.json").read_text())["precision"] == precision
     changed = {path.split("/")[0] for path in before if not np.array_equal(before[path], after[path])}
     trained = {
         "last_layer": {"logits"},
@@ -158,8 +161,10 @@ def test_a_killed_run_is_resumed(config, mode, kill):
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(config):
-    config = dataclasses.replace(config, mode="first_k", until="block3_pool", schedule="constant", warmup_epochs=0)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_equals_an_uninterrupted_one(config, precision):
+    config = dataclasses.replace(config, mode="first_k", until="block3_pool", precision=precision)
+    config = dataclasses.replace(config, schedule="constant", warmup_epochs=0)
     whole = run(dataclasses.replace(config, epochs=3, name="whole"))
     part = run(dataclasses.replace(config, epochs=2, name="part"))
     run(dataclasses.replace(type(config)(), resume=str(part), epochs=3))

@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+
+from transfer.backbone import build_network
+from transfer.freezing import freeze
+from transfer.optimizer import optimizer
+from transfer.precision import fastest_precision, in_precision, multiply_adds
+from transfer.settings import TransferConfig, resolve
+from vision.errors import UserError
+
+
+def config(**values):
+    defaults = {"backbone": "MobileNetV2", "weights": "none", "image_size": 32, "mode": "all"}
+    return resolve(TransferConfig(**{**defaults, **values}))
+
+
+def network(**values):
+    made = build_network(config(**values), 3)
+    freeze(made, config(**values))
+    return made
+
+
+def test_the_copy_computes_the_same_in_bfloat16():
+    model = network().model
+    copy = in_precision(model, "bfloat16")
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    expected, found = np.asarray(model(images)), np.asarray(copy(images))
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).mean() < 0.1 * np.abs(expected).mean()
+    assert {weight.dtype for weight in copy.trainable_weights} == {"float32"}
+    assert copy.get_layer("block_1_expand").compute_dtype == "bfloat16"
+    assert copy.plain() is model
+
+
+def test_the_rates_of_the_copy_are_those_of_the_network():
+    asked = config(lr_decay=0.5, learning_rate=1e-3, weight_decay=0.0)
+    made = network()
+    variables = in_precision(made.model, "bfloat16").trainable_variables
+    steps = optimizer(made, asked)
+    steps.build(variables)
+    before = [variable.numpy() for variable in variables]
+    steps.apply([np.ones(variable.shape, np.float32) for variable in variables])
+    rates = [np.abs(after.numpy() - value).mean() for after, value in zip(variables, before, strict=True)]
+    assert rates[-1] == pytest.approx(1e-3, rel=1e-2)  # Adam's first step is its learning rate
+    assert rates[-3] == pytest.approx(1e-4, rel=1e-2)
+    assert rates[0] < 1e-5
+
+
+def test_weight_decay_is_for_kernels_alone():
+    made = network(backbone="ConvNeXtTiny", until="convnext_tiny_stage_2_block_8_identity", mode="first_k")
+    steps = optimizer(made, config(weight_decay=0.1))
+    variables = made.model.trainable_variables
+    steps.build(variables)
+    before = [variable.assign(variable + 1).numpy() for variable in variables]
+    steps.apply([np.zeros(variable.shape, np.float32) for variable in variables])
+    shrunk = {len(v.shape) > 1: np.abs(v.numpy() - b).max() > 0 for v, b in zip(variables, before, strict=True)}
+    assert shrunk == {True: True, False: False}
+
+
+def test_multiply_adds_of_resnet50():
+    model = keras.applications.ResNet50(weights=None)
+    assert multiply_adds(model) == pytest.approx(3.86e9, rel=0.01)  # of He et al. 2015, its strides in the 1x1 ones
+
+
+def test_auto_measures_large_networks_alone_and_leaves_their_weights(capsys):
+    small, large = network().model, network(image_size=256).model
+    before = large.get_weights()
+    assert fastest_precision(small, config()) == "float32"
+    assert "measuring" not in capsys.readouterr().out
+    assert fastest_precision(large, config(image_size=256)) in ("float32", "bfloat16")
+    assert "measuring" in capsys.readouterr().out
+    for one, other in zip(large.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_float16_needs_a_gpu():
+    with pytest.raises(UserError, match="--precision float16: needs a GPU"):
+        fastest_precision(network().model, config(precision="float16"))
