@@ -16,7 +16,7 @@ from transfer.folding import folded
 from vision.console import bar, console, duration
 from vision.data.pipeline import augment
 from vision.errors import UserError
-from vision.precision import resolve_precision, shortest_seconds
+from vision.precision import gpus_have_bfloat16, resolve_precision, shortest_seconds
 from vision.runtime import gpus
 
 FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
@@ -52,9 +52,9 @@ def stored_features(dataset, operation, config):
     Raises:
         UserError: there is no room on the disk, or the activations are too large for float16.
     """
-    start = time.perf_counter()
     frozen = keras.Model(_image_of(operation), operation.output)
     compute_dtype = "float32" if config.feature_precision == "float32" else fastest_dtype(frozen)
+    start = time.perf_counter()
     store_dtype = "float32" if config.feature_precision == "float32" else "float16"
     views = config.views if config.data_aug else 0
     batches, rows, train, validation = _plan(dataset, views)
@@ -101,8 +101,7 @@ def _batch_seconds(frozen, dtype):
 
 def _has_bfloat16():
     if gpus():
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-        return all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
+        return gpus_have_bfloat16()
     return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from vision.console import console, duration
 from vision.data.pipeline import steps_per_epoch
@@ -68,7 +69,7 @@ def measure(model, config, dataset):
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
     planned = stages(config, dataset.images.shape[1])
-    epochs = [end - start for (end, _), start in zip(planned, [0, *(end for end, _ in planned)], strict=False)]
+    epochs = np.diff([0, *(end for end, _ in planned)])
     epoch = 0.0
     for count, (_, size) in zip(epochs, planned, strict=True):
         epoch += count / sum(epochs) * _epoch_seconds(model, config, dataset, size)

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -22,23 +21,6 @@ def replacing(path):
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def replacing_folder(path):
-    """A temporary folder beside `path` that takes its place, files flushed, when the block ends well."""
-    path = Path(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{path.name}.writing-", dir=path.parent))
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            with open(file, "rb+") as written:
-                os.fsync(written.fileno())
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

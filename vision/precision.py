@@ -54,7 +54,7 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
     path = _cache_file([*_machine(), *network])
     known = read_json(path)
     if known is None:
-        console.print("measuring, once for this network, in which precision it is fastest here", style="dim")
+        console.print("measuring, once for this network, in which precision it runs fastest here", style="dim")
         known = {name: step_seconds(name) for name in ("float32", _reduced())}
         with contextlib.suppress(OSError):  # a cache that cannot be written is measured again
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,12 +87,15 @@ def _reduced():
     """The 16-bit format that this hardware may be fast in."""
     from vision.runtime import gpus
 
-    if not gpus():
-        return "bfloat16"
+    return "bfloat16" if not gpus() or gpus_have_bfloat16() else "float16"
+
+
+def gpus_have_bfloat16():
+    """Whether all GPUs have instructions for bfloat16, which those of NVIDIA have from Ampere on."""
     import tensorflow as tf
 
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return "bfloat16" if details.get("compute_capability", (8, 0)) >= (8, 0) else "float16"
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return all(of_one.get("compute_capability", (0, 0)) >= (8, 0) for of_one in details)
 
 
 def _machine():

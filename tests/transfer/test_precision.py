@@ -10,14 +10,14 @@ from transfer.settings import TransferConfig, resolve
 from vision.errors import UserError
 
 
-def config(**values):
+def asked(**values):
     defaults = {"backbone": "MobileNetV2", "weights": "none", "image_size": 32, "mode": "all"}
     return resolve(TransferConfig(**{**defaults, **values}))
 
 
 def network(**values):
-    made = build_network(config(**values), 3)
-    freeze(made, config(**values))
+    made = build_network(asked(**values), 3)
+    freeze(made, asked(**values))
     return made
 
 
@@ -34,10 +34,10 @@ def test_the_copy_computes_the_same_in_bfloat16():
 
 
 def test_the_rates_of_the_copy_are_those_of_the_network():
-    asked = config(lr_decay=0.5, learning_rate=1e-3, weight_decay=0.0)
+    settings = asked(lr_decay=0.5, learning_rate=1e-3, weight_decay=0.0)
     made = network()
     variables = in_precision(made.model, "bfloat16").trainable_variables
-    steps = optimizer(made, asked)
+    steps = optimizer(made, settings)
     steps.build(variables)
     before = [variable.numpy() for variable in variables]
     steps.apply([np.ones(variable.shape, np.float32) for variable in variables])
@@ -49,7 +49,7 @@ def test_the_rates_of_the_copy_are_those_of_the_network():
 
 def test_weight_decay_is_for_kernels_alone():
     made = network(backbone="ConvNeXtTiny", until="convnext_tiny_stage_2_block_8_identity", mode="first_k")
-    steps = optimizer(made, config(weight_decay=0.1))
+    steps = optimizer(made, asked(weight_decay=0.1))
     variables = made.model.trainable_variables
     steps.build(variables)
     before = [variable.assign(variable + 1).numpy() for variable in variables]
@@ -63,17 +63,19 @@ def test_multiply_adds_of_resnet50():
     assert multiply_adds(model) == pytest.approx(3.86e9, rel=0.01)  # of He et al. 2015, its strides in the 1x1 ones
 
 
-def test_auto_measures_large_networks_alone_and_leaves_their_weights(capsys):
-    small, large = network().model, network(image_size=256).model
-    before = large.get_weights()
-    assert fastest_precision(small, config()) == "float32"
+def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, monkeypatch, capsys):
+    config = resolve(config)
+    model = build_network(config, 3).model
+    before = model.get_weights()
+    assert fastest_precision(model, config) == "float32"
     assert "measuring" not in capsys.readouterr().out
-    assert fastest_precision(large, config(image_size=256)) in ("float32", "bfloat16")
+    monkeypatch.setattr("vision.precision.LARGE", 1e5)
+    assert fastest_precision(model, config) in ("float32", "bfloat16")
     assert "measuring" in capsys.readouterr().out
-    for one, other in zip(large.get_weights(), before, strict=True):
+    for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_float16_needs_a_gpu():
     with pytest.raises(UserError, match="--precision float16: needs a GPU"):
-        fastest_precision(network().model, config(precision="float16"))
+        fastest_precision(network().model, asked(precision="float16"))
