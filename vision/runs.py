@@ -55,10 +55,15 @@ class RunFolder:
         self.path = Path(config.runs_dir) / config.name
         self.logs = Path(config.logs_dir) / config.name
 
-    def clear(self):
-        """Remove what the run and its logs hold."""
+    def remove(self):
+        """Remove the run and its logs."""
         for folder in (self.path, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def clear(self):
+        """Remove what the run and its logs hold."""
+        self.remove()
+        for folder in (self.path, self.logs):
             folder.mkdir(parents=True)
 
     @contextlib.contextmanager

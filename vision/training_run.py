@@ -1,5 +1,6 @@
 """What every training command does around `fit`: its run folder, resuming, saving, and what it leaves behind."""
 
+import contextlib
 import dataclasses
 import math
 import shlex
@@ -102,7 +103,7 @@ def train_in(folder, config, dataset, make_model, facts, *, module, started, lin
     from vision.console import console
     from vision.report import leave_report
 
-    with folder.locked():
+    with folder.locked(), _removed_if_nothing_is_kept(folder, config):
         if config.overwrite:
             folder.clear()
         for line in (*describe(dataset, config.class_weights), *lines):
@@ -125,6 +126,17 @@ def train_in(folder, config, dataset, make_model, facts, *, module, started, lin
     )
     console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
     console.print(f"learning curves:  tensorboard --logdir {config.logs_dir}")
+
+
+@contextlib.contextmanager
+def _removed_if_nothing_is_kept(folder, config):
+    """A training that ends before its first epoch does leaves no folder, whose name would be taken."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        if not (config.resume or (folder.path / "last.keras").exists()):
+            folder.remove()
+        raise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,8 @@ def test_an_epoch_is_measured(config):
     with pytest.raises(UserError, match=r"--budget 0.1s: one epoch takes [\d.]+ s here; give at least \d+s") as refused:
         train(TrainConfig(**{**vars(config), "budget": "0.1s"}))
     assert float(re.search(r"takes ([\d.]+) s", str(refused.value))[1]) < 30
+    assert not Path("runs/r").exists()
+    assert not Path("logs/r").exists()
 
 
 def test_a_budget_is_a_time(config):
