@@ -99,12 +99,12 @@ def train(config):
 
 def _check_progressive(config):
     """Refuse images that cannot grow."""
-    if config.start_size and config.head != "gap":
-        raise UserError(f"--start-size {config.start_size}: needs --head gap, since flatten takes one image size alone")
-    if config.start_size and not SMALLEST_IMAGE <= config.start_size < config.image_size:
+    if config.start_size and config.start_size < SMALLEST_IMAGE:
+        raise UserError(f"--start-size {config.start_size}: must be 0, or at least {SMALLEST_IMAGE}")
+    if 0 < config.start_size < config.image_size and config.head != "gap":
         raise UserError(
-            f"--start-size {config.start_size}: must be at least {SMALLEST_IMAGE} and below "
-            f"--image-size {config.image_size}"
+            f"--start-size {config.start_size}: needs --head gap, since flatten takes one image size alone; "
+            "0 keeps one size"
         )
 
 

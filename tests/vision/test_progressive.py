@@ -38,6 +38,8 @@ def config(red_and_blue, workdir):
         (64, 128, 44, [(14, 64), (29, 96), (44, 128)]),
         (96, 224, 8, [(2, 96), (4, 128), (6, 192), (8, 224)]),
         (32, 100, 1, [(0, 32), (0, 64), (1, 100)]),
+        (64, 64, 3, [(3, 64)]),
+        (128, 64, 3, [(3, 64)]),
     ],
 )
 def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
@@ -85,8 +87,7 @@ def test_what_is_left_takes_the_full_size(config, capsys):
     ("words", "says"),
     [
         (["--start-size", "32"], "--start-size 32: needs --head gap"),
-        (["--start-size", "16", "--head", "gap"], "--start-size 16: must be at least 32 and below --image-size 64"),
-        (["--start-size", "64", "--head", "gap"], "--start-size 64: must be at least 32 and below --image-size 64"),
+        (["--start-size", "16", "--head", "gap"], "--start-size 16: must be 0, or at least 32"),
     ],
 )
 def test_images_that_cannot_grow_are_one_line(words, says, red_and_blue, workdir, capsys):
