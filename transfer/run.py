@@ -40,7 +40,7 @@ def run(config):
         if not (config.resume and (folder.path / "last.keras").exists()):
             row = tuning.train_head()
             if row:
-                console.print(f"head alone: validation accuracy {row['val_accuracy']:.1%} after {row['epoch']} epochs")
+                console.print(f"head alone: validation accuracy {row['val_accuracy']:.1%} in epoch {row['epoch']}")
         return tuning.compile()
 
     def make_part():

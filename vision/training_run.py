@@ -245,7 +245,8 @@ def _stopped(folder, train_module):
     """What to say after Ctrl-C."""
     if not (folder.path / "last.keras").exists():
         return "stopped in the first epoch; nothing is kept"
-    done = f"{len(read_csv(folder.path / 'history.csv'))} epochs are kept"
+    count = len(read_csv(folder.path / "history.csv"))
+    done = f"{count} epochs are kept" if count > 1 else "1 epoch is kept"
     return f"stopped; {done}, and this goes on:\n  python -m {train_module} --resume {shlex.quote(str(folder.path))}"
 
 

@@ -110,7 +110,7 @@ def test_a_killed_training_is_resumed(config, kill):
     done = len(read_csv("runs/killed/history.csv"))
     if kill == signal.SIGINT:
         assert process.returncode == 130
-        assert f"\nstopped; {done} epochs are kept" in said
+        assert f"\nstopped; {done} epoch" in said
         assert said.endswith("this goes on:\n  python -m cnn_scratch.train --resume runs/killed\n")
     assert 3 <= done < 200
     path = Path("runs/killed/config.yaml")
