@@ -46,7 +46,9 @@ def build_network(config, num_classes):
     x = backbone.output
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(name=POOL)(x)
-    x = keras.layers.Dropout(config.dropout, name=DROPOUT)(x)
+    dropout = keras.layers.Dropout(0.5, name=DROPOUT)  # with a rate of 0 it would draw no seed, and the head others
+    dropout.rate = config.dropout
+    x = dropout(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name=LOGITS)(x)
     model = keras.Model(backbone.input, logits, name=backbone.name)
     rates = {layer.name: layer.rate for layer in backbone.layers if isinstance(layer, keras.layers.Dropout)}

@@ -27,10 +27,16 @@ class FineTuning:
             were stored).
     """
 
-    def __init__(self, config, dataset):
-        """`config` is a resolved `transfer.settings.TransferConfig`, `dataset` a `vision.data.dataset.Dataset`."""
+    def __init__(self, config, dataset, network=None):
+        """Freeze a network.
+
+        Args:
+            config: a resolved `transfer.settings.TransferConfig`.
+            dataset: a `vision.data.dataset.Dataset`.
+            network: as `build_network` returns it for `config`; built if None.
+        """
         self._config, self._dataset = config, dataset
-        self.network = build_network(config, len(dataset.class_names))
+        self.network = network or build_network(config, len(dataset.class_names))
         self.frozen = freeze(self.network, config)
         self._cut = last_frozen(self.network) if config.views else None
         self.trained = self._after(self._cut)

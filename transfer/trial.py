@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from transfer.backbone import DROPOUT, build_network
 from transfer.finetuning import FineTuning
 from transfer.settings import resolve
 from vision.sweep.hypermodel import TrialHyperModel
@@ -14,6 +15,7 @@ class TransferHyperModel(TrialHyperModel):
     def __init__(self, *args):
         super().__init__(*args)
         self._current = None  # (configuration, its FineTuning)
+        self._built = None  # (what it hangs on, network, its initial weights)
 
     def with_values(self, values):
         """The resolved configuration of the trial with these swept values."""
@@ -26,9 +28,10 @@ class TransferHyperModel(TrialHyperModel):
 
     def make(self, config):
         """A compiled model as freshly built for `config`, its head trained alone first where the mode says so."""
-        self._current = config, FineTuning(config, self.dataset(config.image_size))
-        self._current[1].train_head()
-        return self._current[1].compile()
+        self._current = None  # whose network was trained
+        tuning = self._tuning(config)
+        tuning.train_head()
+        return tuning.compile()
 
     def settings(self, config):
         """What the part that trains is fitted with."""
@@ -50,5 +53,18 @@ class TransferHyperModel(TrialHyperModel):
 
     def _tuning(self, config):
         if self._current is None or self._current[0] != config:
-            self._current = config, FineTuning(config, self.dataset(config.image_size))
+            dataset = self.dataset(config.image_size)
+            network = self._network(config, len(dataset.class_names))
+            self._current = config, FineTuning(config, dataset, network)
         return self._current[1]
+
+    def _network(self, config, num_classes):
+        """The network as freshly built; built once for the trials that share it."""
+        key = (config.backbone, config.weights, config.from_, config.image_size, config.seed)
+        if self._built is None or self._built[0] != key:
+            network = build_network(config, num_classes)
+            self._built = key, network, network.model.get_weights()
+        _, network, weights = self._built
+        network.model.set_weights(weights)
+        network.model.get_layer(DROPOUT).rate = config.dropout
+        return network

@@ -1,8 +1,13 @@
+import dataclasses
 from pathlib import Path
 
 import keras
+import pytest
 import yaml
 
+from transfer import trial
+from transfer.backbone import build_network
+from transfer.run import run
 from transfer.tune import TuneConfig, tune
 from vision.runs import read_csv
 
@@ -26,3 +31,24 @@ def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, 
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 3))
     assert yaml.safe_load((folder / "best.yaml").read_text())["mode"] == "first_k"
+
+
+def test_trials_share_a_network_and_give_what_single_runs_give(config, monkeypatch):
+    space = """
+parameters:
+  from_: {value: RUN}
+  mode: {values: [all, last_layer]}
+  epochs: {value: 1}
+  dropout: {values: [0.0, 0.5]}
+"""
+    Path("space.yaml").write_text(space.replace("RUN", config.from_))
+    built = []
+    monkeypatch.setattr(trial, "build_network", lambda *args: built.append(args) or build_network(*args))
+    settings = TuneConfig(data=config.data, image_size=32, space="space.yaml", name="s", workers=0)
+    folder = tune(settings)
+    assert len(built) == 1
+    for row in read_csv(folder / "trials.csv"):
+        swept = {"mode": row["mode"], "dropout": float(row["dropout"])}
+        alone = dataclasses.replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")
+        (epoch,) = read_csv(run(alone) / "history.csv")
+        assert float(epoch["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-3)
