@@ -29,10 +29,11 @@ VARIANTS = {
     "no weight decay": ["--weight-decay=0"],
     "no label smoothing": ["--label-smoothing=0"],
     "batches of 32": ["--batch-size=32"],
-    "flatten head": ["--head=flatten"],
+    "flatten head": ["--head=flatten", "--start-size=0"],
     "same filters": ["--filter-org=same"],
     "with erasing": ["--erasing=0.25"],
-    "growing images": ["--start-size=32"],
+    "one image size": ["--start-size=0"],
+    "growing from 32 px": ["--start-size=32"],
 }
 
 
