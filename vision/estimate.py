@@ -1,5 +1,6 @@
 """What a training costs, told before it starts: by a short measurement, beside how far off earlier ones were."""
 
+import bisect
 import contextlib
 import dataclasses
 import statistics
@@ -7,7 +8,6 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from vision.console import console, duration
 from vision.data.pipeline import steps_per_epoch
@@ -30,11 +30,21 @@ class Pace:
 
     Attributes:
         start: seconds before its first epoch, such as for tracing; gone by when they are known.
-        epoch: seconds of an epoch with its validation.
+        of_size: side of the training images -> seconds of an epoch with its validation; that of the stored images last.
+        config: of the training.
     """
 
     start: float
-    epoch: float
+    of_size: dict
+    config: object
+
+    def seconds(self, epochs, first=0, last=None):
+        """Seconds of the epochs from number `first` up to `last`, of a training of `epochs`."""
+        total, begin, last = 0.0, 0, epochs if last is None else last
+        for end, size in stages(dataclasses.replace(self.config, epochs=epochs), max(self.of_size)):
+            total += max(0, min(end, last) - max(begin, first)) * self.of_size[size]
+            begin = end
+        return total
 
     def epochs_within(self, seconds, spent):
         """The number of epochs that a training can have in a time, told on the screen.
@@ -46,14 +56,15 @@ class Pace:
         Raises:
             UserError: not one epoch fits; says how long one takes.
         """
-        epochs = int(((1 - _SPARE) * seconds - spent) / self.epoch)
+        left = (1 - _SPARE) * seconds - spent
+        most = int(max(0.0, left) / min(self.of_size.values()))
+        epochs = bisect.bisect_right(range(1, most + 1), left, key=self.seconds)
         if epochs < 1:
-            least = (spent + self.epoch) / (1 - _SPARE)
-            raise UserError(
-                f"--budget {seconds:g}s: one epoch takes {self.epoch:.1f} s here; give at least {least + 1:.0f}s"
-            )
-        gone = f"{duration(spent)} went into starting"
-        console.print(f"{epochs:,} epochs of {duration(self.epoch)} fit into {duration(seconds)} ({gone})")
+            one = self.seconds(1)
+            least = (spent + one) / (1 - _SPARE)
+            raise UserError(f"--budget {seconds:g}s: one epoch takes {one:.1f} s here; give at least {least + 1:.0f}s")
+        each, gone = duration(self.seconds(epochs) / epochs), f"{duration(spent)} went into starting"
+        console.print(f"{epochs:,} epochs of {each} fit into {duration(seconds)} ({gone})")
         return epochs
 
 
@@ -68,14 +79,11 @@ def measure(model, config, dataset):
     begin = time.perf_counter()
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
-    planned = stages(config, dataset.images.shape[1])
-    epochs = np.diff([0, *(end for end, _ in planned)])
-    epoch = 0.0
-    for count, (_, size) in zip(epochs, planned, strict=True):
-        epoch += count / sum(epochs) * _epoch_seconds(model, config, dataset, size)
+    sizes = [size for _, size in stages(config, dataset.images.shape[1])]
+    of_size = {size: _epoch_seconds(model, config, dataset, size) for size in sizes}
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
-    return Pace(time.perf_counter() - begin, epoch)
+    return Pace(time.perf_counter() - begin, of_size, config)
 
 
 def _epoch_seconds(model, config, dataset, image_size):

@@ -9,7 +9,8 @@ def stages(config, image_size):
     """The stages of a training, of about as many epochs each.
 
     Args:
-        config: has `epochs`; grows the images if it has the fields of `ProgressiveConfig` and `start_size` is not 0.
+        config: has `epochs`; the images grow if it has the fields of `ProgressiveConfig` and `start_size`
+            is neither 0 nor above `image_size`.
         image_size: side of the stored images in pixels, that of the last stage.
 
     Returns:

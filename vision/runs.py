@@ -54,21 +54,23 @@ class RunFolder:
             raise UserError(f"--name {config.name}: use letters, digits, dots, dashes and underscores")
         self.path = Path(config.runs_dir) / config.name
         self.logs = Path(config.logs_dir) / config.name
+        self._new_logs = False
 
     def remove(self):
-        """Remove the run and its logs."""
-        for folder in (self.path, self.logs):
+        """Remove the run, and its logs unless they stood before `locked` and may be another's."""
+        for folder in (self.path, self.logs) if self._new_logs else (self.path,):
             shutil.rmtree(folder, ignore_errors=True)
 
     def clear(self):
-        """Remove what the run and its logs hold."""
-        self.remove()
+        """Remove what the run and its logs hold, which are this run's alone from now on."""
         for folder in (self.path, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
+        self._new_logs = True
 
     @contextlib.contextmanager
     def locked(self):
-        """Hold the folder for this process; made if it does not stand.
+        """Hold the folder for this process; made if it does not stand, and gone if it is empty after an error.
 
         Raises:
             UserError: another process holds it, or it cannot be written.
@@ -76,6 +78,7 @@ class RunFolder:
         lock_path = self.path.parent / f".{self.path.name}.lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._new_logs = not self.logs.exists()
             self.logs.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(lock_path, timeout=0)
             lock.acquire()
@@ -93,6 +96,11 @@ class RunFolder:
             holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             write_json(lock_path.with_suffix(".json"), holder)
             yield self
+        except BaseException:
+            for folder in (self.path, self.logs):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            raise
         finally:
             with contextlib.suppress(OSError):
                 lock_path.with_suffix(".json").unlink()

@@ -62,7 +62,7 @@ class ProgressiveConfig:
     Args:
         start_size: Side of the training images in the first epochs, in pixels; it grows to --image-size in up to
             four stages of as many epochs, by multiples of 32. Where it is not below --image-size, or 0, nothing
-            grows. Needs --head gap.
+            grows; growing needs --head gap.
     """
 
     start_size: int = 0

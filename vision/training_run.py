@@ -85,6 +85,8 @@ def run_folder(config, base_name):
 def train_in(folder, config, dataset, make_model, facts, *, module, started, lines=(), make_part=None):
     """Train in a run folder, and leave there what evaluates, explains, predicts or resumes it.
 
+    Nothing in the folder changes before the first step: a run that is to be overwritten stands until then.
+
     Args:
         folder: a `vision.runs.RunFolder`.
         config: has the fields of `TrainingConfig`, `RecipeConfig`, `BudgetConfig`, `ResumeConfig` and `RunConfig`.
@@ -103,9 +105,7 @@ def train_in(folder, config, dataset, make_model, facts, *, module, started, lin
     from vision.console import console
     from vision.report import leave_report
 
-    with folder.locked(), _removed_if_nothing_is_kept(folder, config):
-        if config.overwrite:
-            folder.clear()
+    with folder.locked():
         for line in (*describe(dataset, config.class_weights), *lines):
             console.print(line)
         start = time.perf_counter()
@@ -114,8 +114,8 @@ def train_in(folder, config, dataset, make_model, facts, *, module, started, lin
                 folder, dataclasses.replace(config, name=folder.path.name), dataset, make_model, make_part
             )
             training = _planned(training, module, started)
-            folder.write_config(training.config)
-            rows = _fit(folder, training, module)
+            with _begun(folder, training.config, dataset):
+                rows = _fit(folder, training, module)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_stopped(folder, module)) from None
         facts = {"train_module": module, **facts, "last_call_seconds": time.perf_counter() - start}
@@ -129,11 +129,15 @@ def train_in(folder, config, dataset, make_model, facts, *, module, started, lin
 
 
 @contextlib.contextmanager
-def _removed_if_nothing_is_kept(folder, config):
-    """A training that ends before its first epoch does leaves no folder, whose name would be taken."""
+def _begun(folder, config, dataset):
+    """The folder as a training fills it; one that ends before its first epoch does leaves none, nor its name taken."""
+    if config.overwrite:
+        folder.clear()
+    folder.write_dataset(dataset)
+    folder.write_config(config)
     try:
         yield
-    except (UserError, KeyboardInterrupt):
+    except BaseException:
         if not (config.resume or (folder.path / "last.keras").exists()):
             folder.remove()
         raise
@@ -155,7 +159,6 @@ def _prepared(folder, config, dataset, make_model, make_part):
     from vision.data.pipeline import steps_per_epoch
     from vision.training import has_stalled
 
-    folder.write_dataset(dataset)
     model = make_model()
     part = make_part() if make_part else Part(None, config, dataset)
     rows = _rows_so_far(folder, config, model, steps_per_epoch(part.dataset, config.batch_size))
@@ -178,7 +181,8 @@ def _planned(training, module, started):
     weights, optimizer = (sum(_size(v) for v in of.variables) for of in (training.model, training.model.optimizer))
     disk = _PAGE + 2 * weights + optimizer + (sum(_size(v) for v in part.whole.variables) if part.whole else 0)
     left = config.epochs - len(training.rows)
-    estimate.tell(module, left * pace.epoch, disk, f"{duration(pace.epoch)} an epoch")
+    expected = pace.seconds(config.epochs, len(training.rows))
+    estimate.tell(module, expected, disk, f"{duration(expected / left)} an epoch")
     return dataclasses.replace(training, config=config, part=part, pace=pace)
 
 
@@ -211,7 +215,8 @@ def _fit(folder, training, module):
     ):
         listeners = [scalars, wandb_listener]
         rows, _ = fit(model, part.config, part.dataset, listeners=listeners, rows=training.rows, callbacks=callbacks)
-    estimate.remember(module, (len(rows) - done) * training.pace.epoch, time.perf_counter() - start)
+    expected = training.pace.seconds(config.epochs, done, len(rows))
+    estimate.remember(module, expected, time.perf_counter() - start)
     if part.whole:
         _load_best(plain_model_of(model), folder.path / best_name)
         save_model(part.whole, folder.path)

@@ -23,7 +23,7 @@ def config(red_and_blue, workdir):
 
 
 def test_as_many_epochs_are_trained_as_fit(config, monkeypatch, capsys):
-    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, 150.0))
+    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, {32: 150.0}, config))
     folder = train(config)
     rows = read_csv(folder / "history.csv")
     assert len(rows) == 3  # 600 s, less 5 % and less the start
@@ -41,6 +41,33 @@ def test_an_epoch_is_measured(config):
     assert not Path("logs/r").exists()
 
 
+def test_a_run_that_is_to_be_overwritten_stands_until_the_new_one_begins(config):
+    train(dataclasses.replace(config, budget=None, epochs=1))
+    with pytest.raises(UserError, match="one epoch takes"):
+        train(dataclasses.replace(config, budget="0.1s", overwrite=True))
+    assert len(read_csv("runs/r/history.csv")) == 1
+
+
+def test_a_training_that_diverges_at_once_leaves_nothing_and_takes_no_others_logs(config):
+    short = dataclasses.replace(config, budget=None, epochs=1, schedule="constant")
+    train(dataclasses.replace(short, runs_dir="others"))
+    logs = sorted(Path("logs/r").rglob("*.v2"))
+    with pytest.raises(UserError, match="diverged"):
+        train(dataclasses.replace(short, learning_rate=1e30))
+    assert not Path("runs/r").exists()
+    assert logs
+    assert set(logs) <= set(Path("logs/r").rglob("*.v2"))
+
+
+@pytest.mark.parametrize("budget", [45, 100, 1000, 4000])
+def test_a_budget_is_kept_by_images_that_grow(budget):
+    config = TrainConfig(start_size=64, image_size=128)
+    pace = estimate.Pace(0.0, {64: 10.0, 96: 22.0, 128: 40.0}, config)
+    epochs = pace.epochs_within(budget, 0.0)
+    assert pace.seconds(epochs) <= budget * 0.95 < pace.seconds(epochs + 1)
+    assert pace.seconds(epochs, 0, 3) + pace.seconds(epochs, 3) == pytest.approx(pace.seconds(epochs))
+
+
 def test_a_budget_is_a_time(config):
     with pytest.raises(UserError, match="--budget soon: give a time such as 45s"):
         train(TrainConfig(**{**vars(config), "budget": "soon"}))
@@ -52,7 +79,7 @@ def test_a_measurement_leaves_the_model_as_it_was(config):
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
     pace = estimate.measure(model, config, dataset)
-    assert 0 < pace.epoch < pace.start
+    assert 0 < pace.seconds(1) < pace.start
     assert all(np.array_equal(value, variable.numpy()) for value, variable in zip(before, variables, strict=True))
 
 
