@@ -1,6 +1,7 @@
 """One fine-tuning: a network frozen as configured, the part of it that trains, and the data this part trains on."""
 
 import dataclasses
+import functools
 import math
 
 import keras
@@ -21,8 +22,8 @@ class FineTuning:
     Attributes:
         network: the whole `transfer.backbone.Network`, frozen as the mode says.
         frozen: how many of the backbone's layers are frozen.
-        trained: the Keras model that is to be trained: the layers of the network after the cut, shared with it, or the
-            whole network where nothing is stored.
+        trained: the Keras model that is trained, in another format by a copy: the layers of the network after the cut,
+            shared with it, or the whole network where nothing is stored.
         facts: name -> what is worth knowing of it: parameters, and what computing features took so far (0 where they
             were stored).
     """
@@ -40,17 +41,20 @@ class FineTuning:
         self.frozen = freeze(self.network, config)
         self._cut = last_frozen(self.network) if config.views else None
         self.trained = self._after(self._cut)
-        self._precision = fastest_precision(self.trained, config)
         weights, trained = self.network.model.count_params(), self.trained.trainable_weights
         self.facts = {
             "mode": config.mode,
             "frozen_layers": self.frozen,
-            "precision": self._precision,
             "parameters": weights,
             "trained_parameters": sum(math.prod(weight.shape) for weight in trained),
             "feature_seconds": 0.0,
             "feature_images": 0,
         }
+
+    @functools.cached_property
+    def precision(self):
+        """The format in which `trained` is trained."""
+        return fastest_precision(self.trained, self._config)
 
     @property
     def stores(self):
@@ -62,7 +66,8 @@ class FineTuning:
         return self._features(self._cut, self._config) if self.stores else self._dataset
 
     def compile(self):
-        """`trained` in the precision it is trained in, compiled with the learning rates of head and backbone."""
+        """`trained`, or a copy of it in another format, compiled with the learning rates of head and backbone."""
+        self.facts["precision"] = self.precision
         return self._compiled(self.trained, self._config)
 
     def settings(self):
@@ -87,8 +92,8 @@ class FineTuning:
         return best_row(rows)
 
     def _compiled(self, model, config):
-        model = model if self._precision == "float32" else in_precision(model, self._precision)
-        return compiled(model, config, optimizer(self.network, config))
+        model = model if self.precision == "float32" else in_precision(model, self.precision)
+        return compiled(model, config, optimizer(self.network, config, model))
 
     def _after(self, operation):
         """The model from an operation's output to the logits; the whole one for None."""

@@ -11,7 +11,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
 
     Args:
         learning_rate: of the variables with a factor of 1.
-        factors: name of a layer -> factor of its variables' learning rate; 1 where there is none.
+        factors: path of a variable -> factor of its learning rate.
         decay: of the kernels' weights (those of two or more dimensions), times their own learning rate.
 
     Source: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
@@ -25,8 +25,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
     def build(self, variables):
         """Note each variable's factor and decay, in the order of its index."""
         self._rates = [
-            (self._factors.get(variable.path.split("/")[0], 1.0), self._decay if len(variable.shape) > 1 else 0.0)
-            for variable in variables
+            (self._factors[variable.path], self._decay if len(variable.shape) > 1 else 0.0) for variable in variables
         ]
         super().build(variables)
 
@@ -41,10 +40,18 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         return {**super().get_config(), "factors": self._factors, "decay": self._decay}
 
 
-def optimizer(network, config):
-    """The optimizer of a fine-tuning: the head at its rate, each stage of the backbone at its own."""
-    factors, factor = {}, config.backbone_learning_rate / config.learning_rate
+def optimizer(network, config, model):
+    """The optimizer of a fine-tuning: the head at its rate, each stage of the backbone at its own.
+
+    Args:
+        network: a `transfer.backbone.Network`.
+        config: a resolved `transfer.settings.TransferConfig`.
+        model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
+    """
+    factor_of, factor = {}, config.backbone_learning_rate / config.learning_rate
     for stage in reversed(stages(network)):
-        factors.update({layer.name: factor for layer in stage.layers})
+        factor_of.update({layer.name: factor for layer in stage.layers})
         factor *= config.lr_decay
+    trained = [(weight, layer.name) for layer in model.layers for weight in layer.trainable_weights]
+    factors = {weight.path: factor_of.get(name, 1.0) for weight, name in trained}
     return LayerwiseAdamW(config.learning_rate, factors, config.weight_decay)

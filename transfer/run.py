@@ -46,7 +46,7 @@ def run(config):
     def make_part():
         return Part(tuning.network.model, tuning.settings(), tuning.examples())
 
-    precision = f"precision of what trains: {tuning.facts['precision']}"
+    precision = f"precision of what trains: {tuning.precision}"
     shown = [table(tuning.network, tuning.frozen), *advice(tuning.network, tuning.frozen), precision]
     train_in(
         folder,

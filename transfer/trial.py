@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import keras
+
 from transfer.backbone import DROPOUT, build_network
 from transfer.finetuning import FineTuning
 from transfer.settings import resolve
@@ -42,10 +44,11 @@ class TransferHyperModel(TrialHyperModel):
         return self._tuning(config).examples()
 
     def plain(self, config, weights):
-        """The whole network with the given weights of its trained part."""
+        """The whole network with the given weights of its trained part, not compiled."""
         tuning = self._tuning(config)
         tuning.trained.set_weights(weights)
-        return tuning.network.model
+        whole = tuning.network.model
+        return keras.Model(whole.inputs, whole.outputs, name=whole.name)
 
     def parameters(self, config):
         """Number of trained parameters."""

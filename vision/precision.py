@@ -91,11 +91,11 @@ def _reduced():
 
 
 def gpus_have_bfloat16():
-    """Whether all GPUs have instructions for bfloat16, which those of NVIDIA have from Ampere on."""
+    """Whether no GPU lacks instructions for bfloat16, which those of NVIDIA have from Ampere (8.0) on."""
     import tensorflow as tf
 
     details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    return all(of_one.get("compute_capability", (0, 0)) >= (8, 0) for of_one in details)
+    return all(of_one.get("compute_capability", (8, 0)) >= (8, 0) for of_one in details)
 
 
 def _machine():

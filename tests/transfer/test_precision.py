@@ -36,8 +36,8 @@ def test_the_copy_computes_the_same_in_bfloat16():
 def test_the_rates_of_the_copy_are_those_of_the_network():
     settings = asked(lr_decay=0.5, learning_rate=1e-3, weight_decay=0.0)
     made = network()
-    variables = in_precision(made.model, "bfloat16").trainable_variables
-    steps = optimizer(made, settings)
+    copy = in_precision(made.model, "bfloat16")
+    variables, steps = copy.trainable_variables, optimizer(made, settings, copy)
     steps.build(variables)
     before = [variable.numpy() for variable in variables]
     steps.apply([np.ones(variable.shape, np.float32) for variable in variables])
@@ -47,9 +47,17 @@ def test_the_rates_of_the_copy_are_those_of_the_network():
     assert rates[0] < 1e-5
 
 
+def test_no_part_of_a_backbone_has_the_heads_rate():
+    """Not even where paths do not begin with the layers' names, as in NASNet."""
+    made = network(backbone="NASNetMobile")
+    factors = optimizer(made, asked(backbone="NASNetMobile"), made.model).get_config()["factors"]
+    assert {path for path, factor in factors.items() if factor == 1} == {"logits/kernel", "logits/bias"}
+    assert len(factors) == len(made.model.trainable_variables)
+
+
 def test_weight_decay_is_for_kernels_alone():
     made = network(backbone="ConvNeXtTiny", until="convnext_tiny_stage_2_block_8_identity", mode="first_k")
-    steps = optimizer(made, asked(weight_decay=0.1))
+    steps = optimizer(made, asked(weight_decay=0.1), made.model)
     variables = made.model.trainable_variables
     steps.build(variables)
     before = [variable.assign(variable + 1).numpy() for variable in variables]

@@ -71,7 +71,7 @@ def test_a_run_is_explained_predicted_and_exported_like_any(config, mode, capsys
 
 
 def test_a_budget_fits_the_epochs_of_the_trained_part_to_a_time(config, monkeypatch, capsys):
-    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, 1000.0))
+    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, {32: 1000.0}, config))
     folder = run(dataclasses.replace(config, mode="first_k", until="block3_pool", budget="1h"))
     assert [row["epoch"] for row in read_csv(folder / "history.csv")] == ["1", "2", "3"]
     assert "3 epochs of 16:40 fit into 1:00:00" in capsys.readouterr().out
@@ -185,7 +185,7 @@ def test_rates_fall_towards_the_image(config):
     config = dataclasses.replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
     network = build_network(resolve(config), 3)
     freeze(network, config)
-    made = optimizer(network, resolve(config))
+    made = optimizer(network, resolve(config), network.model)
     variables = network.model.trainable_variables
     made.build(variables)
     before = [variable.numpy() for variable in variables]

@@ -47,6 +47,7 @@ parameters:
     settings = TuneConfig(data=config.data, image_size=32, space="space.yaml", name="s", workers=0)
     folder = tune(settings)
     assert len(built) == 1
+    assert keras.saving.load_model(folder / "model.keras", safe_mode=True).output_shape == (None, 3)
     for row in read_csv(folder / "trials.csv"):
         swept = {"mode": row["mode"], "dropout": float(row["dropout"])}
         alone = dataclasses.replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")

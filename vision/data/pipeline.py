@@ -1,5 +1,7 @@
 """tf.data pipelines from a `Dataset` to batches of (uint8 images, int32 labels)."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -168,7 +170,8 @@ def _reader(dataset, rows):
 def _shared(images):
     """The images as a tensor that shares their file's memory: the kernel keeps what there is room for, once for all."""
     with tf.device("/CPU:0"):
-        if not isinstance(images, np.memmap):  # it may begin where TensorFlow's instructions cannot read it
+        whole = isinstance(images, np.memmap) and images.nbytes == os.path.getsize(images.filename)
+        if not whole:  # an array may begin where TensorFlow's instructions cannot read it, a slice anywhere in its file
             return tf.constant(images)
         writable = np.memmap(images.filename, images.dtype, "c", shape=images.shape)  # TensorFlow takes no other array
         return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())
