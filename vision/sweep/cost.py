@@ -81,4 +81,4 @@ def _measured(points, hypermodel, left):
     pace = estimate.measure(hypermodel.make(config), hypermodel.settings(config), hypermodel.examples(config))
     graphs = min(left, len({hypermodel.graph_key(values) for values, *_ in points}))
     mean = statistics.mean(point[2] for point in points)
-    return graphs * pace.start + left * mean / work * config.epochs * pace.epoch, hypermodel.parameters(config)
+    return graphs * pace.start + left * mean / work * pace.seconds(config.epochs), hypermodel.parameters(config)
