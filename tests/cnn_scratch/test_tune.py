@@ -118,23 +118,21 @@ def test_kill_and_run_again(config):
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 16
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
+def test_another_sweep_in_the_folder_is_refused(config):
+    Path("other.yaml").write_text(SPACE.replace("[1, 2]", "[1, 3]"))
+    tune(dataclasses.replace(config, max_trials=1))
+    for change, says in (
         ({"image_size": 64}, "image_size was 32, is 64"),
         ({"order": "lexicographic"}, "order was shuffled, is lexicographic"),
         ({"seed": 1}, "seed was 0, is 1"),
         ({"tuner": "random"}, "tuner was grid, is random"),
         ({"space": "other.yaml"}, "parameters was"),
-    ],
-)
-def test_another_sweep_in_the_folder_is_refused(config, change, says):
-    Path("other.yaml").write_text(SPACE.replace("[1, 2]", "[1, 3]"))
-    tune(dataclasses.replace(config, max_trials=1))
-    with pytest.raises(UserError, match=says):
-        tune(dataclasses.replace(config, **change))
-    assert len(points("runs/s")) == 1
-    tune(dataclasses.replace(config, overwrite=True, max_trials=1, **change))
+    ):
+        with pytest.raises(UserError, match=says):
+            tune(dataclasses.replace(config, **change))
+        assert len(points("runs/s")) == 1
+    folder = tune(dataclasses.replace(config, overwrite=True, max_trials=1, space="other.yaml", seed=1))
+    assert len(points(folder)) == 1
 
 
 def test_changed_photos_are_refused(config, red_and_blue):
