@@ -116,6 +116,12 @@ def test_images_in_memory_may_begin_anywhere(dataset):
     )
 
 
+def test_a_slice_of_the_stored_images_is_read_where_it_lies(dataset):
+    sliced = dataclasses.replace(dataset, images=dataset.images[3:])
+    ((images, _),) = take(evaluation_batches(sliced, np.array([0, 1]), 2), 1)
+    np.testing.assert_array_equal(images, dataset.images[3:5])
+
+
 def test_augmentation_changes_training_images_and_not_their_labels(dataset):
     shown = []
     for plain, augmented in zip(epochs(dataset, 2), epochs(dataset, 2, data_aug=True), strict=True):
