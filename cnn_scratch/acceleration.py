@@ -11,8 +11,9 @@ from keras import layers
 from cnn_scratch import kernels
 from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
 from vision.optimization import compiled, step_seconds
-from vision.precision import resolve_precision
+from vision.precision import dtype_policy, resolve_precision
 from vision.runtime import gpus, num_replicas
+from vision.training import stand_in
 
 LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its compilation
 
@@ -97,7 +98,7 @@ def accelerated(plain, precision="float32", fused=None):
         keras.Model with weights of its own, in the order of those of `plain`; with a head that averages, of images
         of any size. Its attribute `plain` returns `plain`, which is saved in its place.
     """
-    policy = "float32" if precision == "float32" else f"mixed_{precision}"
+    policy = dtype_policy(precision)
     averages = any(isinstance(layer, layers.GlobalAveragePooling2D) for layer in plain.layers)
     image = keras.Input((None, None, 3), dtype="uint8", name="image") if averages else plain.input  # of any size
     x, remaining, first = image, plain.layers[1:], True
@@ -107,10 +108,7 @@ def accelerated(plain, precision="float32", fused=None):
         x = (_fused(parts, policy, first) if parts else _copy(remaining[0], policy))(x)
         first = first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
-    model = keras.Model(image, x, name=plain.name)
-    model.set_weights(plain.get_weights())
-    model.plain = lambda: plain  # a function, because Keras would take the model itself for a part of this one
-    return model
+    return stand_in(keras.Model(image, x, name=plain.name), plain)
 
 
 _FUSIBLE = (

@@ -6,7 +6,8 @@ import keras
 
 from transfer.backbone import LOGITS
 from vision.optimization import compiled, step_seconds
-from vision.precision import resolve_precision
+from vision.precision import dtype_policy, resolve_precision
+from vision.training import stand_in
 
 EXACT = (keras.layers.Rescaling, keras.layers.Normalization)  # what turns pixels into inputs stays float32
 _BATCH = 16  # images of a measured step
@@ -37,11 +38,8 @@ def in_precision(model, precision):
         keras.Model with weights of its own, in the order of those of `model`. Its attribute `plain` returns `model`,
         which is saved in its place.
     """
-    policy = "float32" if precision == "float32" else f"mixed_{precision}"
-    copy = keras.models.clone_model(model, clone_function=lambda operation: anew(operation, policy))
-    copy.set_weights(model.get_weights())
-    copy.plain = lambda: model  # a function, because Keras would take the model itself for a part of this one
-    return copy
+    policy = dtype_policy(precision)
+    return stand_in(keras.models.clone_model(model, clone_function=lambda operation: anew(operation, policy)), model)
 
 
 def fastest_precision(model, config):

@@ -3,12 +3,11 @@
 import dataclasses
 import math
 
-import keras
-
 from transfer.backbone import DROPOUT, build_network
 from transfer.finetuning import FineTuning
 from transfer.settings import resolve
 from vision.sweep.hypermodel import TrialHyperModel
+from vision.training import uncompiled
 
 
 class TransferHyperModel(TrialHyperModel):
@@ -47,8 +46,7 @@ class TransferHyperModel(TrialHyperModel):
         """The whole network with the given weights of its trained part, not compiled."""
         tuning = self._tuning(config)
         tuning.trained.set_weights(weights)
-        whole = tuning.network.model
-        return keras.Model(whole.inputs, whole.outputs, name=whole.name)
+        return uncompiled(tuning.network.model)
 
     def parameters(self, config):
         """Number of trained parameters."""

@@ -11,7 +11,7 @@ from vision.precision import shortest_seconds
 from vision.runtime import gpus, num_replicas
 
 _GPU_STEPS = 8  # steps a GPU runs without waiting for Python
-UNDECAYED = ["bias", "gamma", "beta"]  # weight decay is for kernels alone
+_UNDECAYED = ["bias", "gamma", "beta"]  # weight decay is for kernels alone
 
 
 def compiled(model, config, optimizer=None, *, xla="auto", steps_per_execution=1):
@@ -124,7 +124,7 @@ def _optimizer(config):
     average = {"use_ema": True, "ema_momentum": config.ema} if config.ema else {}
     if config.weight_decay:
         optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay, **average)
-        optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+        optimizer.exclude_from_weight_decay(var_names=_UNDECAYED)
     else:
         optimizer = keras.optimizers.Adam(config.learning_rate, **average)
     optimizer.update_step = functools.partial(adam_step, optimizer)  # no subclass: it is saved as what it is

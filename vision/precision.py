@@ -62,6 +62,11 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
     return min(known, key=known.get)
 
 
+def dtype_policy(precision):
+    """Name of the Keras policy that computes in a format and holds its weights in float32."""
+    return precision if precision == "float32" else f"mixed_{precision}"
+
+
 def for_a_sweep(config):
     """A trial's configuration, in which `auto` is float32 on CPUs.
 

@@ -174,9 +174,20 @@ class SaveEpoch(keras.callbacks.Callback):
         write_csv(self._folder / "history.csv", rows)
         plain = plain_model_of(self.model)
         if best_row(rows) is rows[-1]:
-            best = keras.Model(plain.inputs, plain.outputs, name=plain.name)
-            save_model(best, self._folder, self._best_name)
+            save_model(uncompiled(plain), self._folder, self._best_name)
         save_model(plain, self._folder, "last.keras")
+
+
+def uncompiled(model):
+    """A model of the same layers, without an optimizer."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def stand_in(model, plain):
+    """`model`, with the weights of `plain`, as what is trained in its place; see `plain_model_of`."""
+    model.set_weights(plain.get_weights())
+    model.plain = lambda: plain  # a function, because Keras would take the model itself for a part of this one
+    return model
 
 
 def plain_model_of(model):

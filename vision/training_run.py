@@ -197,7 +197,7 @@ def _fit(folder, training, module):
     from vision.data.pipeline import steps_per_epoch
     from vision.fitting import fit
     from vision.tracking import tensorboard, wandb_run
-    from vision.training import SaveEpoch, ShowProgress, plain_model_of, save_model
+    from vision.training import SaveEpoch, ShowProgress, plain_model_of, save_model, uncompiled
 
     model, config, part, done = training.model, training.config, training.part, len(training.rows)
     best_name = "best.keras" if part.whole else "model.keras"
@@ -218,16 +218,9 @@ def _fit(folder, training, module):
     expected = training.pace.seconds(config.epochs, done, len(rows))
     estimate.remember(module, expected, time.perf_counter() - start)
     if part.whole:
-        _load_best(plain_model_of(model), folder.path / best_name)
+        uncompiled(plain_model_of(model)).load_weights(folder.path / best_name)
         save_model(part.whole, folder.path)
     return rows
-
-
-def _load_best(model, path):
-    """Put the weights that `SaveEpoch` saved into a compiled model."""
-    import keras
-
-    keras.Model(model.inputs, model.outputs, name=model.name).load_weights(path)
 
 
 def _rows_so_far(folder, config, model, steps):
