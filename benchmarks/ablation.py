@@ -14,9 +14,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vision.evaluate import earlier_score
-from vision.files import read_json
-from vision.finished import open_run
+from workbench.evaluate import earlier_score
+from workbench.files import read_json
+from workbench.finished_run import open_run
 
 VARIANTS = {
     "recipe": [],
@@ -52,7 +52,7 @@ def run(variant, seed, arguments):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     found = open_run(path)
     if earlier_score(found) is None:
-        subprocess.run([sys.executable, "-m", "vision.evaluate", path], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "workbench.evaluate", path], check=True, stdout=subprocess.DEVNULL)
     metrics = read_json(path / "metrics.json")
     return metrics["test"]["accuracy"], metrics["epoch_seconds"]
 

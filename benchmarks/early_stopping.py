@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vision.files import read_json
+from workbench.files import read_json
 
 SPACE = """
 parameters:

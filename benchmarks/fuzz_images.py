@@ -4,7 +4,7 @@
 
 Writes JPEG, PNG, GIF, BMP and WebP files with flipped bits, cut short, named wrongly, empty, filled with zeros or
 noise, put together from two files, or declaring enormous sizes, among whole ones; then looks through them with
-`python -m vision.data inspect`, trains a tiny network on them and classifies each. Prints what became of the files,
+`python -m workbench.data inspect`, trains a tiny network on them and classifies each. Prints what became of the files,
 how long it took and the most memory that was resident.
 """
 
@@ -153,7 +153,7 @@ MUTATIONS = {
 def train_on(root, folder):
     """Train one epoch of a tiny network on the files; (images used, images listed as unreadable, run folder)."""
     from cnn_scratch.train import TrainConfig, train
-    from vision.runs import read_csv
+    from workbench.training.run_folder import read_csv
 
     places = {name: os.path.join(folder, name) for name in ("runs", "logs", "cache")}
     config = TrainConfig(
@@ -167,7 +167,7 @@ def train_on(root, folder):
         logs_dir=places["logs"],
         cache_dir=places["cache"],
     )
-    from vision.data.dataset import load_dataset
+    from workbench.data.dataset import load_dataset
 
     run = train(config)
     listed = {row["image"] for row in read_csv(run / "unreadable.csv")}
@@ -199,11 +199,11 @@ def main():
     parser.add_argument("--files", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    from vision.runtime import load_tensorflow
+    from workbench.runtime import load_tensorflow
 
     load_tensorflow()
-    from vision.data.inspect import InspectConfig, inspect
-    from vision.predict import PredictConfig, predict
+    from workbench.data.inspection import InspectConfig, inspect
+    from workbench.predict import PredictConfig, predict
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "fuzzed"

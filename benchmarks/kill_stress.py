@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from vision.runs import read_csv
+from workbench.training.run_folder import read_csv
 
 SPACE = """
 parameters:
@@ -87,7 +87,7 @@ def _workers(process):
 
 def _is_worker(process):
     try:
-        return "vision.sweep.worker" in process.cmdline()
+        return "workbench.sweep.worker" in process.cmdline()
     except psutil.NoSuchProcess:  # killed just now
         return False
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cnn_scratch.train import TrainConfig
 from cnn_scratch.tune import VARIABLE
-from vision.files import write_json
-from vision.runtime import load_tensorflow
+from workbench.files import write_json
+from workbench.runtime import load_tensorflow
 
 SPACE = Path(__file__).parents[1] / "configs" / "sweep.yaml"
 
@@ -22,9 +22,9 @@ def main():
     load_tensorflow()
     from keras_tuner.engine.trial import TrialStatus
 
-    from vision.sweep.oracle import GridOracle
-    from vision.sweep.space import read_space
-    from vision.sweep.table import TrialTable
+    from workbench.sweep.oracle import GridOracle
+    from workbench.sweep.space import read_space
+    from workbench.sweep.table import TrialTable
 
     space = read_space(SPACE, TrainConfig, VARIABLE)
     with tempfile.TemporaryDirectory() as folder:

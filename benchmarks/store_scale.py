@@ -41,11 +41,11 @@ def write_images(root, count, size):
 
 def measure(data, size, cache):
     """(seconds to decode, images a second, own memory, resident memory in bytes) of a data set in a new process."""
-    from vision.runtime import load_tensorflow
+    from workbench.runtime import load_tensorflow
 
     load_tensorflow()
-    from vision.data.dataset import DataConfig, load_dataset
-    from vision.data.pipeline import steps_per_epoch, training_batches
+    from workbench.data.dataset import DataConfig, load_dataset
+    from workbench.data.pipeline import steps_per_epoch, training_batches
 
     idle_own, idle_resident = _memory()
     dataset = load_dataset(DataConfig(data=data, image_size=size, cache_dir=cache), seed=0)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vision.files import read_json
+from workbench.files import read_json
 
 
 def main():

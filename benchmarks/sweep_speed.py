@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from vision.runs import read_csv
+from workbench.training.run_folder import read_csv
 
 SPACE = """
 parameters:
@@ -72,14 +72,14 @@ def plain(trials):
 
 def plain_search(trials):
     """What `plain` runs in a process of its own."""
-    from vision.runtime import load_tensorflow
+    from workbench.runtime import load_tensorflow
 
     load_tensorflow()
     import keras
     import keras_tuner
 
     from cnn_scratch.model import NetworkConfig, build_cnn
-    from vision.data.dataset import DataConfig, load_dataset
+    from workbench.data.dataset import DataConfig, load_dataset
 
     dataset = load_dataset(DataConfig(), 0)
     train = dataset.images[dataset.train], dataset.labels[dataset.train]

@@ -17,8 +17,8 @@ import numpy as np
 
 from cnn_scratch.model import block_filter_sizes, block_filters, build_cnn
 from cnn_scratch.train import TrainConfig
-from vision import cli
-from vision.runtime import load_tensorflow
+from workbench import cli
+from workbench.runtime import load_tensorflow
 
 CASES = {
     name: TrainConfig(image_size=224, num_filters=64, activation=name) for name in ("relu", "gelu", "silu", "mish")
@@ -82,8 +82,8 @@ def keras_step(case, precision):
     """Of our network in a precision, or of plain Keras where that is None."""
     import keras
 
-    from cnn_scratch.acceleration import accelerated
-    from vision.optimization import compiled
+    from cnn_scratch.fast_model import accelerated
+    from workbench.training.optimizer import compiled
 
     model = build_cnn(case, case.image_size, CLASSES)
     if precision:

@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-from transfer.settings import TransferConfig, resolve
-from vision.data.dataset import Dataset
-from vision.runtime import load_tensorflow
+from transfer.config import TransferConfig, resolve
+from workbench.data.dataset import Dataset
+from workbench.runtime import load_tensorflow
 
 SIZE, CLASSES, MEASURED = 224, 10, 2
 
@@ -56,8 +56,8 @@ class Cost:
 
 def cost(config, dataset):
     """The `Cost` of a fine-tuning."""
-    from transfer.finetuning import FineTuning
-    from vision.fitting import fit
+    from transfer.finetune import FineTuning
+    from workbench.training.loop import fit
 
     tuning = FineTuning(config, dataset)
     start = time.perf_counter()

@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 
-from vision.errors import UserError
+from workbench.errors import UserError
 
 NUM_BLOCKS = 5
 SMALLEST_IMAGE = 2**NUM_BLOCKS  # pixels a side, of which the poolings leave one
@@ -67,7 +67,7 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
     import keras
     from keras import layers
 
-    from vision.runtime import num_replicas
+    from workbench.runtime import num_replicas
 
     check_network(config, image_size)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")

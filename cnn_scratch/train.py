@@ -4,12 +4,10 @@ import dataclasses
 import time
 
 from cnn_scratch.model import SMALLEST_IMAGE, NetworkConfig, check_network, network_cost
-from vision import cli
-from vision.data.dataset import DataConfig, load_dataset, resolve_image_size
-from vision.errors import UserError
-from vision.precision import PrecisionConfig
-from vision.runs import RunConfig
-from vision.settings import (
+from workbench import cli
+from workbench.data.dataset import DataConfig, load_dataset, resolve_image_size
+from workbench.errors import UserError
+from workbench.training.config import (
     BudgetConfig,
     DevicesConfig,
     ExecutionConfig,
@@ -20,7 +18,9 @@ from vision.settings import (
     check_training,
     seconds,
 )
-from vision.training_run import ResumeConfig, resumed, run_folder, train_in
+from workbench.training.precision import PrecisionConfig
+from workbench.training.run_folder import RunConfig
+from workbench.training.training_run import ResumeConfig, resumed, run_folder, train_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +62,15 @@ def train(config):
     check_training(config)
     check_network(config, config.image_size)
     _check_progressive(config)
-    from vision.runtime import distribution, load_tensorflow
+    from workbench.runtime import distribution, load_tensorflow
 
     load_tensorflow()
-    from cnn_scratch.acceleration import accelerated, fastest_precision
-    from cnn_scratch.graphs import initialize
+    from cnn_scratch.fast_model import accelerated, fastest_precision
+    from cnn_scratch.graph_cache import initialize
     from cnn_scratch.model import build_cnn
-    from vision.console import decoding_progress
-    from vision.data.pipeline import steps_per_epoch
-    from vision.optimization import compiled, execution_steps
+    from workbench.console import decoding_progress
+    from workbench.data.pipeline import steps_per_epoch
+    from workbench.training.optimizer import compiled, execution_steps
 
     dataset = load_dataset(config, config.seed, decoding_progress)
     num_classes = len(dataset.class_names)
@@ -110,8 +110,8 @@ def _check_progressive(config):
 
 def _find_learning_rate(asked, config, make_model, dataset, base_name):
     """Run the range test, leave its figure, and print the command that trains with what it suggests."""
-    from vision.console import console
-    from vision.lr_find import leave, range_test
+    from workbench.console import console
+    from workbench.training.lr_finder import leave, range_test
 
     folder = run_folder(config, f"{base_name}-lr-find")
     with folder.locked():

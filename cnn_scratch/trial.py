@@ -1,8 +1,8 @@
 """One trial of a sweep of the network: KerasTuner's hypermodel of it."""
 
-from cnn_scratch.graphs import GraphCache, plain_model
+from cnn_scratch.graph_cache import GraphCache, plain_model
 from cnn_scratch.model import network_cost
-from vision.sweep.hypermodel import TrialHyperModel
+from workbench.sweep.hypermodel import TrialHyperModel
 
 _OVERHEAD = 5e6  # multiply-adds that take as long as the rest of the work on an image
 

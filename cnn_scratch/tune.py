@@ -4,14 +4,14 @@ import dataclasses
 
 from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
-from vision import cli
-from vision.data.dataset import DataConfig
-from vision.precision import PrecisionConfig, for_a_sweep
-from vision.runs import RunConfig
-from vision.settings import RecipeConfig, TrainingConfig
-from vision.sweep import command
-from vision.sweep.engine import Definition
-from vision.sweep.settings import SearchConfig, WorkersConfig
+from workbench import cli
+from workbench.data.dataset import DataConfig
+from workbench.sweep import command
+from workbench.sweep.config import SearchConfig, WorkersConfig
+from workbench.sweep.engine import Definition
+from workbench.training.config import RecipeConfig, TrainingConfig
+from workbench.training.precision import PrecisionConfig, for_a_sweep
+from workbench.training.run_folder import RunConfig
 
 BASES = (TrainingConfig, RecipeConfig, PrecisionConfig, NetworkConfig)
 VARIABLE = [field.name for base in BASES for field in dataclasses.fields(base)]
@@ -34,7 +34,7 @@ DEFINITION = Definition(
 
 
 def tune(config):
-    """Run a sweep of the network; arguments, result and errors are those of `vision.sweep.command.tune`."""
+    """Run a sweep of the network; arguments, result and errors are those of `workbench.sweep.command.tune`."""
     return command.tune(config, DEFINITION)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision.runtime import load_tensorflow
+from workbench.runtime import load_tensorflow
 
 load_tensorflow()
 

@@ -6,10 +6,10 @@ import sys
 
 import keras
 
-from transfer.graph import flat
 from transfer.weights import file_weights, imagenet_weights
-from vision.errors import UserError
-from vision.finished import open_run
+from workbench.errors import UserError
+from workbench.finished_run import open_run
+from workbench.keras_graph import flat
 
 POOL, DROPOUT, LOGITS = "head_pool", "head_dropout", "logits"
 
@@ -35,7 +35,7 @@ def build_network(config, num_classes):
     """Backbone and head, not compiled; the initial weights depend on the seed alone.
 
     Args:
-        config: a resolved `transfer.settings.TransferConfig`.
+        config: a resolved `transfer.config.TransferConfig`.
         num_classes: number of logits.
 
     Raises:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from transfer.settings import (
+from transfer.config import (
     MODE_DEFAULTS,
     BackboneConfig,
     FeaturesConfig,
@@ -15,16 +15,16 @@ from transfer.settings import (
     TransferConfig,
     resolve,
 )
-from vision import cli
-from vision import compare as comparison
-from vision.data.dataset import DataConfig
-from vision.data.sources import open_source
-from vision.errors import UserError
-from vision.files import read_json, write_json
-from vision.finished import open_run
-from vision.precision import PrecisionConfig
-from vision.runs import RunConfig, read_config
-from vision.runtime import python_path
+from workbench import cli
+from workbench import compare as comparison
+from workbench.data.dataset import DataConfig
+from workbench.data.sources import open_source
+from workbench.errors import UserError
+from workbench.files import read_json, write_json
+from workbench.finished_run import open_run
+from workbench.runtime import python_path
+from workbench.training.precision import PrecisionConfig
+from workbench.training.run_folder import RunConfig, read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +56,9 @@ def compare(config):
         config: a `CompareConfig`; each strategy is `transfer.run` in `<name>-<mode>` beside the comparison.
 
     Returns:
-        List of a dictionary a strategy: those of `vision.compare.compare`, and trained_parameters, feature_seconds,
+        List of a dictionary a strategy: those of `workbench.compare.compare`, and trained_parameters, feature_seconds,
         epoch_seconds, training_images_per_second and peak_memory_bytes. It is left in `runs/<name>/` as
-        strategies.json, with the files of `vision.compare`.
+        strategies.json, with the files of `workbench.compare`.
 
     Raises:
         UserError: a strategy cannot be run, or stands there with other settings.
@@ -74,8 +74,8 @@ def compare(config):
     for row, run in zip(rows, runs, strict=True):
         row.update(_cost(open_run(run).metrics))
     write_json(output / "strategies.json", rows)
-    from vision.console import show_table
-    from vision.reporting.comparison import write_page
+    from workbench.console import show_table
+    from workbench.reporting.comparison_page import write_page
 
     table = _cost_table(rows)
     show_table(table)
@@ -102,7 +102,7 @@ def _run(config):
         if read_json(folder / "metrics.json"):
             return folder
         words = f" --resume {folder}"
-    from vision.console import console
+    from workbench.console import console
 
     command = f"python -m transfer.run{words}"
     console.print(f"\n{config.mode}: {command}", soft_wrap=True)
@@ -120,7 +120,7 @@ def _cost(metrics):
 
 
 def _cost_table(rows):
-    from vision.reporting.page import Column, Table
+    from workbench.reporting.page import Column, Table
 
     labels = ("trained parameters", "features s", "epochs s", "trained on, images/s", "peak memory")
     cells = [[Path(row["run"]).name, *_costs(row)] for row in rows]

@@ -14,10 +14,10 @@ from pathlib import Path
 import filelock
 import numpy as np
 
-from vision.data.building import Checksums, write_index
-from vision.data.store import default_cache, intact, read_index
-from vision.errors import UserError
-from vision.files import read_json, write_json
+from workbench.data.resumable_array import Checksums, write_index
+from workbench.data.store import default_cache, intact, read_index
+from workbench.errors import UserError
+from workbench.files import read_json, write_json
 
 SECONDS_LOST = 20  # of work, by a killed process, at most
 

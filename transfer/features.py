@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from transfer.feature_store import num_bytes, open_array
 from transfer.folding import folded
-from vision.console import bar, console, duration
-from vision.data.pipeline import augment
-from vision.errors import UserError
-from vision.precision import gpus_have_bfloat16, resolve_precision, shortest_seconds
-from vision.runtime import gpus
+from workbench.console import bar, console, duration
+from workbench.data.pipeline import augment
+from workbench.errors import UserError
+from workbench.runtime import gpus
+from workbench.training.precision import gpus_have_bfloat16, resolve_precision, shortest_seconds
 
 FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
 BATCH = 32
@@ -29,7 +29,7 @@ class Features:
     """Stored features.
 
     Attributes:
-        dataset: the `vision.data.dataset.Dataset` whose images are float arrays of shape (n, ...) now: those of the
+        dataset: the `workbench.data.dataset.Dataset` whose images are float arrays of shape (n, ...) now: those of the
             training images (their augmented views one after the other) and of the validation images.
         seconds: that computing them took just now, 0.0 where they were stored already.
         images: how many images (views of them) went through the network for it.
@@ -44,9 +44,9 @@ def stored_features(dataset, operation, config):
     """The output of a network's frozen part for a data set, from disk or computed now.
 
     Args:
-        dataset: a `vision.data.dataset.Dataset` of images.
+        dataset: a `workbench.data.dataset.Dataset` of images.
         operation: the last one of the frozen part, see `transfer.freezing.last_frozen`.
-        config: a `transfer.settings.TransferConfig`; its `data_aug`, `views`, `seed`, `feature_precision` and
+        config: a `transfer.config.TransferConfig`; its `data_aug`, `views`, `seed`, `feature_precision` and
             `cache_dir` are used, and what the images were decoded with.
 
     Raises:

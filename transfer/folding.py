@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from transfer.graph import consumers
 from transfer.precision import anew
+from workbench.keras_graph import consumers
 
 _KERNELS = {
     keras.layers.Conv2D: "kernel",

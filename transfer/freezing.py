@@ -8,9 +8,9 @@ import keras
 from rich.table import Table
 
 from transfer.backbone import DROPOUT
-from transfer.graph import cuts
 from transfer.precision import EXACT
-from vision.errors import UserError
+from workbench.errors import UserError
+from workbench.keras_graph import cuts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import keras
 
 from transfer.freezing import stages
-from vision.optimization import adam_step
+from workbench.training.optimizer import adam_step
 
 
 class LayerwiseAdamW(keras.optimizers.Adam):
@@ -45,7 +45,7 @@ def optimizer(network, config, model):
 
     Args:
         network: a `transfer.backbone.Network`.
-        config: a resolved `transfer.settings.TransferConfig`.
+        config: a resolved `transfer.config.TransferConfig`.
         model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
     """
     factor_of, factor = {}, config.backbone_learning_rate / config.learning_rate

@@ -5,9 +5,9 @@ import math
 import keras
 
 from transfer.backbone import LOGITS
-from vision.optimization import compiled, step_seconds
-from vision.precision import dtype_policy, resolve_precision
-from vision.training import stand_in
+from workbench.training.callbacks import stand_in
+from workbench.training.optimizer import compiled, step_seconds
+from workbench.training.precision import dtype_policy, resolve_precision
 
 EXACT = (keras.layers.Rescaling, keras.layers.Normalization)  # what turns pixels into inputs stays float32
 _BATCH = 16  # images of a measured step
@@ -47,7 +47,7 @@ def fastest_precision(model, config):
 
     Args:
         model: functional Keras model, frozen as it is to be trained.
-        config: a `transfer.settings.TransferConfig`.
+        config: a `transfer.config.TransferConfig`.
 
     Raises:
         UserError: float16 without a GPU.

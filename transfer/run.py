@@ -2,17 +2,17 @@
 
 import time
 
-from transfer.settings import TransferConfig, resolve
-from vision import cli
-from vision.data.dataset import load_dataset
-from vision.training_run import Part, resumed, run_folder, train_in
+from transfer.config import TransferConfig, resolve
+from workbench import cli
+from workbench.data.dataset import load_dataset
+from workbench.training.training_run import Part, resumed, run_folder, train_in
 
 
 def run(config):
     """Fine-tune one network and leave a run folder.
 
     Args:
-        config: a `transfer.settings.TransferConfig`.
+        config: a `transfer.config.TransferConfig`.
 
     Returns:
         Path of the run folder: `model.keras` (the whole network of the best epoch), `last.keras` and `best.keras` (the
@@ -25,12 +25,12 @@ def run(config):
     """
     started = time.perf_counter()
     config = resolve(resumed(config) if config.resume else config)
-    from vision.runtime import load_tensorflow
+    from workbench.runtime import load_tensorflow
 
     load_tensorflow()
-    from transfer.finetuning import FineTuning
+    from transfer.finetune import FineTuning
     from transfer.freezing import advice, table
-    from vision.console import console, decoding_progress
+    from workbench.console import console, decoding_progress
 
     dataset = load_dataset(config, config.seed, decoding_progress)
     tuning = FineTuning(config, dataset)

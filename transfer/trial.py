@@ -4,10 +4,10 @@ import dataclasses
 import math
 
 from transfer.backbone import DROPOUT, build_network
-from transfer.finetuning import FineTuning
-from transfer.settings import resolve
-from vision.sweep.hypermodel import TrialHyperModel
-from vision.training import uncompiled
+from transfer.config import resolve
+from transfer.finetune import FineTuning
+from workbench.sweep.hypermodel import TrialHyperModel
+from workbench.training.callbacks import uncompiled
 
 
 class TransferHyperModel(TrialHyperModel):

@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from transfer.settings import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
-from vision import cli
-from vision.data.dataset import DataConfig
-from vision.precision import PrecisionConfig, for_a_sweep
-from vision.runs import RunConfig
-from vision.sweep import command
-from vision.sweep.engine import Definition
-from vision.sweep.settings import SearchConfig, WorkersConfig
+from transfer.config import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
+from workbench import cli
+from workbench.data.dataset import DataConfig
+from workbench.sweep import command
+from workbench.sweep.config import SearchConfig, WorkersConfig
+from workbench.sweep.engine import Definition
+from workbench.training.precision import PrecisionConfig, for_a_sweep
+from workbench.training.run_folder import RunConfig
 
 _SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig, PrecisionConfig)
 VARIABLE = [field.name for base in _SWEPT for field in dataclasses.fields(base)] + ["image_size", "seed"]
@@ -33,7 +33,7 @@ DEFINITION = Definition(
 
 
 def tune(config):
-    """Run a sweep of fine-tunings; arguments, result and errors are those of `vision.sweep.command.tune`."""
+    """Run a sweep of fine-tunings; arguments, result and errors are those of `workbench.sweep.command.tune`."""
     size = resolve(TransferConfig(data=config.data, image_size=config.image_size)).image_size
     return command.tune(dataclasses.replace(config, image_size=size), DEFINITION)
 

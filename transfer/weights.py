@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vision.errors import UserError
+from workbench.errors import UserError
 
 SUFFIXES = (".weights.h5", ".h5", ".keras")
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
-from vision.errors import UserError
+from workbench.errors import UserError
 
 CONFIGS = [
     NetworkConfig(num_filters=16, activation=activation, filter_org=organisation, batch_norm=batch_norm, head=head)

@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 from cnn_scratch.train import TrainConfig, main, train
-from vision.errors import UserError
-from vision.runs import read_csv
+from workbench.errors import UserError
+from workbench.training.run_folder import read_csv
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
 
 def test_how_steps_are_run_changes_no_result(config, monkeypatch):
     """Several steps of an epoch at a time, or compiled by XLA, which draws other numbers for dropout."""
-    monkeypatch.setattr("cnn_scratch.acceleration.LARGE_MAPS", 1000)
+    monkeypatch.setattr("cnn_scratch.fast_model.LARGE_MAPS", 1000)
     config = dataclasses.replace(config, batch_size=8, epochs=2, dropout=0.0)
     runs = [
         train(dataclasses.replace(config, name=name, **options))

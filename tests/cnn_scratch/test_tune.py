@@ -15,10 +15,10 @@ import yaml
 
 from cnn_scratch.train import TrainConfig, train
 from cnn_scratch.tune import TuneConfig, main, tune
-from vision import cli
-from vision.errors import UserError
-from vision.finished import open_run
-from vision.runs import read_csv
+from workbench import cli
+from workbench.errors import UserError
+from workbench.finished_run import open_run
+from workbench.training.run_folder import read_csv
 
 SPACE = """
 parameters:
@@ -67,7 +67,7 @@ def test_a_page_that_cannot_be_made_does_not_harm_the_sweep(config, capsys):
     folder = tune(dataclasses.replace(config, max_trials=1))
     assert (folder / "model.keras").exists()
     assert re.search(
-        r"^report: +none \(FileExistsError.*again with python -m vision.report", capsys.readouterr().out, re.M
+        r"^report: +none \(FileExistsError.*again with python -m workbench.report", capsys.readouterr().out, re.M
     )
 
 

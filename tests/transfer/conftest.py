@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnn_scratch.train import TrainConfig, train
-from transfer.settings import TransferConfig
+from transfer.config import TransferConfig
 
 
 @pytest.fixture(scope="session")

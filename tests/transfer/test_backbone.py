@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
+from transfer.config import TransferConfig, resolve
 from transfer.freezing import advice, freeze, last_frozen, stages
-from transfer.settings import TransferConfig, resolve
-from vision.errors import UserError
+from workbench.errors import UserError
 
 
 def network(**values):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from transfer.compare import CompareConfig, compare
-from vision.errors import UserError
+from workbench.errors import UserError
 
 
 @pytest.fixture

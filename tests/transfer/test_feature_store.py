@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transfer.feature_store import open_array
-from vision.errors import UserError
+from workbench.errors import UserError
 
 VALUES = np.arange(12 * 5, dtype=np.float16).reshape(12, 5)
 

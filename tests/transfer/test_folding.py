@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
+from transfer.config import TransferConfig, resolve
 from transfer.folding import folded
-from transfer.settings import TransferConfig, resolve
 
 
 def with_random_statistics(model):

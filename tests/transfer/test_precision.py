@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
+from transfer.config import TransferConfig, resolve
 from transfer.freezing import freeze
 from transfer.optimizer import optimizer
 from transfer.precision import fastest_precision, in_precision, multiply_adds
-from transfer.settings import TransferConfig, resolve
-from vision.errors import UserError
+from workbench.errors import UserError
 
 
 def asked(**values):
@@ -77,7 +77,7 @@ def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, mon
     before = model.get_weights()
     assert fastest_precision(model, config) == "float32"
     assert "measuring" not in capsys.readouterr().out
-    monkeypatch.setattr("vision.precision.LARGE", 1e5)
+    monkeypatch.setattr("workbench.training.precision.LARGE", 1e5)
     assert fastest_precision(model, config) in ("float32", "bfloat16")
     assert "measuring" in capsys.readouterr().out
     for one, other in zip(model.get_weights(), before, strict=True):

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
+from transfer.config import resolve
 from transfer.freezing import freeze, stages
 from transfer.optimizer import optimizer
 from transfer.run import main, run
-from transfer.settings import resolve
-from vision import estimate
-from vision.evaluate import EvaluateConfig, evaluate
-from vision.explain import ExplainConfig, explain
-from vision.export import ExportConfig, export
-from vision.predict import PredictConfig, predict
-from vision.runs import read_csv
+from workbench.evaluate import EvaluateConfig, evaluate
+from workbench.explain import ExplainConfig, explain
+from workbench.export import ExportConfig, export
+from workbench.predict import PredictConfig, predict
+from workbench.training import budget as estimate
+from workbench.training.run_folder import read_csv
 
 MODES = {"last_layer": {}, "first_k": {"until": "block3_pool"}, "all": {}}
 

@@ -9,7 +9,7 @@ from transfer import trial
 from transfer.backbone import build_network
 from transfer.run import run
 from transfer.tune import TuneConfig, tune
-from vision.runs import read_csv
+from workbench.training.run_folder import read_csv
 
 SPACE = """
 parameters:

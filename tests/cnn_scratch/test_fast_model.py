@@ -1,0 +1,153 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cnn_scratch import fused_block as kernels
+from cnn_scratch.fast_model import accelerated
+from cnn_scratch.graph_cache import initialize
+from cnn_scratch.model import build_cnn
+from cnn_scratch.train import TrainConfig
+from workbench.data.dataset import load_dataset
+from workbench.errors import UserError
+from workbench.training.callbacks import SaveEpoch, restore
+from workbench.training.loop import fit
+from workbench.training.optimizer import compiled
+from workbench.training.precision import resolve_precision
+
+NAMES = sorted(kernels.ACTIVATIONS)
+MAGNITUDES = np.logspace(-37, 4, 400)  # from float32's smallest normal number on
+POINTS = np.concatenate([-MAGNITUDES, [0.0], MAGNITUDES, np.linspace(-30, 30, 2000)])
+
+
+@pytest.fixture
+def config(red_and_blue):
+    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_and_slopes_over_the_whole_range(name):
+    function, slope = kernels.ACTIVATIONS[name]
+    with tf.GradientTape() as tape:
+        exact = tf.constant(POINTS, tf.float64)
+        tape.watch(exact)
+        value = keras.activations.get(name)(exact)
+    expected_slope = tape.gradient(value, exact)
+    points = tf.constant(POINTS, tf.float32)
+    compile_ = tf.function(lambda f: f(points), jit_compile=True)
+    np.testing.assert_allclose(compile_(function), value, rtol=2e-6, atol=2e-6)
+    np.testing.assert_allclose(compile_(slope), expected_slope, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_norm", "dtype"),
+    [
+        *((name, batch_norm, "float32") for name in NAMES for batch_norm in (True, False)),
+        ("relu", True, "bfloat16"),
+        ("mish", True, "bfloat16"),
+    ],
+)
+def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
+    """Values, gradients and moving statistics, with odd sides, means far from zero, and parts of the batch.
+
+    Two blocks, but one of bfloat16 maps: where rounding moves a winner, all gradients before it move.
+    """
+    monkeypatch.setattr(kernels, "PART", 2000)
+    keras.utils.set_random_seed(0)
+    x = image = keras.Input((15, 13, 3))
+    blocks = (5, 4) if dtype == "float32" else (4,)
+    for filters in blocks:
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=not batch_norm, bias_initializer="normal")(x)
+        if batch_norm:
+            x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.Activation(name)(x)
+        x = keras.layers.MaxPooling2D(2)(x)
+    reference = keras.Model(image, x)
+    if batch_norm:
+        gammas = {5: [1.5, -0.7, 0.0, 1.0, 2.0], 4: [1e-3, 1.2, -1.0, 0.5]}
+        betas = {5: [0.1, -0.5, 0.3, 0.0, -1.0], 4: [0.5, -0.5, 0.3, 0.0]}
+        norms = [layer for layer in reference.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        for norm, filters in zip(norms, blocks, strict=True):
+            norm.set_weights(
+                [np.array(gammas[filters]), np.array(betas[filters]), np.ones(filters), np.full(filters, 2.0)]
+            )
+    fast = accelerated(reference, dtype, fused=True)
+    assert [type(layer).__name__ for layer in fast.layers[1:]] == ["PooledBlock"] * len(blocks)
+    images = tf.random.stateless_normal((4, 15, 13, 3), (1, 2)) * 2 + 3
+    tolerance = 2e-5 if dtype == "float32" else 0.1
+    outcomes = []
+    for model in (reference, fast):
+        with tf.GradientTape() as tape:
+            pooled = model(images, training=True)
+            loss = tf.reduce_sum(tf.cast(pooled, tf.float32) * tf.random.stateless_normal(pooled.shape, (3, 4)))
+        gradients = tape.gradient(loss, model.trainable_weights)
+        outcomes.append([pooled, model(images, training=False), *gradients])
+    for one, other in zip(*outcomes, strict=True):
+        one, other = np.float32(one), np.float32(other)
+        error = np.abs(one - other) if dtype == "float32" else np.abs(one - other).mean()
+        assert np.max(error) <= tolerance * np.abs(one).max()
+    for one, other in zip(reference.get_weights(), fast.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == "float32" else 5e-2)
+
+
+def test_an_accelerated_network_trains_as_the_plain_one(config):
+    """The same losses and weights, epoch by epoch, and saved as a plain network that loads without this code."""
+    dataset = load_dataset(config, 0)
+    plain = build_cnn(config, 32, 2)
+    initialize(plain, 0)
+    fast = accelerated(plain, fused=True)
+    assert {"CompiledNormalization", "PooledBlock"} <= {type(layer).__name__ for layer in fast.layers}
+    rows, weights = fit(compiled(fast, config), config, dataset)
+    plain_rows, plain_weights = fit(compiled(plain, config), config, dataset)
+    for row, plain_row in zip(rows, plain_rows, strict=True):
+        assert row["loss"] == pytest.approx(plain_row["loss"], rel=1e-3)
+        assert row["val_loss"] == pytest.approx(plain_row["val_loss"], rel=1e-3)
+    for one, other in zip(weights, plain_weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_saved_is_plain_and_resumes(config, tmp_path, precision):
+    dataset = load_dataset(config, 0)
+
+    def fast_model():
+        plain = build_cnn(config, 32, 2)
+        initialize(plain, 0)
+        return compiled(accelerated(plain, precision, fused=True), config)
+
+    trained = fast_model()
+    assert trained.get_layer("block2_conv").compute_dtype == precision
+    fit(trained, config, dataset, callbacks=lambda record: [SaveEpoch(record, tmp_path)])
+    for name in ("model.keras", "last.keras"):
+        loaded = keras.saving.load_model(tmp_path / name, safe_mode=True)
+        assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+        assert {layer.compute_dtype for layer in loaded.layers} <= {"float32", "uint8"}
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    np.testing.assert_allclose(
+        loaded(images), trained(images, training=False), atol=1e-5 if precision == "float32" else 0.1
+    )
+    resumed = fast_model()
+    restore(resumed, tmp_path / "last.keras")
+    for one, other in zip(resumed.variables, trained.variables, strict=True):
+        if "seed" not in one.path:
+            np.testing.assert_array_equal(one, other)
+    for one, other in zip(resumed.optimizer.variables, trained.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_auto_precision_measures_once_and_float16_needs_a_gpu(cache):
+    asked = []
+
+    def seconds(precision):
+        asked.append(precision)
+        return {"float32": 2.0, "bfloat16": 1.0}[precision]
+
+    assert resolve_precision("auto", ["small"], 1e6, seconds) == "float32"
+    assert asked == []
+    for _ in range(2):
+        assert resolve_precision("auto", ["large"], 1e9, seconds) == "bfloat16"
+    assert asked == ["float32", "bfloat16"]
+    assert resolve_precision("auto", ["other"], 1e9, {"float32": 1.0, "bfloat16": 2.0}.get) == "float32"
+    assert resolve_precision("bfloat16", ["other"], 1e9, seconds) == "bfloat16"
+    with pytest.raises(UserError, match=r"--precision float16.*GPU"):
+        resolve_precision("float16", ["other"], 1e9, seconds)

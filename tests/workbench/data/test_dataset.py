@@ -1,0 +1,225 @@
+"""From a `--data` value to decoded images and a stratified split."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.data.dataset import DataConfig, balanced_weights, imbalance, load_dataset, resolve_image_size
+from workbench.errors import UserError
+
+
+def load(root, seed=0, **options):
+    return load_dataset(DataConfig(data=str(root), **{"image_size": 16, **options}), seed)
+
+
+def per_class(dataset, rows):
+    return list(np.bincount(dataset.labels[rows], minlength=len(dataset.class_names)))
+
+
+def assert_parts_are_disjoint(dataset):
+    rows = np.concatenate([dataset.train, dataset.validation, dataset.test])
+    assert sorted(rows) == list(range(len(dataset.labels)))
+
+
+def test_digits():
+    dataset = load("digits", image_size=None)
+    assert dataset.images.shape == (1797, 32, 32, 3)
+    assert dataset.image_size == 32
+    assert dataset.class_names == [str(digit) for digit in range(10)]
+    assert_parts_are_disjoint(dataset)
+    assert len(dataset.test) == pytest.approx(0.15 * 1797, abs=6)
+    assert len(dataset.validation) == pytest.approx(0.20 * 0.85 * 1797, abs=6)
+
+
+def test_real_photos(flowers):
+    dataset = load(flowers)
+    assert len(dataset.class_names) == 12
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (576, 144, 240)
+    assert per_class(dataset, dataset.validation) == [12] * 12
+    assert dataset.unreadable == []
+
+
+def test_validation_is_a_fifth_of_each_class(photo_folder):
+    dataset = load(photo_folder(train=10, test=4))
+    assert per_class(dataset, dataset.train) == [8] * 3
+    assert per_class(dataset, dataset.validation) == [2] * 3
+    assert per_class(dataset, dataset.test) == [4] * 3
+    assert_parts_are_disjoint(dataset)
+    assert all(dataset.names[row].startswith("test") for row in dataset.test)
+    assert all(dataset.names[row].startswith("train") for row in np.concatenate([dataset.train, dataset.validation]))
+
+
+def test_without_a_split_fifteen_percent_of_each_class_is_held_out(photo_folder):
+    dataset = load(photo_folder(classes=("a", "b"), train=40, test=None))
+    assert per_class(dataset, dataset.test) == [6, 6]
+    assert per_class(dataset, dataset.validation) == [7, 7]
+    assert_parts_are_disjoint(dataset)
+
+
+def test_the_seed_fixes_the_split(photo_folder):
+    root = photo_folder(train=20, test=None)
+    splits = [load(root, seed) for seed in (3, 3, 4)]
+    for part in ("train", "validation", "test"):
+        first, same, other = (getattr(split, part).tolist() for split in splits)
+        assert first == same
+        assert first != other
+
+
+def test_val_beside_train_is_the_test_set(photo_folder):
+    root = photo_folder(train=10, test=4)
+    (root / "test").rename(root / "val")
+    dataset = load(root)
+    assert per_class(dataset, dataset.test) == [4] * 3
+    assert per_class(dataset, dataset.validation) == [2] * 3
+
+
+def test_train_val_and_test_are_used_as_they_are(photo_folder):
+    root = photo_folder(train=10, test=4)
+    shutil.copytree(root / "test", root / "val")
+    dataset = load(root)
+    assert [per_class(dataset, rows) for rows in (dataset.train, dataset.validation, dataset.test)] == [
+        [10] * 3,
+        [4] * 3,
+        [4] * 3,
+    ]
+
+
+@pytest.mark.parametrize(("test", "parts"), [(1, [1, 1, 1]), (None, [1, 1, 1])])
+def test_the_smallest_classes_that_can_be_split(photo_folder, test, parts):
+    dataset = load(photo_folder(train=2 if test else 3, test=test))
+    for rows, count in zip((dataset.train, dataset.validation, dataset.test), parts, strict=True):
+        assert per_class(dataset, rows) == [count] * 3
+
+
+def refused(root, **options):
+    with pytest.raises(UserError) as error:
+        load(root, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("test", "left", "needed"), [(1, 1, "at least 2, to train and validate on"), (None, 2, "at least 3")]
+)
+def test_too_few_images_of_a_class(photo_folder, test, left, needed):
+    root = photo_folder(train=5, test=test)
+    for image in sorted((root / "train" / "iris" if test else root / "iris").iterdir())[left:]:
+        image.unlink()
+    message = refused(root)
+    assert "class 'iris' of photos" in message
+    assert f"has {left} readable" in message
+    assert needed in message
+
+
+def test_a_class_whose_images_are_all_unreadable(photo_folder):
+    root = photo_folder(train=4, test=2)
+    shutil.copytree(root / "test", root / "val")
+    for image in (root / "train" / "iris").iterdir():
+        image.write_bytes(b"\xff\xd8\xff")
+    assert "class 'iris' of photos has 0 readable" in refused(root, max_unreadable=0.5)
+
+
+def damaged(root, count):
+    for image in sorted(root.rglob("*.jpg"))[:count]:
+        image.write_bytes(b"\xff\xd8\xff torn")
+    return root
+
+
+def test_few_unreadable_images_are_skipped_and_listed(photo_folder):
+    dataset = load(damaged(photo_folder(classes=("a", "b"), train=60, test=None), 1))
+    ((name, reason),) = dataset.unreadable
+    assert name.endswith("a-00.jpg")
+    assert reason
+    assert len(dataset.labels) == 119
+    assert_parts_are_disjoint(dataset)
+
+
+def test_more_than_a_hundredth_unreadable_is_an_error(photo_folder):
+    message = refused(damaged(photo_folder(classes=("a", "b"), train=60, test=None), 2))
+    assert "2 of 120 images are unreadable" in message
+    assert "a-00.jpg" in message
+    assert message.endswith("--max-unreadable 0.017")
+
+
+def test_max_unreadable_allows_it_and_the_error_names_a_value_that_does(photo_folder):
+    root = damaged(photo_folder(classes=("a", "b"), train=60, test=None), 7)
+    allowed = float(refused(root).split("--max-unreadable ")[1])
+    assert len(load(root, max_unreadable=allowed).unreadable) == 7
+    assert "unreadable" in refused(root, max_unreadable=0.05)
+    assert "unreadable" in refused(root, max_unreadable=0.0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_max_unreadable_is_a_share(photo_folder, share):
+    assert "--max-unreadable" in refused(photo_folder(train=2), max_unreadable=share)
+
+
+def test_nothing_readable(photo_folder):
+    root = photo_folder(train=2, test=None)
+    assert "no readable image" in refused(damaged(root, 6), max_unreadable=1.0)
+
+
+def test_files_that_are_not_images_do_not_count(photo_folder):
+    root = photo_folder(train=5, test=None)
+    (root / "iris" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (root / "iris" / "notes.txt").write_text("in May")
+    dataset = load(root)
+    assert dataset.unreadable == []
+    assert len(dataset.labels) == 15
+
+
+@pytest.mark.parametrize("size", [0, -3, 5000])
+def test_image_size_that_cannot_be(size):
+    assert f"--image-size {size}" in refused("digits", image_size=size)
+
+
+def test_default_image_sizes():
+    assert resolve_image_size(DataConfig()).image_size == 32
+    assert resolve_image_size(DataConfig(data="somewhere")).image_size == 128
+    assert resolve_image_size(DataConfig(data="somewhere", image_size=64)).image_size == 64
+
+
+def test_crop_and_stretch_differ(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=4, test=None)
+    wide = Image.new("RGB", (90, 30), "red")
+    wide.paste("blue", (60, 0, 90, 30))
+    wide.save(root / "a" / "a-00.jpg")
+    crop, stretch = (load(root, resize=resize).images[0] for resize in ("crop", "stretch"))
+    assert crop[..., 2].mean() < 30 < stretch[..., 2].mean()
+
+
+def test_wrong_path(tmp_path):
+    assert "no such folder" in refused(tmp_path / "nowhere")
+
+
+def test_key_and_seconds_are_passed_on(photo_folder):
+    root = photo_folder(train=3)
+    first, again = load(root), load(root)
+    assert first.decode_seconds > 0
+    assert again.decode_seconds == 0
+    assert first.key == again.key != load("digits").key
+
+
+def uneven(root):
+    """Leaves 10 daisies, 10 irises and 2 roses to train and validate on."""
+    for image in sorted((root / "train" / "rose").iterdir())[2:]:
+        image.unlink()
+    return root
+
+
+def test_uneven_classes_are_told(photo_folder):
+    even = photo_folder(train=10, test=4)
+    assert imbalance(load(even)) is None
+    message = imbalance(load(uneven(even)))
+    assert "'daisy' has 8 training images and 'rose' 1;" in message
+    assert "--class-weights balanced" in message
+
+
+def test_balanced_weights_give_every_class_the_same_weight(photo_folder):
+    dataset = load(uneven(photo_folder(train=10, test=4)))
+    weights = balanced_weights(dataset)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights * dataset.class_counts(), len(dataset.train) / 3, rtol=1e-6)
+    np.testing.assert_allclose(weights[dataset.labels[dataset.train]].mean(), 1, rtol=1e-6)

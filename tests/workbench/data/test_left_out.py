@@ -1,0 +1,78 @@
+"""The list of left-out images, and that every reading of the data honours it."""
+
+import shutil
+
+import pytest
+
+from workbench.data import left_out
+from workbench.data.dataset import DataConfig, describe, load_dataset
+from workbench.data.sources import open_source
+from workbench.errors import UserError
+
+
+def load(root, **options):
+    return load_dataset(DataConfig(data=str(root), image_size=16, **options), seed=0)
+
+
+def used(dataset):
+    return {dataset.names[row] for part in (dataset.train, dataset.validation, dataset.test) for row in part}
+
+
+def test_written_and_read(tmp_path):
+    reasons = {"test/a/1.jpg": "also train/a/2.jpg", 'test/b/od"d, \n name.jpg': "", "test/ü/[x].jpg": "mine"}
+    left_out.write(tmp_path / "list.csv", reasons)
+    assert left_out.read(tmp_path / "list.csv") == reasons
+    assert left_out.read(tmp_path / "none.csv") == {}
+
+
+def test_lines_of_ones_own_count(tmp_path):
+    (tmp_path / "list.csv").write_text("\ufeffimage,reason\n\ntest/a/1.jpg\ntest/a/2.jpg,blurred, and dark\n")
+    assert left_out.read(tmp_path / "list.csv") == {"test/a/1.jpg": "", "test/a/2.jpg": "blurred, and dark"}
+
+
+@pytest.mark.parametrize("content", [b"", b"test/a/1.jpg\n", b"image,reason\n\xff\xfe\n"])
+def test_a_file_that_is_no_such_list(tmp_path, photo_folder, content):
+    root = photo_folder()
+    (root / left_out.FILE).write_bytes(content)
+    with pytest.raises(UserError, match=r"left_out\.csv: .*mend or remove it"):
+        load(root)
+
+
+def test_images_are_in_no_part_and_the_rest_is_as_before(photo_folder):
+    root = photo_folder(train=10, test=4)
+    before = load(root)
+    listed = ["test/iris/iris-00.jpg", "train/rose/rose-03.jpg"]
+    left_out.write(root / left_out.FILE, dict.fromkeys(listed, "blurred"))
+    dataset = load(root)
+    assert used(dataset) == used(before) - set(listed)
+    assert sorted(dataset.left_out) == sorted(listed)
+    assert "; 2 left out (left_out.csv)" in describe(dataset)[0]
+    assert "left out" not in describe(before)[0]
+    assert dataset.decode_seconds == 0, "nothing is decoded again"
+    assert dataset.key != before.key
+    (root / left_out.FILE).unlink()
+    assert used(load(root)) == used(before)
+    assert load(root).key == before.key
+
+
+def test_a_data_set_without_a_split(photo_folder):
+    root = photo_folder(train=10, test=None)
+    left_out.write(root / left_out.FILE, {"iris/iris-00.jpg": ""})
+    assert len(used(load(root))) == 29
+    assert "iris/iris-00.jpg" not in used(load(root))
+
+
+def test_an_unreadable_image_that_is_left_out_does_not_count(photo_folder):
+    root = photo_folder(train=4, test=2)
+    (root / "train" / "iris" / "iris-00.jpg").write_bytes(b"\xff\xd8\xff torn")
+    with pytest.raises(UserError, match="unreadable"):
+        load(root)
+    left_out.write(root / left_out.FILE, {"train/iris/iris-00.jpg": "torn"})
+    assert load(root).unreadable == []
+
+
+def test_the_list_goes_with_the_folder(photo_folder, tmp_path):
+    root = photo_folder()
+    left_out.write(root / left_out.FILE, {"test/iris/iris-00.jpg": ""})
+    shutil.move(root, tmp_path / "elsewhere")
+    assert open_source(str(tmp_path / "elsewhere")).left_out == {"test/iris/iris-00.jpg": ""}

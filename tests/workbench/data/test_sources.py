@@ -1,0 +1,213 @@
+"""Where images come from: folder layouts, what is passed over, and what is refused in one line."""
+
+import collections
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from workbench.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, open_source
+from workbench.errors import UserError
+
+
+def counts(source):
+    """(part, class name) -> number of items."""
+    return collections.Counter((item.part, source.class_names[item.label]) for item in source.load_items())
+
+
+def test_digits_are_embedded():
+    source = open_source("digits")
+    items = source.load_items()
+    assert source.class_names == [str(digit) for digit in range(10)]
+    assert len(items) == 1797
+    assert {item.part for item in items} == {UNSPLIT}
+    assert len({item.name for item in items}) == 1797
+    image = items[0].read()
+    assert image.dtype == np.uint8
+    assert image.shape == (8, 8)
+    assert image.max() > 200
+
+
+def test_train_and_test_folders(photo_folder):
+    root = photo_folder(classes=("b", "a"), train=5, test=2)
+    source = open_source(str(root))
+    assert source.name == "photos"
+    assert source.class_names == ["a", "b"]
+    assert counts(source) == {(TRAIN, "a"): 5, (TRAIN, "b"): 5, (TEST, "a"): 2, (TEST, "b"): 2}
+    item = source.load_items()[0]
+    assert item.name == os.path.join("train", "a", "a-00.jpg")
+    assert item.read() == (root / item.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_single_held_out_folder_is_the_test_set(photo_folder, name):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    (root / "test").rename(root / name)
+    assert counts(open_source(str(root)))[TEST, "a"] == 2
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_val_beside_test_is_the_validation_set(photo_folder, name):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    shutil.copytree(root / "test", root / name)
+    (root / name / "a" / "a-00.jpg").unlink()
+    found = counts(open_source(str(root)))
+    assert (found[VALIDATION, "a"], found[VALIDATION, "b"], found[TEST, "a"]) == (1, 2, 2)
+
+
+def test_class_folders_without_a_split(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=5, test=None)
+    assert counts(open_source(str(root))) == {(UNSPLIT, "a"): 5, (UNSPLIT, "b"): 5}
+
+
+def test_train_alone_is_not_split_yet(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    shutil.rmtree(root / "test")
+    assert counts(open_source(str(root))) == {(UNSPLIT, "a"): 5, (UNSPLIT, "b"): 5}
+
+
+def test_images_in_deeper_folders_belong_to_the_class(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    (root / "a" / "2024" / "may").mkdir(parents=True)
+    shutil.copy(root / "a" / "a-00.jpg", root / "a" / "2024" / "may" / "x.jpg")
+    assert counts(open_source(str(root)))[UNSPLIT, "a"] == 3
+
+
+def test_what_is_not_an_image_is_passed_over(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    (root / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (root / "a" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (root / "a" / "._a-00.jpg").write_bytes(b"\0\5\x16\7")
+    (root / "a" / "notes.txt").write_text("picked in May")
+    (root / ".git").mkdir()
+    (root / "__MACOSX").mkdir()
+    (root / "a" / "__MACOSX").mkdir()
+    (root / "a" / "__MACOSX" / "x.jpg").write_bytes(b"?")
+    (root / "README.md").write_text("flowers")
+    (root / "runs" / "r").mkdir(parents=True)
+    (root / "runs" / "r" / "config.yaml").write_text("epochs: 1")
+    (root / "logs" / "r").mkdir(parents=True)
+    (root / "logs" / "r" / "events.out.tfevents.1").write_bytes(b"")
+    source = open_source(str(root))
+    assert source.class_names == ["a", "b"]
+    read = {item.name: item.read() for item in source.load_items()}
+    assert read.pop(os.path.join("a", "notes.txt")) is None
+    assert len(read) == 4
+    assert all(read.values())
+
+
+def test_type_is_told_from_the_bytes_not_the_name(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    (root / "a" / "a-00.jpg").rename(root / "a" / "picture")
+    (root / "a" / "a-01.jpg").write_text("not a JPEG, though it says so")
+    read = {item.name: item.read() for item in open_source(str(root)).load_items()}
+    assert read[os.path.join("a", "picture")].startswith(b"\xff\xd8")
+    assert read[os.path.join("a", "a-01.jpg")].startswith(b"not a JPEG")
+
+
+def test_links_are_followed_once(photo_folder, tmp_path):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(root / "b", elsewhere)
+    (root / "b").symlink_to(elsewhere)
+    (root / "a" / "round").symlink_to(root / "a")
+    (root / "a" / "up").symlink_to(root)
+    found = counts(open_source(str(root)))
+    assert found[UNSPLIT, "b"] == 2
+    assert found[UNSPLIT, "a"] <= 4  # its own two, and the two that `up` leads to
+
+
+def test_a_link_that_leads_nowhere_is_an_unreadable_image(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
+    (item,) = [item for item in open_source(str(root)).load_items() if "gone" in item.name]
+    with pytest.raises(FileNotFoundError):
+        item.read()
+
+
+def test_pipes_are_passed_over(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    os.mkfifo(root / "a" / "pipe.jpg")
+    items = open_source(str(root)).load_items()
+    assert len(items) == 4
+    assert all(item.read() for item in items)
+
+
+def test_names_that_are_not_utf8_can_be_printed_and_read(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    os.rename(root / "a" / "a-00.jpg", os.fsencode(root / "a") + b"/caf\xe9\n.jpg")
+    items = open_source(str(root)).load_items()
+    (item,) = [item for item in items if "caf" in item.name]
+    assert item.name.encode("utf-8")
+    assert item.read().startswith(b"\xff\xd8")
+
+
+def test_key_follows_the_content(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=1)
+    keys = [open_source(str(root)).key]
+    assert open_source(str(root)).key == keys[0]
+    assert open_source(f"{root}/train/..").key == keys[0]
+    image = root / "train" / "a" / "a-00.jpg"
+    stat = image.stat()
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    keys.append(open_source(str(root)).key)
+    image.write_bytes(image.read_bytes() + b"\0")
+    os.utime(image, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    keys.append(open_source(str(root)).key)
+    image.rename(root / "train" / "a" / "z.jpg")
+    keys.append(open_source(str(root)).key)
+    shutil.move(root / "train" / "a" / "z.jpg", root / "train" / "b" / "z.jpg")
+    keys.append(open_source(str(root)).key)
+    (root / "test").rename(root / "val")
+    keys.append(open_source(str(root)).key)
+    assert len(set(keys)) == len(keys)
+
+
+def refused(spec):
+    with pytest.raises(UserError) as error:
+        open_source(str(spec))
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_no_such_folder(tmp_path):
+    message = refused(tmp_path / "nowhere")
+    assert "no such folder" in message
+    assert "digits" in message
+
+
+def test_a_file_instead_of_a_folder(photo_folder):
+    assert "is a file" in refused(photo_folder() / "train" / "iris" / "iris-00.jpg")
+
+
+def test_an_empty_folder(tmp_path):
+    assert "no class folders" in refused(tmp_path)
+
+
+def test_images_without_class_folders(photo_folder):
+    assert "4 images and no class folders" in refused(photo_folder(test=4) / "test" / "iris")
+
+
+def test_one_class(photo_folder):
+    assert "one class folder only ('iris')" in refused(photo_folder(classes=("iris",)))
+
+
+@pytest.mark.parametrize("test", [2, None])
+def test_an_empty_class_folder(photo_folder, test):
+    root = photo_folder(classes=("a", "b"), train=2, test=test)
+    empty = (root / "train" if test else root) / "c"
+    empty.mkdir()
+    (empty / ".DS_Store").write_bytes(b"\0")
+    message = refused(root)
+    assert str(empty) in message
+    assert "empty" in message
+
+
+def test_a_class_that_only_the_test_set_has(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=1)
+    (root / "test" / "b").rename(root / "test" / "bee")
+    message = refused(root)
+    assert "'bee'" in message
+    assert str(root / "train") in message

@@ -1,0 +1,121 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from workbench.errors import UserError
+from workbench.explaining.network import (
+    first_convolution,
+    floating,
+    in_batches,
+    map_layer,
+    output_of,
+    rectified_maps,
+    stage_ends,
+)
+
+
+@pytest.fixture(scope="module")
+def transfer():
+    """A flat model on a backbone of keras.applications, its preprocessing made of operations."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((64, 64, 3), dtype="uint8")
+    pixels = keras.applications.mobilenet_v2.preprocess_input(keras.ops.cast(image, "float32"))
+    backbone = keras.applications.MobileNetV2(weights=None, include_top=False, alpha=0.35, input_tensor=pixels)
+    return keras.Model(image, layers.Dense(3)(layers.GlobalAveragePooling2D()(backbone.output)))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "mish"])
+def test_the_copy_gives_the_models_logits_and_takes_gradients(five_blocks, photos, activation):
+    model = five_blocks(activation)
+    before = model.get_config()
+    network = floating(model)
+    pixels = tf.constant(photos, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        logits = network(pixels)
+    np.testing.assert_allclose(logits, model(photos), rtol=1e-5, atol=1e-6)
+    assert np.abs(tape.gradient(logits, pixels)).max() > 0
+    assert model.get_config() == before
+    assert all(len(layer._inbound_nodes) == 1 for layer in model.layers)
+
+
+def test_a_loaded_and_an_adapted_model_are_copied_too(photos, tmp_path):
+    adapted = layers.Normalization()
+    adapted.adapt(photos)
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    keras.Model(image, layers.Dense(2)(layers.Flatten()(adapted(image)))).save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(floating(model)(np.float32(photos)), model.predict(photos, verbose=0), rtol=1e-4)
+
+
+def test_mixed_precision_is_undone(photos):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        image = keras.Input((32, 32, 3), dtype="uint8")
+        x = layers.Conv2D(4, 3, activation="gelu", name="maps")(layers.Rescaling(1 / 255)(image))
+        model = keras.Model(image, layers.Dense(2, dtype="float32")(layers.Flatten()(x)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    network = floating(model)
+    assert output_of(network, "maps")(np.float32(photos)).dtype == "float32"
+    np.testing.assert_allclose(network(np.float32(photos)), model(photos), atol=0.05)
+
+
+@pytest.mark.parametrize("pool_first", [False, True])
+def test_the_stages_of_the_five_blocks(five_blocks, pool_first):
+    network = floating(five_blocks(pool_first=pool_first))
+    assert stage_ends(network) == [f"block{block}_activation" for block in range(1, 6)]
+    assert first_convolution(network).name == "block1_conv"
+
+
+def test_the_stages_of_a_backbone(transfer, photos):
+    network = floating(transfer)
+    photos = photos.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(network(np.float32(photos)), transfer(photos), rtol=1e-4, atol=1e-6)
+    ends = ["block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"]
+    assert stage_ends(network) == ends
+    assert first_convolution(network).name == "Conv1"
+    assert rectified_maps(network)[0].name == "Conv1_relu"
+
+
+def test_activations_inside_convolutions_and_gates_beside_the_path():
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="silu", name="one")(image)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(2, 1, activation="silu", name="squeeze")(gate)
+    x = x * layers.Conv2D(4, 1, activation="sigmoid", name="excite")(gate)
+    x = layers.Conv2D(4, 3, strides=2, padding="same", activation="silu", name="two")(x)
+    network = floating(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
+    assert stage_ends(network) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("block5_activaton", "--layer block5_activaton: no such layer; the nearest are block5_activation"),
+        ("dense", "--layer dense: gives no maps; the last that do are block5_bn, block5_activation, block5_pool"),
+    ],
+)
+def test_an_unknown_layer_names_the_nearest(five_blocks, name, says):
+    with pytest.raises(UserError, match=says):
+        map_layer(floating(five_blocks()), name)
+
+
+def test_what_cannot_be_explained_is_said(photos):
+    image = keras.Input((32, 32, 3), dtype="uint8")
+    inner = keras.Sequential([layers.Conv2D(2, 3)], name="backbone")
+    with pytest.raises(UserError, match="another model, 'backbone'"):
+        floating(keras.Model(image, layers.Dense(2)(layers.Flatten()(inner(image)))))
+    plain = floating(keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.Rescaling(1.0)(image)))))
+    for search in (stage_ends, first_convolution):
+        with pytest.raises(UserError, match="nothing to explain"):
+            search(plain)
+
+
+def test_batches_are_put_together():
+    rows = np.arange(70, dtype=np.float32)
+    doubled, summed = in_batches(lambda one, other: (2 * one, one + other), rows, rows)
+    np.testing.assert_array_equal(doubled, 2 * rows)
+    np.testing.assert_array_equal(summed, 2 * rows)

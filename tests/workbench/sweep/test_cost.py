@@ -1,0 +1,50 @@
+import re
+
+import pytest
+
+from cnn_scratch.tune import TuneConfig, tune
+from tests.workbench.sweep import noop
+from workbench.training import budget as estimate
+
+SPACE = """
+parameters:
+  epochs: {value: 1}
+  num_filters: {values: [16, 32]}
+  activation: {values: [relu, gelu]}
+  learning_rate: {values: [0.001, 0.0001]}
+"""
+
+
+@pytest.fixture
+def config(red_and_blue, workdir):
+    (workdir / "space.yaml").write_text(SPACE)
+    return {"data": str(red_and_blue), "image_size": 32, "space": "space.yaml", "name": "s", "workers": 0}
+
+
+def expected(shown):
+    return [line for line in shown.splitlines() if line.startswith("expected: ")]
+
+
+def test_a_sweep_is_measured_before_it_starts(config, capsys, monkeypatch):
+    monkeypatch.setattr(estimate, "_SHORT", 9)  # seconds: a busy machine may take long enough to have it remembered
+    tune(TuneConfig(**config, max_trials=2))
+    shown = capsys.readouterr().out
+    (line,) = expected(shown)
+    assert re.fullmatch(r"expected: [\d.]+ s \(2 trials\), [\d.]+ GB of memory, [\d.]+ MB on disk", line)
+    assert shown.index(line) < shown.index("[1/2]")
+    estimate.remember("cnn_scratch.tune --tuner grid", 10, 12)
+    tune(TuneConfig(**config, max_trials=4))
+    (line,) = expected(capsys.readouterr().out)
+    assert re.search(r"\(2 trials\).*; the last estimate took 1.20x as long as told", line)
+    tune(TuneConfig(**config, max_trials=4))
+    assert expected(capsys.readouterr().out) == [], "nothing is left"
+
+
+def test_a_budget_says_how_many_trials_it_is_for(workdir, capsys):
+    (workdir / "space.yaml").write_text(f"parameters: {{batch_size: {{value: 500}}, seed: {{values: {[*range(99)]}}}}}")
+    config = {"space": "space.yaml", "name": "s", "workers": 0}
+    noop.tune(noop.NoopTuneConfig(**config, max_trials=3))
+    assert expected(capsys.readouterr().out) == [], "nothing is known of such trials yet"
+    noop.tune(noop.NoopTuneConfig(**config, max_trials="all", budget="2s"))
+    (line,) = expected(capsys.readouterr().out)
+    assert line.startswith("expected: 2.0 s (the budget; time for about 3 of 96 trials), ")

@@ -1,0 +1,134 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, tune
+from workbench.errors import UserError
+from workbench.files import read_json
+from workbench.sweep.server import serve
+from workbench.training.run_folder import read_csv
+
+
+def command(*words):
+    return [sys.executable, "-m", "tests.workbench.sweep.noop", "--space=space.yaml", "--name=s", *words]
+
+
+@pytest.fixture
+def environment(workdir):
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def write_space(**parameters):
+    lines = [f"  {name}: {{values: {values}}}" for name, values in {"epochs": [1], **parameters}.items()]
+    Path("space.yaml").write_text("\n".join(["parameters:", *lines]))
+
+
+def rows():
+    return sorted(read_csv("runs/s/trials.csv"), key=lambda row: row["trial"])
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir):
+    write_space(learning_rate=[0.001, 0.002, MISBEHAVE, OUT_OF_MEMORY], batch_size=[20])
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=2))
+    status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in rows()}
+    assert status[0.001] == status[0.002] == ("completed", "")
+    assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB [/device:CPU:0]")
+    assert status[MISBEHAVE][0] == "failed"
+    assert "its worker died 3 times, at last with exit code 9" in status[MISBEHAVE][1]
+
+
+def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):
+    write_space(learning_rate=[OUT_OF_MEMORY], batch_size=[10, 20])
+    with pytest.raises(UserError, match="none of the 2 trials could be completed; the first: MemoryError: cannot"):
+        tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=0))
+    assert "[2/2] 1  failed  MemoryError: cannot allocate 9 TB [/device:CPU:0]" in capsys.readouterr().out
+
+
+def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
+    write_space(seed=[0, 1, 2], batch_size=[10])
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=1, workers=0))
+    capsys.readouterr()
+    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=2, workers=0))
+    shown = capsys.readouterr().out
+    assert "going on after 1 finished trials\n[2/2]" in shown
+    assert "Reloading" not in shown
+    more = "python -m tests.workbench.sweep.noop --space space.yaml --max-trials 3 --workers 0 --name s   (or all: 3)"
+    assert f"more trials:          {more}\n" in shown
+
+
+def test_a_finished_sweep_needs_no_workers(environment):
+    write_space(seed=[0, 1, 2], batch_size=[10])
+    for _ in range(2):
+        shutil.rmtree("runs/s/workers", ignore_errors=True)
+        subprocess.run(command("--max-trials=2", "--workers=1"), env=environment, check=True)
+    assert not Path("runs/s/workers").exists()
+    assert len(rows()) == 2
+
+
+def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
+    write_space(seed=list(range(200)), batch_size=[100])
+    with subprocess.Popen(
+        command("--max-trials=all", "--workers=2"), env=environment, stderr=subprocess.PIPE
+    ) as process:
+        while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 3:
+            time.sleep(0.05)
+        workers = psutil.Process(process.pid).children()
+        process.send_signal(signal.SIGINT)
+        shown = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert shown.startswith(
+        "\nstopped; finished trials are kept, and this goes on:\n  python -m tests.workbench.sweep.noop"
+    )
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert 3 <= len(rows()) < 200
+
+
+def test_a_worker_command_works_for_a_chief(environment):
+    write_space(seed=list(range(10)), batch_size=[20])
+    address = f"--oracle-address=127.0.0.1:{free_port()}"
+    chief = subprocess.Popen(command("--max-trials=all", "--chief", "--workers=0", address), env=environment)
+    while not Path("runs/s/config.yaml").exists():
+        assert chief.poll() is None
+        time.sleep(0.1)
+    worker = subprocess.run(command("--worker", "--workers=1", address), env=environment)
+    assert chief.wait() == worker.returncode == 0
+    assert len(rows()) == 10
+    assert {row["status"] for row in rows()} == {"completed"}
+    assert {row["worker"] for row in rows()} == {f"{socket.gethostname()}-worker-1"}
+
+
+def test_a_port_in_use_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--oracle-address 127.0.0.1:{port}: cannot listen there"):
+            serve(None, "127.0.0.1", port)
+
+
+def test_a_full_disk_is_one_line_and_what_is_finished_stays(environment):
+    """A limit on the size of files stands for the full disk."""
+    write_space(seed=list(range(6)), batch_size=[10])
+    subprocess.run(command("--max-trials=2", "--workers=0"), env=environment, check=True)
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command("--max-trials=6", "--workers=0")]
+    ended = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "File too large" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    subprocess.run(command("--max-trials=6", "--workers=0"), env=environment, check=True)
+    assert len(rows()) == 6
+    assert read_json("runs/s/metrics.json")["trials"] == 6

@@ -1,0 +1,100 @@
+"""Folders of sweeps and runs as the commands leave them, without the hours they take."""
+
+import itertools
+import json
+
+import numpy as np
+import yaml
+
+from workbench.training.run_folder import write_csv
+
+PARAMETERS = {
+    "epochs": [5, 10],
+    "filter_size": [[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]],
+    "dropout": [0.2, 0.3, 0.4, 0.5],
+    "batch_size": [32, 64],
+    "batch_norm": [True, False],
+    "learning_rate": [0.001, 0.005, 0.0001],
+    "activation": ["mish", "gelu", "relu", "silu"],
+    "filter_org": ["same", "double", "half"],
+    "data_aug": [True, False],
+    "num_filters": [32, 64],
+}
+POINTS = 9216
+REASON = "ResourceExhaustedError: out of memory & <b>more</b>"
+
+
+def write_sweep(where, count, metric="val_accuracy", failed=0.0, pruned=0.0, noise=0.01):
+    """The folder of a sweep in which learning_rate decides the score, and activation a little.
+
+    Args:
+        where: folder in which it is made.
+        count: number of trials.
+        metric: what the sweep goes by.
+        failed, pruned: shares of the trials.
+        noise: deviation of the accuracy.
+    """
+    folder, rng = where / "sweeps" / f"sweep-{count}", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    identity = {"parameters": PARAMETERS, "fixed": {"dense_units": 512}, "data": "photos"}
+    identity["metric"] = [metric, "max" if metric == "val_accuracy" else "min"]
+    (folder / "sweep.json").write_text(json.dumps(identity))
+    _write_settings(folder, {"data": "photos", "image_size": 64, "tuner": "grid", "name": folder.name})
+    points = list(itertools.product(*PARAMETERS.values()))
+    chosen = rng.permutation(len(points))[:count]
+    rows = [_row(n, dict(zip(PARAMETERS, points[at], strict=True)), rng, noise) for n, at in enumerate(chosen)]
+    for row, draw in zip(rows, rng.random(count), strict=True):
+        if draw < failed:
+            row.update(dict.fromkeys(("val_accuracy", "val_loss", "accuracy", "parameters"), ""), status="failed")
+            row["reason"] = REASON
+        elif draw < failed + pruned:
+            row["status"] = "pruned"
+    write_csv(folder / "trials.csv", rows)
+    return folder
+
+
+def _row(number, values, rng, noise):
+    effect = {0.001: 0.3, 0.0001: 0.15, 0.005: 0.0}[values["learning_rate"]] + 0.04 * (values["activation"] == "gelu")
+    accuracy = 0.4 + effect + rng.normal(0, noise)
+    swept = {name: value for name, value in values.items() if name != "epochs"}
+    return {
+        "trial": f"{number:04d}",
+        "status": "completed",
+        "val_accuracy": accuracy,
+        "val_loss": float(np.exp(-3 * accuracy)),
+        "accuracy": min(1.0, accuracy + 0.05),
+        "loss": 1 - accuracy,
+        "best_epoch": values["epochs"],
+        "epochs": values["epochs"],
+        "max_epochs": values["epochs"],
+        "seconds": 2.0 + number % 7,
+        "parameters": 1000 * values["num_filters"] * values["filter_size"][0],
+        "started": 1.8e9 + 10 * number,
+        "ended": 1.8e9 + 10 * number + 2 + number % 7,
+        "worker": "worker-1",
+        **swept,
+        "reason": "",
+    }
+
+
+def write_run(where, classes=("daisy", "rose"), epochs=4, finished=True):
+    """The folder of a training of four epochs, of which `epochs` are done."""
+    folder = where / "runs" / "cnn"
+    folder.mkdir(parents=True)
+    _write_settings(folder, {"data": "photos", "image_size": 64, "epochs": 4, "filter_size": [3] * 5}, classes)
+    rows = [
+        {"epoch": epoch, "loss": 1 / epoch, "accuracy": 1 - 0.5 / epoch, "val_loss": 1.2 / epoch}
+        | {"val_accuracy": 0.9 - 0.4 / epoch, "learning_rate": 0.001, "seconds": 2.5, "images_per_second": 400.0}
+        for epoch in range(1, epochs + 1)
+    ]
+    write_csv(folder / "history.csv", rows)
+    if finished:
+        metrics = {"train_module": "some.trainer", "parameters": 12345, "images_per_second": 400.0}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "model.keras").write_bytes(b"the model")
+    return folder
+
+
+def _write_settings(folder, config, classes=("daisy", "rose")):
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "classes.json").write_text(json.dumps(list(classes)))

@@ -1,0 +1,125 @@
+import html
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.compare import CompareConfig, compare, main
+from workbench.errors import UserError
+from workbench.evaluate import EvaluateConfig, evaluate
+from workbench.metrics import mcnemar
+from workbench.reporting.figures import words
+from workbench.training.run_folder import read_csv
+
+
+@pytest.fixture
+def other_run(tiny_run):
+    """A copy of the run whose network was never trained."""
+    folder = shutil.copytree(tiny_run, tiny_run.with_name("other"))
+    model = keras.saving.load_model(folder / "model.keras")
+    keras.utils.set_random_seed(1)
+    keras.models.clone_model(model).save(folder / "model.keras")
+    return folder
+
+
+def compared(tmp_path, *runs):
+    return compare(CompareConfig([str(run) for run in runs], str(tmp_path / "comparison")))
+
+
+def right(run):
+    return [row["correct"] == "1" for row in read_csv(run / "test_predictions.csv")]
+
+
+def test_two_runs(tiny_run, other_run, tmp_path, capsys):
+    first, second = compared(tmp_path, tiny_run, other_run)
+    only_first, only_this, p = mcnemar(right(tiny_run), right(other_run))
+    assert (second["only_first"], second["only_this"], second["p"]) == (only_first, only_this, p)
+    assert second["p_adjusted"] == second["p"]
+    assert only_first > only_this
+    assert first["accuracy"] == np.mean(right(tiny_run))
+    assert second["difference"] == pytest.approx((only_this - only_first) / 18)
+    history = read_csv(tiny_run / "history.csv")
+    assert first["training_seconds"] == pytest.approx(sum(float(row["seconds"]) for row in history))
+    assert (first["epochs"], first["images"]) == (4, 18)
+    assert first["parameters"] == keras.saving.load_model(tiny_run / "model.keras").count_params()
+    assert first["megabytes"] == (tiny_run / "model.keras").stat().st_size / 1e6
+    shown = capsys.readouterr().out
+    assert f"{first['accuracy']:.1%}" in shown
+    assert f"({only_this} images only it has right, {only_first} only the first; p = {p:.2g})" in shown
+
+
+def test_what_is_left(tiny_run, other_run, tmp_path):
+    rows = compared(tmp_path, other_run, tiny_run)
+    folder = tmp_path / "comparison"
+    assert {path.name for path in folder.iterdir()} == {
+        *("comparison.json", "comparison.csv", "comparison.png", "report.html"),
+    }
+    assert json.loads((folder / "comparison.json").read_text()) == rows
+    assert [row["run"] for row in read_csv(folder / "comparison.csv")] == [str(other_run), str(tiny_run)]
+    title, caption = words(folder / "comparison.png")
+    assert title.startswith(f"{tiny_run} is right most often: {rows[1]['accuracy']:.1%} of 18 test images (p = ")
+    assert "95 % interval" in caption
+    page = (folder / "report.html").read_text()
+    assert "tested on the same 18 images" in page
+    assert f"{rows[1]['low']:.1%} to {rows[1]['high']:.1%}" in page
+    assert title in html.unescape(page)
+
+
+def test_a_tested_run_is_not_tested_again(tiny_run, other_run, tmp_path, capsys):
+    evaluate(EvaluateConfig(str(tiny_run)))
+    capsys.readouterr()
+    compared(tmp_path, tiny_run, other_run)
+    shown = capsys.readouterr().out
+    assert f"testing {other_run}" in shown
+    assert f"testing {tiny_run}" not in shown
+    shutil.copy(tiny_run / "model.keras", other_run / "model.keras")  # it goes on training
+    assert [row["p"] for row in compared(tmp_path, tiny_run, other_run)] == [1.0, 1.0]
+    assert f"testing {other_run}" in capsys.readouterr().out
+
+
+def test_several_tests_are_adjusted_for(tiny_run, other_run, tmp_path):
+    third = shutil.copytree(other_run, other_run.with_name("third"))
+    rows = compared(tmp_path, tiny_run, other_run, third)
+    assert rows[1]["p"] == rows[2]["p"]
+    assert rows[1]["p_adjusted"] == min(1, 2 * rows[1]["p"])
+
+
+def test_a_run_without_a_history(tiny_run, other_run, tmp_path):
+    (tiny_run / "history.csv").unlink()
+    (other_run / "history.csv").write_text("epoch,seconds\n1,x\n")
+    (other_run / "metrics.json").write_text('{"epochs": 3, "training_seconds": 1.5}')
+    first, second = compared(tmp_path, tiny_run, other_run)
+    assert (first["epochs"], first["training_seconds"]) == (4, None)
+    assert (second["epochs"], second["training_seconds"]) == (3, 1.5)
+
+
+def test_runs_on_other_test_images_are_refused(tiny_run, other_run, photos, tmp_path, configure, capsys):
+    more = shutil.copytree(photos, tmp_path / "more")
+    Image.new("RGB", (32, 32)).save(more / "test" / "rose" / "rose-99.png")
+    configure(other_run, data=str(more))
+    with pytest.raises(SystemExit) as left:
+        main([str(tiny_run), str(other_run), "--output", str(tmp_path / "comparison")])
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "were tested on different images (18 and 19; they differ in test/rose/rose-99.png)" in error
+    assert not (tmp_path / "comparison").exists()
+    assert len(read_csv(other_run / "test_predictions.csv")) == 19  # what was computed is kept
+
+
+def test_runs_of_other_classes_are_refused(tiny_run, other_run, tmp_path):
+    (other_run / "classes.json").write_text('["daisy", "iris", "tulip"]')
+    with pytest.raises(UserError, match=r"have different classes \('rose' is a class of one alone\)"):
+        compared(tmp_path, tiny_run, other_run)
+    (other_run / "classes.json").write_text('["rose", "iris", "daisy"]')
+    with pytest.raises(UserError, match=r"have different classes \(in another order\)"):
+        compared(tmp_path, tiny_run, other_run)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_comparison_needs_two_runs(tiny_run, tmp_path, count):
+    with pytest.raises(UserError, match="give two runs or more, each once"):
+        compared(tmp_path, *[tiny_run] * count)

@@ -1,0 +1,194 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from workbench.evaluate import EvaluateConfig, earlier_score, evaluate, main, measure
+from workbench.finished_run import open_run, softmax
+from workbench.metrics import wilson_interval
+from workbench.reporting.evaluation_figures import confusion_matrix, per_class, reliability
+from workbench.reporting.figures import words
+from workbench.training.run_folder import read_csv
+
+FIGURES = {"confusion_matrix.png", "reliability.png", "per_class.png", "prediction_grid.png", "most_wrong.png"}
+
+
+def test_measure_by_hand():
+    labels = [0, 0, 1, 1, 2]
+    probabilities = [[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.2, 0.5, 0.3], [0.5, 0.3, 0.2]]
+    numbers = measure(labels, probabilities, ["a", "b", "c"])
+    assert (numbers["images"], numbers["accuracy"], numbers["top_k"], numbers["top_k_accuracy"]) == (5, 0.6, 3, 1.0)
+    assert numbers["accuracy_interval"] == wilson_interval(3, 5)
+    assert numbers["loss"] == pytest.approx(-np.mean(np.log([0.7, 0.3, 0.8, 0.5, 0.2])))
+    assert numbers["confidence"] == pytest.approx(0.62)
+    # bins of 1/15: {.5, .5} half right, {.6} wrong, {.7} right, {.8} right
+    assert numbers["ece"] == pytest.approx((2 * 0 + 0.6 + 0.3 + 0.2) / 5)
+    a, b, c = numbers["per_class"]
+    assert a == {"class": "a", "images": 2, "precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert (b["precision"], b["recall"], b["f1"]) == pytest.approx((2 / 3, 1, 0.8))
+    assert (c["images"], c["precision"], c["recall"], c["f1"]) == (1, 0, 0, 0)
+    assert sorted(map(str, numbers["confused"])) == sorted(
+        map(str, [{"true": "a", "predicted": "b", "count": 1}, {"true": "c", "predicted": "a", "count": 1}])
+    )
+
+
+def test_measure_two_classes_one_of_them_untested():
+    numbers = measure([1, 1], [[0.4, 0.6], [0.9, 0.1]], ["no", "yes"])
+    assert (numbers["accuracy"], numbers["top_k"], numbers["top_k_accuracy"]) == (0.5, 2, 1.0)
+    assert [row["images"] for row in numbers["per_class"]] == [0, 2]
+
+
+def test_a_run_is_tested_on_each_test_image_once(tiny_run, photos, capsys):
+    numbers = evaluate(EvaluateConfig(str(tiny_run)))
+    rows = {row["image"]: row for row in read_csv(tiny_run / "test_predictions.csv")}
+    files = sorted((photos / "test").rglob("*.png"))
+    assert list(rows) == [str(path.relative_to(photos)) for path in files]
+    model, names = keras.saving.load_model(tiny_run / "model.keras"), ["daisy", "iris", "rose"]
+    probabilities = softmax(model.predict(np.stack([np.asarray(Image.open(path)) for path in files]), verbose=0))
+    for path, expected in zip(files, probabilities, strict=True):
+        row, true = rows[str(path.relative_to(photos))], path.parent.name
+        assert row["true"] == true
+        assert row["predicted"] == names[expected.argmax()]
+        assert float(row["confidence"]) == pytest.approx(expected.max(), abs=1e-5)
+        assert float(row["true_probability"]) == pytest.approx(expected[names.index(true)], abs=1e-5)
+        assert row["correct"] == str(int(row["predicted"] == true))
+    share = sum(row["correct"] == "1" for row in rows.values()) / 18
+    assert 0 < share < 1
+    assert numbers["accuracy"] == share
+    shown = capsys.readouterr().out
+    assert "18 test images of 3 classes" in shown
+    assert f"{share:6.1%}" in shown
+    assert "top-3" not in shown  # of three classes that would be no news
+    assert len(shown.splitlines()) <= 12
+
+
+def test_what_is_left_in_the_run_folder(tiny_run):
+    before = json.loads((tiny_run / "metrics.json").read_text())
+    numbers = evaluate(EvaluateConfig(str(tiny_run)))
+    after = json.loads((tiny_run / "metrics.json").read_text())
+    assert after.pop("test") == json.loads(json.dumps(numbers))
+    assert after == before
+    assert {path.name for path in (tiny_run / "figures").iterdir()} == {*FIGURES, "learning_curves.png"}
+    assert words(tiny_run / "figures" / "prediction_grid.png")[0] in (tiny_run / "report.html").read_text()
+    titles = {path.name: words(path)[0] for path in (tiny_run / "figures").iterdir()}
+    right = round(numbers["accuracy"] * 18)
+    assert titles["confusion_matrix.png"].startswith(f"{right} of 18 test images are right; most often ")
+    assert f"({numbers['confused'][0]['count']}x)" in titles["confusion_matrix.png"]
+    assert f"{numbers['ece']:.1%}" in titles["reliability.png"]
+    assert titles["prediction_grid.png"].startswith(f"{_right_in_grid(tiny_run)} of these 9 test images")
+    for path in (tiny_run / "figures").iterdir():
+        assert len(words(path)[1]) > 40
+
+
+def _right_in_grid(folder):
+    """The grid's own count is between what its rows can hold at least and at most."""
+    title = words(folder / "figures" / "prediction_grid.png")[0]
+    count = int(title.split()[0])
+    right = [row["correct"] == "1" for row in read_csv(folder / "test_predictions.csv")]
+    of_class = [sum(right[start : start + 6]) for start in (0, 6, 12)]
+    assert sum(max(0, number - 3) for number in of_class) <= count <= sum(min(3, number) for number in of_class)
+    return count
+
+
+def test_the_pictures_are_in_tensorboard(tiny_run, tmp_path):
+    for _ in range(2):  # the second test takes the place of the first
+        numbers = evaluate(EvaluateConfig(str(tiny_run)))
+    events = EventAccumulator(str(tmp_path / "logs" / "tiny" / "test"), size_guidance={"tensors": 0})
+    events.Reload()
+    names = {path.removesuffix(".png") for path in FIGURES}
+    assert names | {"test/accuracy", "test/ece"} <= set(events.Tags()["tensors"])
+    (image,) = events.Tensors("confusion_matrix")
+    assert image.tensor_proto.string_val[2].startswith(b"\x89PNG")
+    (accuracy,) = events.Tensors("test/accuracy")
+    assert tf.make_ndarray(accuracy.tensor_proto) == pytest.approx(numbers["accuracy"])
+
+
+def test_no_logs_are_made_where_none_stand(tiny_run, configure, tmp_path):
+    configure(tiny_run, logs_dir=str(tmp_path / "elsewhere"))
+    evaluate(EvaluateConfig(str(tiny_run)))
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_pictures_are_in_wandb_where_it_is_on(tiny_run, configure, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    configure(tiny_run, wandb=True)
+    evaluate(EvaluateConfig(str(tiny_run)))
+    pictures = {path.name for path in (tiny_run / "wandb").rglob("media/images/*.png")}
+    assert {name.split("_0_")[0] for name in pictures} == {name.removesuffix(".png") for name in FIGURES}
+
+
+def test_numbers_of_another_model_do_not_count(tiny_run):
+    assert earlier_score(open_run(tiny_run)) is None
+    evaluate(EvaluateConfig(str(tiny_run)))
+    rows, numbers = earlier_score(open_run(tiny_run))
+    assert len(rows) == numbers["images"] == 18
+    predictions = tiny_run / "test_predictions.csv"
+    whole = predictions.read_text()
+    predictions.write_text(whole[: len(whole) // 2])
+    assert earlier_score(open_run(tiny_run)) is None
+    predictions.write_text(whole)
+    keras.saving.load_model(tiny_run / "last.keras").save(tiny_run / "model.keras")
+    assert earlier_score(open_run(tiny_run)) is None
+
+
+def test_data_without_a_test_image(tiny_run, photo_folder, configure, capsys):
+    root = photo_folder(train=6, test=0)
+    configure(tiny_run, data=str(root))
+    before = (tiny_run / "metrics.json").read_text()
+    with pytest.raises(SystemExit) as left:
+        main([str(tiny_run)])
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.count("\n") == 1
+    assert f"--data {root}: holds no test image" in error
+    assert (tiny_run / "metrics.json").read_text() == before
+
+
+def test_a_run_that_makes_no_mistake(tiny_run, tmp_path):
+    matrix = np.diag([3, 4])
+    path = confusion_matrix(tmp_path / "matrix.png", matrix, ["a", "b"])
+    assert words(path)[0] == "All 7 test images are right"
+
+
+@pytest.mark.parametrize("classes", [2, 25, 120])
+def test_figures_stay_readable_with_any_number_of_classes(tmp_path, classes):
+    names = [f"class {label}" for label in range(classes)]
+    matrix = 5 * np.eye(classes, dtype=int)
+    matrix[classes - 1, 0] = 3
+    rows = [
+        {"class": name, "images": 5, "precision": 1.0, "recall": 1.0, "f1": 1 - label / 200}
+        for label, name in enumerate(names)
+    ]
+    matrix_path = confusion_matrix(tmp_path / "matrix.png", matrix, names)
+    classes_path = per_class(tmp_path / "classes.png", rows)
+    assert f"class {classes - 1} is taken for class 0 (3x)" in words(matrix_path)[0]
+    assert ("25 of 120 classes" in words(matrix_path)[1]) == (classes == 120)
+    assert ("worst 25 of 120 classes" in words(classes_path)[1]) == (classes == 120)
+    for path in (matrix_path, classes_path):
+        with Image.open(path) as image:
+            assert max(image.size) < 2000
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "finding"),
+    [(0.9, 5, "Over-confident"), (0.6, 9, "Under-confident"), (0.8, 8, "Confidence can be believed")],
+)
+def test_reliability_says_what_it_found(tmp_path, confidence, right, finding):
+    path = reliability(tmp_path / "r.png", np.full(10, confidence), np.arange(10) < right)
+    assert words(path)[0].startswith(f"{finding}: {confidence:.0%} sure on average, {right * 10}% right")
+
+
+def test_refusals_are_one_line(tmp_path, capsys):
+    for words_given, says in (([], "RUN is missing"), ([str(tmp_path)], "not a run folder")):
+        with pytest.raises(SystemExit) as left:
+            main(words_given)
+        error = capsys.readouterr().err
+        assert left.value.code == 2
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1
+        assert says in error

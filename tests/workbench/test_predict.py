@@ -1,0 +1,130 @@
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.data.decoding import decode
+from workbench.errors import UserError
+from workbench.finished_run import softmax
+from workbench.predict import PredictConfig, main, predict
+
+NAMES = ["daisy", "iris", "rose"]
+
+
+@pytest.fixture
+def pictures(photos, tmp_path):
+    """Seven photos, two of them in a folder below, among files that are no images."""
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    for number in range(5):
+        shutil.copy(photos / "test" / "iris" / f"iris-0{number}.png", folder / f"{number}.png")
+    for name in ("daisy", "rose"):
+        shutil.copy(photos / "test" / name / f"{name}-00.png", folder / "below" / f"{name}.png")
+    (folder / "notes.txt").write_text("not an image")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+def printed(capsys):
+    """(JSON objects that were printed, lines on stderr)."""
+    shown = capsys.readouterr()
+    return [json.loads(line) for line in shown.out.splitlines()], shown.err.splitlines()
+
+
+def expected(run, *paths, resize="crop"):
+    """What the saved model itself says about some files: an array of probabilities for each."""
+    model = keras.saving.load_model(run / "model.keras")
+    return softmax(model.predict(np.stack([decode(path.read_bytes(), 32, resize) for path in paths]), verbose=0))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_each_image_of_a_folder_once_and_in_order(trained_once, pictures, capsys, batch_size):
+    config = PredictConfig(str(trained_once), [str(pictures)], top_k=2, json=True, batch_size=batch_size)
+    assert predict(config) == (7, 0)
+    found, _ = printed(capsys)
+    files = [*(pictures / f"{number}.png" for number in range(5)), *sorted((pictures / "below").iterdir())]
+    assert [row["image"] for row in found] == sorted(map(str, files))
+    for row, probabilities in zip(found, expected(trained_once, *map(Path, sorted(map(str, files)))), strict=True):
+        best = np.argsort(-probabilities)[:2]
+        assert [top["class"] for top in row["predictions"]] == [NAMES[label] for label in best]
+        assert [top["probability"] for top in row["predictions"]] == pytest.approx(
+            probabilities[best].tolist(), abs=1e-5
+        )
+
+
+def test_the_table_has_a_line_an_image(trained_once, pictures, capsys):
+    predict(PredictConfig(str(trained_once), [str(pictures / "0.png"), str(pictures / "below")]))
+    shown = capsys.readouterr()
+    lines = shown.out.splitlines()
+    assert len(lines) == 3
+    assert lines[0].endswith(str(pictures / "0.png"))
+    probabilities = np.sort(expected(trained_once, pictures / "0.png")[0])[::-1]
+    assert [part for part in lines[0].split() if "%" in part] == [f"{value:.1%}" for value in probabilities]
+    assert shown.err.startswith("3 images in ")
+
+
+@pytest.mark.parametrize("resize", ["crop", "stretch"])
+def test_images_are_brought_to_size_as_in_the_training(tiny_run, configure, tmp_path, capsys, resize):
+    wide = np.zeros((32, 96, 3), np.uint8)
+    wide[:, :32], wide[:, 32:64], wide[:, 64:] = (200, 190, 60), (110, 60, 190), (190, 60, 80)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    configure(tiny_run, resize=resize)
+    predict(PredictConfig(str(tiny_run), [str(tmp_path / "wide.png")], json=True))
+    ((row,), _) = printed(capsys)
+    values = {top["class"]: top["probability"] for top in row["predictions"]}
+    probabilities = expected(tiny_run, tmp_path / "wide.png", resize=resize)[0]
+    assert [values[name] for name in NAMES] == pytest.approx(probabilities.tolist(), abs=1e-5)
+
+
+def test_unreadable_files_are_told_and_the_rest_go_on(trained_once, pictures, capsys):
+    (pictures / "1.png").write_bytes((pictures / "1.png").read_bytes()[:200])
+    (pictures / "3b.jpg").write_text("no photo")
+    named = [str(pictures), str(pictures / "notes.txt"), str(pictures / "missing.png")]
+    with pytest.raises(SystemExit) as left:
+        main([str(trained_once), *named, "--json"])
+    found, errors = printed(capsys)
+    assert left.value.code == 1
+    assert len(found) == 6
+    reported = [line.split(": ")[0] for line in errors[:-1]]
+    unreadable = [pictures / "1.png", pictures / "3b.jpg", pictures / "notes.txt", pictures / "missing.png"]
+    assert reported == [f"cannot read {path}" for path in unreadable]
+    assert "No such file" in errors[3]
+    assert errors[-1].endswith("; 4 could not be read")
+
+
+def test_many_files_stream(trained_once, pictures, capsys, monkeypatch):
+    for number in range(300):
+        shutil.copy(pictures / "0.png", pictures / f"copy-{number:03d}.png")
+    shown, counts = [], []
+    monkeypatch.setattr("builtins.print", lambda *args, **kwargs: shown.append(args[0]))
+    from workbench import predict as module
+
+    def counting(items, size, resize, decode_all=module.decode_all):
+        for count, result in enumerate(decode_all(items, size, resize), 1):
+            counts.append((count, len(shown)))
+            yield result
+
+    monkeypatch.setattr(module, "decode_all", counting)
+    assert predict(PredictConfig(str(trained_once), [str(pictures)], batch_size=10)) == (307, 0)
+    assert len(shown) == 308
+    assert all(decoded - printed <= 10 for decoded, printed in counts)  # never more than a batch is held back
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [({"top_k": 0}, "--top-k"), ({"batch_size": 0}, "--batch-size"), ({"run": "none"}, "none: no such run folder")],
+)
+def test_refusals(trained_once, config, says):
+    with pytest.raises(UserError, match=says):
+        predict(PredictConfig(**{"run": str(trained_once), "images": ["x.png"], **config}))
+
+
+def test_the_run_alone_is_not_enough(trained_once, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([str(trained_once)])
+    assert left.value.code == 2
+    assert "IMAGE is missing; usage: python -m workbench.predict RUN IMAGE ..." in capsys.readouterr().err

@@ -1,0 +1,25 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from workbench.runtime import stderr_held_back
+
+
+@pytest.mark.parametrize(("stop", "shown"), [(ImportError, "chatter"), (KeyboardInterrupt, "")])
+def test_native_chatter_is_shown_after_a_failure_but_not_after_ctrl_c(capfd, stop, shown):
+    with pytest.raises(stop), stderr_held_back():
+        os.write(2, b"chatter")
+        raise stop
+    assert capfd.readouterr().err == shown
+
+
+def test_what_is_not_used_is_not_imported():
+    code = (
+        "import sys; from workbench.runtime import load_tensorflow; load_tensorflow(); "
+        "print({'sklearn', 'matplotlib'} & set(sys.modules)); import matplotlib, sklearn"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "set()\n"

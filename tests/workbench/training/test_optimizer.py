@@ -1,0 +1,131 @@
+import dataclasses
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from cnn_scratch.graph_cache import initialize
+from cnn_scratch.model import build_cnn
+from cnn_scratch.train import TrainConfig
+from workbench.data.dataset import load_dataset
+from workbench.training.callbacks import has_stalled
+from workbench.training.loop import fit
+from workbench.training.optimizer import compiled, learning_rate_at
+
+
+def test_the_learning_rate_climbs_and_falls():
+    config = TrainConfig(epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
+    rates = [learning_rate_at(config, 5, step) for step in range(50)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[9] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(0.1)
+    assert all(one > other for one, other in itertools.pairwise(rates[10:]))
+    assert rates[-1] < 0.001
+    assert rates[10 + 20] == pytest.approx(0.05)
+
+
+@pytest.fixture
+def config(red_and_blue):
+    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+
+
+def trained(config, **kwargs):
+    model = build_cnn(config, config.image_size, 2)
+    initialize(model, config.seed)
+    return model, *fit(compiled(model, config), config, load_dataset(config, 0), **kwargs)
+
+
+def test_the_schedule_is_followed_in_training(config):
+    seen = []
+    _, rows, _ = trained(
+        dataclasses.replace(config, schedule="cosine"),
+        callbacks=lambda record: [
+            keras.callbacks.LambdaCallback(
+                on_train_batch_end=lambda batch, logs: seen.append(float(record.model.optimizer.learning_rate))
+            )
+        ],
+    )
+    assert seen == pytest.approx(
+        [learning_rate_at(dataclasses.replace(config, schedule="cosine"), 2, s) for s in range(4)]
+    )
+    assert rows[-1]["learning_rate"] == pytest.approx(seen[-1])
+
+
+def test_weight_decay_shrinks_kernels_and_nothing_else(config):
+    decayed = dataclasses.replace(config, weight_decay=0.5, learning_rate=1e-2, epochs=1)
+    plain, strong = trained(dataclasses.replace(decayed, weight_decay=1e-9))[0], trained(decayed)[0]
+    for one, other in zip(plain.trainable_variables, strong.trainable_variables, strict=True):
+        if one.name == "kernel":
+            assert np.linalg.norm(other) < np.linalg.norm(one)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
+    config = dataclasses.replace(config, weight_decay=weight_decay, ema=0.5)
+    average = {"use_ema": True, "ema_momentum": 0.5}
+    optimizer = keras.optimizers.Adam(config.learning_rate, **average)
+    if weight_decay:
+        optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=weight_decay, **average)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    plain = build_cnn(config, config.image_size, 2)
+    initialize(plain, config.seed)
+    fit(compiled(plain, config, optimizer), config, load_dataset(config, 0))
+    ours, *_ = trained(config)
+    assert type(ours.optimizer) is type(optimizer), "it is saved as Keras' own"
+    for one, other in zip(plain.weights, ours.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_smoothed_labels_hold_the_loss_above_their_entropy(config):
+    config = dataclasses.replace(config, label_smoothing=0.4, epochs=12, batch_norm=False, learning_rate=3e-3)
+    _, rows, _ = trained(config)
+    assert rows[-1]["accuracy"] == 1.0
+    assert min(row["loss"] for row in rows) >= -(0.8 * np.log(0.8) + 0.2 * np.log(0.2)) - 1e-4
+
+
+def test_a_training_without_progress_ends_after_its_patience(config):
+    rows = [{"val_accuracy": accuracy, "val_loss": 1.0} for accuracy in (0.5, 0.7, 0.6, 0.7, 0.6)]
+    assert [has_stalled(rows[:done], 3) for done in range(1, 6)] == [False] * 4 + [True]
+    assert not has_stalled(rows, 0)
+    _, rows, _ = trained(dataclasses.replace(config, epochs=30, patience=2, learning_rate=1e-9))
+    assert len(rows) < 30
+    assert has_stalled(rows, 2)
+    assert not has_stalled(rows[:-1], 2)
+
+
+def test_mixed_labels_are_trained_on_and_accuracy_stays_one(config):
+    config = dataclasses.replace(config, mixup=0.2, cutmix=1.0, erasing=0.5, epochs=12, learning_rate=3e-3)
+    _, rows, _ = trained(dataclasses.replace(config, batch_norm=False))
+    assert 0.5 < rows[-1]["accuracy"] <= 1.0
+    assert rows[-1]["val_accuracy"] == 1.0
+    assert rows[-1]["val_loss"] < rows[-1]["loss"]
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(config):
+    """By hand: the same training without averages, its weights after each step averaged."""
+    config = dataclasses.replace(config, ema=0.6, epochs=3, batch_norm=False, schedule="cosine")
+    averages = []
+
+    def follow(batch, logs):
+        raw = plain.get_weights()
+        averages[:] = [0.6 * old + 0.4 * new for old, new in zip(averages or raw, raw, strict=True)]
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=follow)
+    plain_config = dataclasses.replace(config, ema=0.0)
+    plain = build_cnn(config, config.image_size, 2)
+    initialize(plain, config.seed)
+    dataset = load_dataset(config, 0)
+    fit(compiled(plain, plain_config), plain_config, dataset, callbacks=lambda record: [callback])
+    model, rows, kept = trained(config)
+    for one, other in zip(model.trainable_variables, averages, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert rows[-1]["val_loss"] == min(row["val_loss"] for row in rows)
+    for one, other in zip(kept, averages, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_batch_norm_remembers_as_long_as_the_weights_average(config):
+    for ema, momentum in ((0.0, 0.9), (0.5, 0.9), (0.98, 0.98)):
+        model = compiled(build_cnn(config, config.image_size, 2), dataclasses.replace(config, ema=ema))
+        assert model.get_layer("block1_bn").momentum == momentum

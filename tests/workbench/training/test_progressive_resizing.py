@@ -1,0 +1,99 @@
+"""Images that grow in the course of a training."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from cnn_scratch.fast_model import accelerated
+from cnn_scratch.graph_cache import initialize
+from cnn_scratch.model import build_cnn
+from cnn_scratch.train import TrainConfig, main, train
+from workbench.data.dataset import load_dataset
+from workbench.training.loop import batches, fit
+from workbench.training.optimizer import compiled
+from workbench.training.progressive_resizing import stages
+
+
+@pytest.fixture
+def config(red_and_blue, workdir):
+    return TrainConfig(
+        data=str(red_and_blue),
+        image_size=64,
+        start_size=32,
+        num_filters=16,
+        dense_units=16,
+        head="gap",
+        epochs=4,
+        batch_size=8,
+        ema=0.8,
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "epochs", "expected"),
+    [
+        (0, 128, 10, [(10, 128)]),
+        (64, 128, 44, [(14, 64), (29, 96), (44, 128)]),
+        (96, 224, 8, [(2, 96), (4, 128), (6, 192), (8, 224)]),
+        (32, 100, 1, [(0, 32), (0, 64), (1, 100)]),
+        (64, 64, 3, [(3, 64)]),
+        (128, 64, 3, [(3, 64)]),
+    ],
+)
+def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
+    assert stages(TrainConfig(start_size=start, epochs=epochs), size) == expected
+
+
+@pytest.mark.parametrize("data_aug", [True, False])
+def test_the_batches_of_a_stage_are_smaller(config, data_aug):
+    config = dataclasses.replace(config, data_aug=data_aug)
+    dataset = load_dataset(config, 0)
+    small, _ = next(iter(batches(config, dataset, image_size=32)))
+    large, labels = next(iter(batches(config, dataset)))
+    assert (small.shape, large.shape) == ((8, 32, 32, 3), (8, 64, 64, 3))
+    if not data_aug:  # one colour an image, up to its noise
+        np.testing.assert_allclose(np.mean(small, (1, 2)), np.mean(large, (1, 2)), atol=1)
+    assert labels.shape == (8,)
+
+
+def test_a_training_that_goes_on_in_a_later_stage_equals_an_uninterrupted_one(config):
+    dataset = load_dataset(config, 0)
+
+    def fresh():
+        plain = build_cnn(config, 64, 2)
+        initialize(plain, 0)
+        return compiled(accelerated(plain, fused=True), config)
+
+    whole, _ = fit(fresh(), config, dataset)
+    model = fresh()
+    rows, weights = fit(model, config, dataset, listeners=[lambda row: row["epoch"] == 3])
+    assert len(rows) == 3
+    rows, _ = fit(model, config, dataset, rows=rows, weights=weights)
+    for row, other in zip(whole, rows, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert row["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
+
+
+def test_what_is_left_takes_the_full_size(config, capsys):
+    folder = train(config)
+    assert keras.saving.load_model(folder / "model.keras", safe_mode=True).input_shape == (None, 64, 64, 3)
+    shown = capsys.readouterr().out
+    assert [f"epoch {epoch}/4" in shown for epoch in range(1, 5)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--start-size", "32"], "--start-size 32: needs --head gap"),
+        (["--start-size", "16", "--head", "gap"], "--start-size 16: must be 0, or at least 32"),
+    ],
+)
+def test_images_that_cannot_grow_are_one_line(words, says, red_and_blue, workdir, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--data", str(red_and_blue), "--image-size", "64", *words])
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.startswith(f"error: {says}")
+    assert error.count("\n") == 1

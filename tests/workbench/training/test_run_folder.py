@@ -1,0 +1,79 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+from workbench.errors import UserError
+from workbench.training.run_folder import (
+    RunConfig,
+    RunFolder,
+    append_csv,
+    claim_name,
+    config_yaml,
+    read_config,
+    read_csv,
+    write_csv,
+)
+
+
+def test_claimed_names_are_numbered(workdir):
+    assert [claim_name("a", "runs") for _ in range(3)] == ["a", "a-2", "a-3"]
+
+
+def test_a_held_folder_is_refused_with_the_holder(workdir):
+    config = RunConfig(name="a")
+    code = (
+        "from workbench.training.run_folder import *; import sys, time\n"
+        "with RunFolder(RunConfig(name='a')).locked(): print('held', flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match=f"in use by process {holder.pid} since"), RunFolder(config).locked():
+            pass
+        holder.kill()
+        holder.wait()
+        with RunFolder(config).locked():  # the lock of a killed process is free
+            assert (workdir / "runs" / "a").is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(workdir):
+    (workdir / "runs").write_text("a file")
+    with pytest.raises(UserError, match="--runs-dir"), RunFolder(RunConfig(name="a")).locked():
+        pass
+
+
+@pytest.mark.parametrize("name", ["../a", "a/b", ".hidden", ""])
+def test_names_stay_inside_the_folder(name):
+    with pytest.raises(UserError, match="--name"):
+        RunFolder(RunConfig(name=name))
+
+
+def test_config_round_trip(workdir):
+    config = RunConfig(name="a", seed=3)
+    folder = RunFolder(config)
+    with folder.locked():
+        folder.write_config(config)
+    assert read_config("runs/a", RunConfig) == config
+    assert "overwrite" not in config_yaml(dataclasses.replace(config, overwrite=True))
+
+
+def test_reading_what_is_no_run(workdir):
+    with pytest.raises(UserError, match="not a run folder"):
+        read_config("nowhere", RunConfig)
+    (workdir / "config.yaml").write_text("colour: red\n")
+    with pytest.raises(UserError, match=r"config.yaml: unknown option --colour"):
+        read_config(".", RunConfig)
+
+
+def test_csv_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_csv(path, {"a": 1, "b": "x, y"})
+    append_csv(path, {"a": 2, "b": ""})
+    assert read_csv(path) == [{"a": "1", "b": "x, y"}, {"a": "2", "b": ""}]
+    write_csv(path, [])
+    assert read_csv(path) == []

@@ -1,0 +1,176 @@
+"""What every `tune` command does: run a sweep, go on with it, or work for one that runs elsewhere."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from workbench import cli
+from workbench.data.dataset import describe, load_dataset, resolve_image_size
+from workbench.data.sources import open_source
+from workbench.files import read_json
+from workbench.sweep.config import check_sweep, trial_limit
+from workbench.sweep.engine import check_same_sweep, run_sweep, save_winner, start_workers, work_for_chief
+from workbench.training.config import TrainingConfig
+from workbench.training.run_folder import RunFolder, read_config
+
+
+def tune(config, definition):
+    """Run a sweep, or go on with it, or work for one that runs elsewhere.
+
+    Args:
+        config: the command's configuration, of the class that `definition` names.
+        definition: a `workbench.sweep.engine.Definition`.
+
+    Returns:
+        Path of the sweep's run folder: `trials.csv`, `model.keras` and `best.yaml` of the best trial,
+        `metrics.json`, `classes.json`, `config.yaml`, and KerasTuner's project in `tuner/`.
+
+    Raises:
+        UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no
+            trial could be completed.
+    """
+    check_sweep(config)
+    asked, config = config, resolve_image_size(config)
+    source = open_source(config.data)
+    config = dataclasses.replace(config, name=config.name or f"sweep-{source.name}-{config.image_size}px")
+    folder = RunFolder(config)
+    if config.worker:
+        _work(config, folder, definition)
+        return folder.path
+    with folder.locked():
+        if config.overwrite:
+            folder.clear()
+        pool = None if _is_done(config, folder.path) else start_workers(config, folder.path)
+        try:
+            _sweep(config, asked, folder, pool, definition)
+        finally:
+            if pool:
+                pool.stop()
+    return folder.path
+
+
+def _is_done(config, folder):
+    """Whether the sweep in `folder` has as many trials as are asked for, so that no worker is needed."""
+    trials = (read_json(folder / "metrics.json") or {}).get("trials")
+    return trials is not None and trials == trial_limit(config)
+
+
+def hypermodel_arguments(folder, definition):
+    """What a hypermodel is made of, from a sweep's `config.yaml` and `space.yaml` alone.
+
+    Returns:
+        The arguments of `workbench.sweep.hypermodel.TrialHyperModel`.
+    """
+    config = read_config(folder, definition.config_class)
+    config = dataclasses.replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
+    space = _read_space(Path(folder) / "space.yaml", definition)
+    trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)} - {"budget"}  # the sweep's own
+    shared = {name: value for name, value in dataclasses.asdict(config).items() if name in trial_fields}
+    own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
+    own["split_seed"] = config.seed if config.split_seed is None else config.split_seed  # whatever a trial's seed is
+    base = definition.trial_class(**{**shared, **own, **space.fixed})
+    continuing = "epochs" in space.parameters or config.tuner == "hyperband"
+    return base, space, RunFolder(config), max_epochs(space) if continuing else 0
+
+
+def max_epochs(space):
+    """The largest number of epochs a trial can have."""
+    return max(space.parameters.get("epochs", [space.fixed.get("epochs", TrainingConfig.epochs)]))
+
+
+def _read_space(path, definition):
+    from workbench.sweep.space import read_space
+
+    return read_space(path, definition.trial_class, definition.variable)
+
+
+def _work(config, folder, definition):
+    """Run this machine's workers for the chief of the sweep in `folder`."""
+    read_config(folder.path, definition.config_class)  # a wrong folder is told before anything starts
+    pool = start_workers(config, folder.path)
+    space = _read_space(folder.path / "space.yaml", definition)
+    work_for_chief(config, folder.path, definition, (space.metric, space.direction), pool)
+
+
+def _sweep(config, asked, folder, pool, definition):
+    """Sweep with `config`; `asked` is what was typed, and so what to type again."""
+    from workbench.runtime import load_tensorflow
+
+    load_tensorflow(use_gpu=config.workers == 0)
+    from workbench.console import console, decoding_progress
+    from workbench.training.tracking import describe_sweep
+
+    space_path = _space_path(config)
+    space = _read_space(space_path, definition)
+    dataset = load_dataset(config, config.seed, decoding_progress)
+    check_same_sweep(folder.path, _identity(config, space, dataset))
+    shutil.copyfile(space_path, folder.path / "space.yaml")
+    folder.write_config(config)
+    folder.write_dataset(dataset)
+    for line in describe(dataset, space.fixed.get("class_weights", "none")):
+        console.print(line)
+    console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
+    describe_sweep(folder.logs, space.parameters)
+    hypermodel = definition.hypermodel(folder.path)
+    try:
+        table = run_sweep(config, folder.path, space, definition, hypermodel, pool, max_epochs(space))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped; finished trials are kept, and this goes on:\n  {_command(asked, definition)}"
+        ) from None
+    _finish(folder, asked, space, table, hypermodel, definition)
+
+
+def _space_path(config):
+    """The default space is found from any working directory."""
+    default = type(config).__dataclass_fields__["space"].default
+    shipped = Path(__file__).parents[2] / default
+    return shipped if config.space == default and not Path(default).exists() else config.space
+
+
+def _identity(config, space, dataset):
+    """What must stay the same from one call of a sweep to the next."""
+    names = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
+    return {
+        "parameters": space.parameters,
+        "fixed": space.fixed,
+        "metric": [space.metric, space.direction],
+        "content of the data": dataset.key[:12],
+        **{name: getattr(config, name) for name in names},
+    }
+
+
+def _command(config, definition):
+    return f"python -m {definition.tune_module}{cli.options(config, skip={'overwrite'})}"
+
+
+def _finish(folder, config, space, table, hypermodel, definition):
+    """Leave the winner's model and configuration, and say where everything is and what to do next."""
+    from workbench.console import console
+    from workbench.report import leave_report
+    from workbench.sweep.progress import best_trials
+
+    save_winner(folder.path, table, hypermodel, definition.train_module)
+    console.print()
+    console.print(best_trials(table), soft_wrap=False)
+    if table.failed:
+        console.print(f"{table.failed} of {len(table)} trials failed; their reasons are in {table.path}")
+    if table.oracle.out_of_time:
+        console.print(f"the budget of {config.budget} holds no further trial")
+    lines = [
+        ("every trial", table.path),
+        ("best model", folder.path / "model.keras"),
+        ("its settings", folder.path / "best.yaml"),
+        ("report", leave_report(folder.path)),
+        ("curves and HParams", f"tensorboard --logdir {config.logs_dir}"),
+        ("train the best again", f"python -m {definition.train_module} --config {folder.path / 'best.yaml'}"),
+    ]
+    if len(table) < len(space):
+        more = dataclasses.replace(config, max_trials=min(4 * len(table), len(space)), budget=None)
+        lines.append(("more trials", f"{_command(more, definition)}   (or all: {len(space):,})"))
+    if config.data == "digits":
+        own = f"python -m {definition.tune_module} --data FOLDER   (one folder of images a class)"
+        lines.append(("your own photos", own))
+    console.print()
+    for what, where in lines:
+        console.print(f"{what + ':':22}{where}")

@@ -1,0 +1,242 @@
+"""Runs a sweep: an oracle, its workers, and the record they leave. Knows nothing of what is trained."""
+
+import dataclasses
+import importlib
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+from workbench.errors import UserError
+from workbench.files import read_json, write_json, write_text
+from workbench.sweep.config import address, trial_limit
+from workbench.training.config import seconds
+from workbench.training.run_folder import config_yaml
+
+_TICK = 0.1  # seconds between two looks at the workers
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What is swept.
+
+    Attributes:
+        tune_module, train_module: the commands that sweep and that train one, for the words on the screen.
+        factory: `module:function`; the function takes the path of the sweep's folder and returns the
+            `workbench.sweep.hypermodel.TrialHyperModel`. It is called in every worker process.
+        config_class: dataclass of the sweep's configuration.
+        trial_class: dataclass of a trial's configuration.
+        variable: names of the trial's fields that can be varied.
+    """
+
+    tune_module: str
+    train_module: str
+    factory: str
+    config_class: type
+    trial_class: type
+    variable: list
+
+    def hypermodel(self, folder):
+        """The hypermodel of the sweep in `folder`."""
+        module, _, name = self.factory.partition(":")
+        return getattr(importlib.import_module(module), name)(str(folder))
+
+
+def check_same_sweep(folder, identity):
+    """Refuse to go on with a sweep that was begun with something else; remember the identity of a new one.
+
+    Args:
+        folder: the sweep's run folder.
+        identity: name -> what must stay the same between two calls, as JSON values.
+
+    Raises:
+        UserError: names what differs.
+    """
+    path = Path(folder) / "sweep.json"
+    before = read_json(path)
+    if before is None:
+        write_json(path, identity)
+        return
+    differences = [
+        f"{name} was {before.get(name)}, is {identity.get(name)}"
+        for name in sorted({*before, *identity})
+        if before.get(name) != identity.get(name)
+    ]
+    if differences:
+        raise UserError(
+            f"{folder} holds a sweep begun with other settings ({'; '.join(differences)}): "
+            "choose another --name, or start anew with --overwrite"
+        )
+
+
+def start_workers(config, folder):
+    """The pool of this machine's workers, started but without orders; None for a sweep in this process."""
+    from workbench.sweep.pool import WorkerPool, auto_workers, count_gpus
+
+    if config.workers == 0:
+        return None
+    num_gpus = count_gpus()
+    count = auto_workers(num_gpus) if config.workers == "auto" else config.workers
+    prefix = f"{socket.gethostname()}-worker" if config.worker else "worker"
+    pool = WorkerPool(count, num_gpus, folder / "workers", prefix)
+    pool.start()
+    return pool
+
+
+def make_oracle(config, space, hypermodel, max_epochs):
+    """The oracle that `--tuner` names."""
+    from workbench.sweep.oracle import GridOracle, RandomOracle
+
+    limit = trial_limit(config)
+    if config.tuner == "grid":
+        return GridOracle(space, limit, config.seed, config.order, hypermodel.graph_key)
+    if config.tuner == "random":
+        return RandomOracle(space, limit, config.seed, hypermodel.graph_key)
+    from workbench.sweep.adaptive import BayesianOracle, HyperbandOracle
+
+    if config.tuner == "bayesian":
+        return BayesianOracle(space, limit, config.seed)
+    return HyperbandOracle(space, limit, max_epochs, config.seed)
+
+
+def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
+    """Run a sweep, or go on with it, until it is complete or its budget is spent.
+
+    Args:
+        config: has the fields of `SearchConfig`, `WorkersConfig` and `RunConfig`.
+        folder: path of the sweep's run folder, locked by the caller.
+        space: a `workbench.sweep.space.Space`.
+        definition: a `Definition`.
+        hypermodel: the one that `definition` makes.
+        pool: the `workbench.sweep.pool.WorkerPool`, started; None runs the trials in this process.
+        max_epochs: the largest number of epochs a trial can have.
+
+    Returns:
+        The `workbench.sweep.table.TrialTable`.
+
+    Raises:
+        UserError: the workers cannot run, or the chief's address cannot be bound.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; every finished trial is kept.
+    """
+    from workbench.sweep.cost import tell_cost
+    from workbench.sweep.progress import SweepProgress
+    from workbench.sweep.pruning import PRUNERS
+    from workbench.sweep.table import TrialTable
+    from workbench.training import budget as estimate
+
+    oracle = make_oracle(config, space, hypermodel, max_epochs)
+    pruner = PRUNERS[config.prune](space.direction, max_epochs) if config.prune != "off" else None
+    oracle.begin(folder, pruner=pruner, budget=seconds(config.budget))
+    table = TrialTable(folder / "trials.csv", oracle, config.keep)
+    kind = f"{definition.tune_module} --tuner {config.tuner}"
+    expected = tell_cost(table, hypermodel, pool, config, kind)
+    start, progress = time.perf_counter(), SweepProgress(table, len(oracle), expected is not None)
+
+    def on_finish(trial):
+        if pool:
+            pool.forget_deaths()
+        table.add(trial)
+        progress.show(trial)
+
+    oracle.on_finish = on_finish
+    with progress, _sigterm_as_ctrl_c():
+        if pool is None and not config.chief:
+            _search_here(oracle, hypermodel, folder)
+        else:
+            _search_with_workers(config, oracle, definition, folder, pool)
+    if expected and not oracle.out_of_time:
+        estimate.remember(kind, expected, time.perf_counter() - start)
+    oracle.save()
+    write_json(folder / "tuner" / "tuner0.json", {})  # KerasTuner's own tools look for it
+    return table
+
+
+def _search_here(oracle, hypermodel, folder):
+    from workbench.sweep.tuner import SweepTuner
+
+    tuner = SweepTuner(hypermodel, oracle, folder)
+    while not tuner.search():
+        pass  # this process cannot be replaced
+
+
+def _search_with_workers(config, oracle, definition, folder, pool):
+    from workbench.sweep.server import serve
+
+    server, port = serve(oracle, *address(config.oracle_address))
+    host = address(config.oracle_address)[0]
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "[::]") else host
+    orders = {
+        "factory": definition.factory,
+        "folder": str(folder),
+        "objective": [oracle.objective.name, oracle.objective.direction],
+        "host": host,
+        "port": port,
+    }
+    try:
+        if pool:
+            pool.order(oracle.worker_started, **orders)
+        while not oracle.complete():
+            if pool:
+                pool.watch(oracle.worker_died)
+            oracle.release_silent_workers()
+            time.sleep(_TICK)
+    finally:
+        if pool:
+            pool.stop()
+        server.stop(None if not config.chief else 2)  # workers elsewhere get to hear that it is over
+
+
+def work_for_chief(config, folder, definition, metric, pool):
+    """Run this machine's workers for a chief elsewhere, until it has no more trials or is gone."""
+    host, port = address(config.oracle_address)
+    try:
+        with _sigterm_as_ctrl_c():
+            pool.order(factory=definition.factory, folder=str(folder), objective=list(metric), host=host, port=port)
+            while not pool.all_finished():
+                pool.watch()
+                time.sleep(_TICK)
+    finally:
+        pool.stop()
+
+
+class _sigterm_as_ctrl_c:
+    """Within the block SIGTERM, which schedulers send, ends the sweep as Ctrl-C does."""
+
+    def __enter__(self):
+        def interrupt(signum, frame):
+            raise KeyboardInterrupt
+
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *exception):
+        if self._main:
+            signal.signal(signal.SIGTERM, self._before)
+
+
+def save_winner(folder, table, hypermodel, train_module):
+    """Leave the best trial's model and configuration in the sweep's folder; the trial.
+
+    Args:
+        folder: the sweep's run folder.
+        table: its `workbench.sweep.table.TrialTable`.
+        hypermodel: the one that its `Definition` makes.
+        train_module: the command that trains with such a configuration, for who reads `metrics.json`.
+
+    Raises:
+        UserError: no trial could be completed; gives the first one's reason.
+    """
+    from workbench.training.callbacks import save_model
+
+    best = next(iter(table.best(1)), None)
+    if best is None:
+        rows = table.rows()
+        first = rows[0]["reason"] if rows else "the budget is too small for one"
+        raise UserError(f"none of the {len(rows)} trials could be completed; the first: {first}")
+    model = hypermodel.best_model(best.hyperparameters, table.oracle.trial_dir(best.trial_id))
+    save_model(model, Path(folder))
+    write_text(Path(folder) / "best.yaml", config_yaml(hypermodel.config(best.hyperparameters)))
+    write_json(Path(folder) / "metrics.json", {**table.row(best), "trials": len(table), "train_module": train_module})
+    return best

@@ -1,0 +1,124 @@
+"""The learning-rate range test: the rate climbs step by step, and the loss says which one learns fastest."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+
+from workbench.errors import UserError
+from workbench.reporting.figures import BLUE, GREY, ORANGE, figure, save
+from workbench.training.callbacks import EpochSeeds
+from workbench.training.loop import batches
+from workbench.training.run_folder import write_csv
+
+STEPS, LOWEST, HIGHEST = 200, 1e-6, 1.0
+_SMOOTHING = 0.9
+_DIVERGED = 4  # times the lowest loss: what comes after is no news
+_SETTLING = 10  # first steps, in which the smoothed loss is not yet smooth
+
+
+@dataclasses.dataclass(frozen=True)
+class RangeTest:
+    """What a range test saw.
+
+    Attributes:
+        rates: learning rate of each step, float64 (steps,).
+        losses: of each step's batch.
+        smoothed: their moving average.
+        suggestion: the rate at which the smoothed loss falls fastest.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggestion: float
+
+
+def range_test(model, config, dataset, steps=STEPS):
+    """Train for some steps with a learning rate that rises exponentially, and suggest one.
+
+    Args:
+        model: compiled and freshly made; not of use for anything else afterwards.
+        config: has the fields of `TrainingConfig` and `RecipeConfig`, and `seed`.
+        dataset: a `workbench.data.dataset.Dataset`.
+        steps: between 1e-6 and 1; fewer are done where the loss bursts.
+
+    Raises:
+        UserError: the loss falls at no learning rate.
+
+    Source: Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017; the suggestion by the steepest
+    fall is fastai's.
+    """
+    climb = _Climb(steps)
+    model.fit(
+        batches(config, dataset),
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[EpochSeeds(config.seed), climb],
+    )
+    losses = np.array(climb.losses)
+    rates, smoothed = climb.rates[: len(losses)], np.array(climb.smoothed)
+    return RangeTest(rates, losses, smoothed, suggestion(rates, smoothed))
+
+
+def suggestion(rates, smoothed):
+    """The learning rate at which the smoothed loss falls fastest on the way to its lowest value.
+
+    Raises:
+        UserError: it does not fall.
+    """
+    end = int(np.nanargmin(smoothed)) + 1
+    if end < _SETTLING + 2:
+        raise UserError("--lr-find: the loss fell at no learning rate; are the images and their classes right?")
+    slopes = np.gradient(smoothed[_SETTLING:end], np.log(rates[_SETTLING:end]))
+    return float(rates[_SETTLING + int(slopes.argmin())])
+
+
+class _Climb(keras.callbacks.Callback):
+    """Raises the learning rate before each step, and ends the test where the loss bursts."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.rates = np.geomspace(LOWEST, HIGHEST, steps)
+        self.losses, self.smoothed, self._mean = [], [], 0.0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.reset_metrics()  # so that the loss is this batch's alone
+        self.model.optimizer.learning_rate.assign(self.rates[batch])
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            self.model.stop_training = True
+            return
+        self._mean = _SMOOTHING * self._mean + (1 - _SMOOTHING) * loss
+        self.losses.append(loss)
+        self.smoothed.append(self._mean / (1 - _SMOOTHING ** len(self.losses)))
+        if self.smoothed[-1] > _DIVERGED * min(self.smoothed):
+            self.model.stop_training = True
+
+
+def leave(test, folder):
+    """Write `lr_find.csv` and `lr_find.png` into a folder; the picture's path.
+
+    Args:
+        test: a `RangeTest`.
+    """
+    columns = {"learning_rate": test.rates, "loss": test.losses, "smoothed_loss": test.smoothed}
+    rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
+    write_csv(folder / "lr_find.csv", rows)
+    with figure(8, 4) as (made, axes):
+        axes.plot(test.rates, test.losses, color=GREY, lw=0.8, alpha=0.6, label="of each batch")
+        axes.plot(test.rates, test.smoothed, color=BLUE, lw=2, label="smoothed")
+        axes.axvline(test.suggestion, color=ORANGE, ls="--", label=f"steepest fall: {test.suggestion:.2g}")
+        axes.set_xscale("log")
+        axes.set_ylim(0, 1.3 * max(test.smoothed[0], test.smoothed[: int(test.smoothed.argmin()) + 1].max()))
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("training loss")
+        axes.legend(loc="lower left")
+        title = f"The loss falls fastest at a learning rate of {test.suggestion:.2g}"
+        axes.set_title(title)
+        caption = f"{len(test.rates)} training steps, each with a higher learning rate than the one before."
+        return save(made, folder / "lr_find.png", title, caption)
