@@ -1,0 +1,200 @@
+"""The settings that the commands share, and how a configuration made of sections becomes flat and back.
+
+A command's configuration is a frozen dataclass whose fields are sections (`DataConfig`, `TrainingConfig`, ...). On the
+command line and in YAML files it is flat: `--epochs 5`, `epochs: 5`. So a field name occurs in one section only.
+"""
+
+import dataclasses
+import re
+from typing import Any, Literal, TypeVar
+
+from workbench.errors import UserError
+
+Config = TypeVar("Config")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Data.
+
+    Args:
+        data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
+            val/ beside it, or <class>/*.
+        image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
+        resize: `crop` keeps the proportions and cuts out the centre; `stretch` keeps the whole image.
+        max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
+        cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
+        split_seed: Seed of the validation split, and of the test split where the data has no test set; --seed by
+            default.
+    """
+
+    data: str = "digits"
+    image_size: int | None = None
+    resize: Literal["crop", "stretch"] = "crop"
+    max_unreadable: float = 0.01
+    cache_dir: str | None = None
+    split_seed: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """Training.
+
+    Args:
+        epochs: Passes over the training images.
+        budget: Train for as many epochs as fit into this time, such as 10m or 2h, instead of --epochs.
+        batch_size: Images in one step.
+        learning_rate: Learning rate of the Adam optimizer.
+        schedule: Learning-rate schedule: `constant`, or `cosine` down to zero at the last step.
+        warmup_epochs: Epochs in which the learning rate rises from zero.
+        weight_decay: Decoupled weight decay of the kernels (AdamW); 0 is plain Adam.
+        label_smoothing: Share of the target that is spread over all classes.
+        class_weights: `balanced` weighs each training image by the inverse of its class's frequency.
+        data_aug: Random resized crop, horizontal flip and colour jitter of the training images.
+        mixup: Alpha of MixUp: training images are blended in pairs, with their labels; 0 for none.
+        cutmix: Alpha of CutMix: a box of one training image is pasted into another; 0 for none.
+        erasing: Share of the training images in which a random box is filled with one colour (random erasing).
+        start_size: Side of the training images in the first epochs, in pixels; it grows to --image-size in up to four
+            stages of equal length, by multiples of 32. 0 keeps one size; growing needs --head gap.
+        ema: Momentum of a moving average of the weights, which is what is validated and saved; 0 for none.
+        patience: Epochs without a better validation accuracy after which training ends; 0 never ends it early.
+        precision: Number format of activations and products in training; weights, statistics, logits and the saved
+            model are always float32. `auto` measures once which is fastest; `float16` needs a GPU.
+        strategy: `mirrored` divides each batch between all GPUs of the machine; `single` trains on one device.
+        seed: Seed of the split, the initial weights, shuffling, dropout and augmentation.
+    """
+
+    epochs: int = 10
+    budget: str | None = None
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    data_aug: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    erasing: float = 0.0
+    start_size: int = 0
+    ema: float = 0.0
+    patience: int = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    strategy: Literal["single", "mirrored"] = "single"
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Run.
+
+    Args:
+        name: Name of the run folder; by default made from the data and the image size.
+        runs_dir: Folder of all run folders.
+        logs_dir: Folder of the TensorBoard logs.
+        wandb: Log to Weights & Biases as well (offline where there is no key or no network).
+        overwrite: Replace a run folder of the same name.
+    """
+
+    name: str | None = None
+    runs_dir: str = "runs"
+    logs_dir: str = "logs"
+    wandb: bool = False
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRunConfig(RunConfig):
+    """Run.
+
+    Args:
+        resume: Run folder of an interrupted training to continue. Its configuration is used; --epochs may be raised.
+    """
+
+    resume: str | None = None
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Return a configuration as option name -> value, its sections dissolved."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
+    return flat
+
+
+def replace(config: Config, **values: Any) -> Config:
+    """Return a copy of a configuration with other values, given by option name whatever section they are in.
+
+    Raises:
+        TypeError: the configuration has no option of that name.
+    """
+    remaining = dict(values)
+    replaced = _replace(config, remaining)
+    if remaining:
+        raise TypeError(f"{type(config).__name__} has no option {', '.join(remaining)}")
+    return replaced
+
+
+def _replace(config: Any, remaining: dict[str, Any]) -> Any:
+    """Replace the values that `config` or its sections have, and remove these from `remaining`."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            changed[field.name] = _replace(value, remaining)
+        elif field.name in remaining:
+            changed[field.name] = remaining.pop(field.name)
+    return dataclasses.replace(config, **changed)
+
+
+def option_names(config_class: type) -> list[str]:
+    """Return the names of all options of a configuration class, in their order."""
+    return list(flatten(config_class()))
+
+
+def option_name(field_name: str) -> str:
+    """Return a field's name as an option: `image_size` as `--image-size`, `from_` as `--from`."""
+    return f"--{field_name.rstrip('_').replace('_', '-')}"
+
+
+def check_training(config: TrainingConfig) -> None:
+    """Refuse numbers that no network can be trained with.
+
+    Raises:
+        UserError: names the option and its range.
+    """
+    for name in ("epochs", "batch_size"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{_given(config, name)}: must be at least 1")
+    if not 0 < config.learning_rate < float("inf"):
+        raise UserError(f"{_given(config, 'learning_rate')}: must be above 0")
+    for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
+        if not 0 <= getattr(config, name) < float("inf"):
+            raise UserError(f"{_given(config, name)}: must be 0 or more")
+    if not 0 <= config.erasing <= 1:
+        raise UserError(f"{_given(config, 'erasing')}: must be between 0 and 1, a share of the images")
+    for name in ("label_smoothing", "ema"):
+        if not 0 <= getattr(config, name) < 1:
+            raise UserError(f"{_given(config, name)}: must be at least 0 and below 1")
+    parse_duration(config.budget)
+
+
+def _given(config: Any, name: str) -> str:
+    return f"{option_name(name)} {getattr(config, name)}"
+
+
+def parse_duration(budget: str | None) -> float | None:
+    """Return a budget such as `30m` in seconds; None for none.
+
+    Raises:
+        UserError: the text is not a number with s, m, h or d.
+    """
+    if budget is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", budget)
+    if not match or float(match[1]) == 0:
+        raise UserError(f"--budget {budget}: give a time such as 45s, 30m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
