@@ -4,9 +4,7 @@ import base64
 import io
 import itertools
 import zlib
-from pathlib import Path
 
-import jinja2
 import numpy as np
 from PIL import Image
 
@@ -15,8 +13,8 @@ from workbench.data.duplicates import TURNS
 from workbench.data.inspection import summary
 from workbench.data.scan import PARTS
 from workbench.files import write_text
+from workbench.reporting.templates import render
 
-TEMPLATE = Path(__file__).with_name("inspection.html")
 MAX_PAIRS, MAX_CONTACTS = 60, 240  # shown with their images
 MAX_LISTED = 5_000  # pairs and repeats listed by name; left_out.csv has them all
 _THUMBNAIL = 112  # pixels of the longer side
@@ -29,9 +27,8 @@ def write_page(findings):
     rows = {row for numbers in contacts.values() for row in numbers} | {row for pair in pairs for row in pair[:2]}
     pictures = _pictures(findings.source, scan, rows)
     counts = findings.counts()
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(
+    page = render(
+        "inspection.html",
         name=findings.source.name,
         summary=summary(findings),
         parts=[(number, PARTS[number]) for number in range(4) if counts[:, number].any()],

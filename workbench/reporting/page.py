@@ -4,12 +4,11 @@ import base64
 import dataclasses
 import io
 import time
-from pathlib import Path
 
-import jinja2
 from PIL import Image
 
 from workbench.reporting.figures import data_uri, words
+from workbench.reporting.templates import render
 
 ROWS_A_PAGE = 25
 _LARGE = 200_000  # bytes of a PNG file
@@ -120,13 +119,9 @@ class Page:
 
     def html(self):
         """The page as one HTML document: figures, style and script are inside it, all text from data is escaped."""
-        loader = jinja2.FileSystemLoader(Path(__file__).parent)
-        environment = jinja2.Environment(
-            loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-        )
         shown = dataclasses.replace(self, sections=[section for section in self.sections if not section.is_empty])
         made = time.strftime("%Y-%m-%d %H:%M")
-        return environment.get_template("report.html").render(page=shown, made=made)
+        return render("report.html", page=shown, made=made)
 
 
 def _embedded(path, image):
