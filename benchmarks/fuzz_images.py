@@ -153,7 +153,7 @@ MUTATIONS = {
 def train_on(root, folder):
     """Train one epoch of a tiny network on the files; (images used, images listed as unreadable, run folder)."""
     from cnn_scratch.train import TrainConfig, train
-    from workbench.training.run_folder import read_csv
+    from workbench.files import read_csv
 
     places = {name: os.path.join(folder, name) for name in ("runs", "logs", "cache")}
     config = TrainConfig(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from workbench.training.run_folder import read_csv
+from workbench.files import read_csv
 
 SPACE = """
 parameters:

@@ -8,10 +8,9 @@ from pathlib import Path
 from workbench import cli
 from workbench.errors import UserError
 from workbench.evaluate import earlier_score, score_run
-from workbench.files import write_json
+from workbench.files import read_csv, write_csv, write_json
 from workbench.finished_run import open_run
 from workbench.metrics import holm, mcnemar
-from workbench.training.run_folder import read_csv, write_csv
 
 
 @dataclasses.dataclass(frozen=True)

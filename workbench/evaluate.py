@@ -8,10 +8,9 @@ import numpy as np
 from workbench import cli
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
-from workbench.files import file_hash, write_json
+from workbench.files import file_hash, read_csv, write_csv, write_json
 from workbench.finished_run import open_run, softmax
 from workbench.metrics import calibration, confused_pairs, in_top, ranking, wilson_interval
-from workbench.training.run_folder import read_csv, write_csv
 
 BATCH_SIZE = 64
 PREDICTIONS = "test_predictions.csv"

@@ -142,12 +142,12 @@ def _check_libraries(format_name):
 @contextlib.contextmanager
 def _quiet():
     """Without the converters' progress reports; what matters is raised."""
-    from workbench.runtime import stderr_held_back
+    from workbench.runtime import hold_back_stderr
 
     with (
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
-        stderr_held_back(),
+        hold_back_stderr(),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")

@@ -1,41 +1,53 @@
-"""TensorFlow brought up quietly, and the devices it found."""
+"""Start TensorFlow quietly, and describe the machine: devices, cores, memory.
+
+Commands import this module before they parse their arguments, and other processes of a sweep never need TensorFlow.
+So the functions here import TensorFlow when they are called; no other module does.
+"""
 
 import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 
-_OPTIONAL = "sklearn", "matplotlib"  # of no use here to Keras and KerasTuner, and a third of their time to import
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+# Keras and KerasTuner import these where they are installed. Nothing here needs that, and it takes a third of the time.
+_OPTIONAL = "sklearn", "matplotlib"
 
 
-def load_tensorflow(threads=0, use_gpu=True):
-    """Import TensorFlow and bring up its devices without its start-up chatter, and return the module.
+def load_tensorflow(threads: int = 0, use_gpu: bool = True) -> ModuleType:
+    """Import TensorFlow without its start-up messages, initialize its devices, and return the module.
 
-    GPU memory is taken as it is needed, so that several processes can share a GPU. If the import fails,
-    what TensorFlow said is shown after all.
+    GPU memory is allocated as needed, so that several processes can share a GPU. If the import fails, the messages
+    are printed.
 
     Args:
-        threads: CPU threads of an operation; 0 takes one a core.
-        use_gpu: False leaves the GPUs to other processes.
+        threads: CPU threads of one operation; 0 uses one per core.
+        use_gpu: False hides the GPUs, so that other processes can use them.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with stderr_held_back():
-        with lean_imports():
+    with hold_back_stderr():
+        with skip_optional_imports():
             import keras  # noqa: F401
             import tensorflow as tf
 
-        with contextlib.suppress(RuntimeError):  # the devices are up already
+        with contextlib.suppress(RuntimeError):  # the devices are already initialized
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(threads)
             if not use_gpu:
                 tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.list_physical_devices("GPU"):
-            with contextlib.suppress(RuntimeError):  # the devices are up already
+            with contextlib.suppress(RuntimeError):  # the devices are already initialized
                 tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.list_logical_devices()
     tf.get_logger().setLevel("ERROR")
@@ -43,10 +55,10 @@ def load_tensorflow(threads=0, use_gpu=True):
 
 
 @contextlib.contextmanager
-def lean_imports():
-    """Within the block Keras and KerasTuner are imported without what is optional to them and slow."""
+def skip_optional_imports() -> Iterator[None]:
+    """Let Keras and KerasTuner be imported in this block without their slow optional libraries."""
     absent = [name for name in _OPTIONAL if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield
     finally:
@@ -54,75 +66,11 @@ def lean_imports():
             del sys.modules[name]
 
 
-def python_path():
-    """The PYTHONPATH with which another process finds this project, whatever its working directory."""
-    root = str(Path(__file__).parents[1])
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def num_cores():
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def num_threads():
-    """Operations that TensorFlow runs side by side in this process."""
-    import tensorflow as tf
-
-    return tf.config.threading.get_inter_op_parallelism_threads() or num_cores()
-
-
-def gpus():
-    """Names of the logical GPUs, such as `/device:GPU:0`; empty on a machine without one."""
-    import tensorflow as tf
-
-    return [device.name for device in tf.config.list_logical_devices("GPU")]
-
-
-def distribution(strategy):
-    """A context in which a model is built and trained on one device, or on all GPUs of the machine alike.
-
-    Args:
-        strategy: `single`, or `mirrored` for tf.distribute.MirroredStrategy: every GPU holds the weights and
-            computes its share of each batch. Without a GPU the logical CPU devices take their place.
-    """
-    import tensorflow as tf
-
-    if strategy == "single":
-        return contextlib.nullcontext()
-    devices = gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
-    with stderr_held_back():
-        return tf.distribute.MirroredStrategy(devices).scope()
-
-
-def num_replicas():
-    """Devices that share a batch: 1 outside `distribution("mirrored")`."""
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def peak_memory():
-    """The most memory this process has held, in bytes."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return psutil.Process().memory_info().peak_wset
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def peak_gpu_memory():
-    """The most memory this process has held on its first GPU, in bytes."""
-    import tensorflow as tf
-
-    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-
-
 @contextlib.contextmanager
-def stderr_held_back():
-    """Hold back what native code writes to stderr (it bypasses sys.stderr); show it if the block fails.
+def hold_back_stderr() -> Iterator[None]:
+    """Hold back what native code writes to stderr (it bypasses sys.stderr), and print it if the block fails.
 
-    Ctrl-C is no failure.
+    Ctrl-C does not count as a failure.
     """
     sys.stderr.flush()
     saved = os.dup(2)
@@ -137,3 +85,78 @@ def stderr_held_back():
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def distribute(strategy: str) -> contextlib.AbstractContextManager:
+    """Return a context in which a model is built and trained on one device, or on all GPUs of the machine.
+
+    Args:
+        strategy: `single`, or `mirrored` for tf.distribute.MirroredStrategy: every GPU holds the weights and
+            computes its share of each batch. Without a GPU the logical CPU devices are used instead.
+    """
+    import tensorflow as tf
+
+    if strategy == "single":
+        return contextlib.nullcontext()
+    devices = list_gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
+    with hold_back_stderr():
+        return tf.distribute.MirroredStrategy(devices).scope()
+
+
+def list_gpus() -> list[str]:
+    """Return the names of the logical GPUs, such as `/device:GPU:0`; empty on a machine without a GPU."""
+    import tensorflow as tf
+
+    return [device.name for device in tf.config.list_logical_devices("GPU")]
+
+
+def count_replicas() -> int:
+    """Return the number of devices that share a batch: 1 outside `distribute("mirrored")`."""
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_threads() -> int:
+    """Return how many operations TensorFlow runs at the same time in this process."""
+    import tensorflow as tf
+
+    return tf.config.threading.get_inter_op_parallelism_threads() or count_cores()
+
+
+def measure_peak_memory() -> int:
+    """Return the largest amount of memory this process has used so far, in bytes."""
+    if resource is None:
+        return psutil.Process().memory_info().peak_wset
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure_peak_gpu_memory() -> int:
+    """Return the largest amount of memory this process has used so far on its first GPU, in bytes."""
+    import tensorflow as tf
+
+    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
+def make_python_path() -> str:
+    """Return a PYTHONPATH with which another process can import this project from any working directory."""
+    root = str(Path(__file__).parents[1])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+# Former names, used until the last caller has changed.
+distribution = distribute
+gpus = list_gpus
+lean_imports = skip_optional_imports
+num_cores = count_cores
+num_replicas = count_replicas
+num_threads = count_threads
+peak_gpu_memory = measure_peak_gpu_memory
+peak_memory = measure_peak_memory
+python_path = make_python_path
+stderr_held_back = hold_back_stderr

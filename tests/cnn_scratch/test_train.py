@@ -14,7 +14,7 @@ from PIL import Image
 
 from cnn_scratch.train import TrainConfig, main, train
 from workbench.errors import UserError
-from workbench.training.run_folder import read_csv
+from workbench.files import read_csv
 
 
 @pytest.fixture

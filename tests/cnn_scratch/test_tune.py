@@ -17,8 +17,8 @@ from cnn_scratch.train import TrainConfig, train
 from cnn_scratch.tune import TuneConfig, main, tune
 from workbench import cli
 from workbench.errors import UserError
+from workbench.files import read_csv
 from workbench.finished_run import open_run
-from workbench.training.run_folder import read_csv
 
 SPACE = """
 parameters:

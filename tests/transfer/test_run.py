@@ -18,9 +18,9 @@ from transfer.run import main, run
 from workbench.evaluate import EvaluateConfig, evaluate
 from workbench.explain import ExplainConfig, explain
 from workbench.export import ExportConfig, export
+from workbench.files import read_csv
 from workbench.predict import PredictConfig, predict
 from workbench.training import budget as estimate
-from workbench.training.run_folder import read_csv
 
 MODES = {"last_layer": {}, "first_k": {"until": "block3_pool"}, "all": {}}
 

@@ -9,7 +9,7 @@ from transfer import trial
 from transfer.backbone import build_network
 from transfer.run import run
 from transfer.tune import TuneConfig, tune
-from workbench.training.run_folder import read_csv
+from workbench.files import read_csv
 
 SPACE = """
 parameters:

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import yaml
 
-from workbench.training.run_folder import write_csv
+from workbench.files import write_csv
 
 PARAMETERS = {
     "epochs": [5, 10],

@@ -10,9 +10,9 @@ from PIL import Image
 from workbench.compare import CompareConfig, compare, main
 from workbench.errors import UserError
 from workbench.evaluate import EvaluateConfig, evaluate
+from workbench.files import read_csv
 from workbench.metrics import mcnemar
 from workbench.reporting.figures import words
-from workbench.training.run_folder import read_csv
 
 
 @pytest.fixture

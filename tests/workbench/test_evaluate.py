@@ -8,11 +8,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from workbench.evaluate import EvaluateConfig, earlier_score, evaluate, main, measure
+from workbench.files import read_csv
 from workbench.finished_run import open_run, softmax
 from workbench.metrics import wilson_interval
 from workbench.reporting.evaluation_figures import confusion_matrix, per_class, reliability
 from workbench.reporting.figures import words
-from workbench.training.run_folder import read_csv
 
 FIGURES = {"confusion_matrix.png", "reliability.png", "per_class.png", "prediction_grid.png", "most_wrong.png"}
 

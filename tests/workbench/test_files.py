@@ -1,12 +1,12 @@
 import pytest
 
-from workbench.files import read_json, replacing, write_json
+from workbench.files import read_json, replace_file, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, [1])
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
+    with pytest.raises(RuntimeError), replace_file(path) as temporary:
         temporary.write_text("[2")
         raise RuntimeError
     assert read_json(path) == [1]

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from workbench.runtime import stderr_held_back
+from workbench.runtime import hold_back_stderr
 
 
 @pytest.mark.parametrize(("stop", "shown"), [(ImportError, "chatter"), (KeyboardInterrupt, "")])
 def test_native_chatter_is_shown_after_a_failure_but_not_after_ctrl_c(capfd, stop, shown):
-    with pytest.raises(stop), stderr_held_back():
+    with pytest.raises(stop), hold_back_stderr():
         os.write(2, b"chatter")
         raise stop
     assert capfd.readouterr().err == shown

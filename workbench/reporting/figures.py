@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib import font_manager
 from PIL import Image
 
-from workbench.files import replacing
+from workbench.files import replace_file
 
 # Okabe and Ito's palette: distinct with every common form of colour blindness.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
@@ -67,7 +67,7 @@ def save(made, path, title, caption=""):
     Title (the finding) and caption (how to read it) are kept in the file, so that a page that shows the
     figure has its words at hand, see `words`.
     """
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         made.savefig(temporary, format="png", metadata={"Title": title, "Description": caption})
     return path
 

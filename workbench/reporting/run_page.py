@@ -4,10 +4,9 @@ import shlex
 
 from workbench.console import duration
 from workbench.evaluate import model_digest
-from workbench.files import read_json
+from workbench.files import read_csv, read_json
 from workbench.reporting.page import Column, Command, Section, Table, Tile
 from workbench.sweep.progress import short
-from workbench.training.run_folder import read_csv
 
 TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "most_wrong")
 _INSIGHTS = (

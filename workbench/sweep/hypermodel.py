@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from workbench.data.dataset import load_dataset
-from workbench.files import replacing
+from workbench.files import replace_file
 from workbench.sweep.paused_trials import StateStore
 from workbench.training.callbacks import best_row, has_stalled
 from workbench.training.config import check_training
@@ -165,7 +165,7 @@ def weights_path(trial_dir):
 
 def save_weights(path, weights):
     """Write a model's list of weights whole."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         np.savez(temporary, *weights)
 
 

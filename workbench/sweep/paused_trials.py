@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.files import replacing
+from workbench.files import replace_file
 
 MAX_BYTES = 1 << 30  # of all states of a sweep; the oldest give way
 
@@ -32,7 +32,7 @@ class StateStore:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         flat = {f"{name}-{index}": array for name, group in arrays.items() for index, array in enumerate(group)}
-        with replacing(self._path(key, epochs)) as temporary:
+        with replace_file(self._path(key, epochs)) as temporary:
             np.savez(temporary, rows=json.dumps(rows), **flat)
         self._make_room()
 

@@ -3,7 +3,7 @@
 import bisect
 from pathlib import Path
 
-from workbench.training.run_folder import append_csv, write_csv
+from workbench.files import append_csv, write_csv
 
 RESULTS = (
     *("val_accuracy", "val_loss", "accuracy", "loss", "best_epoch", "epochs", "max_epochs"),

@@ -5,9 +5,8 @@ import math
 from pathlib import Path
 
 from workbench.errors import UserError
-from workbench.files import read_json
+from workbench.files import read_csv, read_json
 from workbench.sweep.table import RESULTS
-from workbench.training.run_folder import read_csv
 
 _TEXT = ("worker",)  # the results that are no numbers
 METRIC_NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}

@@ -13,10 +13,10 @@ from workbench.console import console, duration
 from workbench.data.pipeline import steps_per_epoch
 from workbench.data.store import default_cache
 from workbench.errors import UserError
+from workbench.files import append_csv, read_csv
 from workbench.runtime import gpus, peak_gpu_memory, peak_memory
 from workbench.training.loop import batches, validation_batches
 from workbench.training.progressive_resizing import stages, traced_for
-from workbench.training.run_folder import append_csv, read_csv
 
 _STEPS, _SECONDS = 8, 2.0  # steps of training that are measured: as many, or as many as fit into the time
 _SPARE = 0.05  # of a budget is left for what is not measured: saving, the report

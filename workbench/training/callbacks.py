@@ -9,8 +9,7 @@ from rich.progress import TextColumn
 
 from workbench.console import bar, console, duration
 from workbench.errors import UserError
-from workbench.files import replacing
-from workbench.training.run_folder import write_csv
+from workbench.files import replace_file, write_csv
 
 
 class Diverged(UserError):
@@ -214,7 +213,7 @@ def restore(model, path):
 
 def save_model(model, folder, name="model.keras"):
     """Save a model whole; one that is not compiled is saved without an optimizer."""
-    with replacing(folder / name) as temporary:
+    with replace_file(folder / name) as temporary:
         model.save(temporary)
 
 

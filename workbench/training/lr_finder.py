@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from workbench.errors import UserError
+from workbench.files import write_csv
 from workbench.reporting.figures import BLUE, GREY, ORANGE, figure, save
 from workbench.training.callbacks import EpochSeeds
 from workbench.training.loop import batches
-from workbench.training.run_folder import write_csv
 
 STEPS, LOWEST, HIGHEST = 200, 1e-6, 1.0
 _SMOOTHING = 0.9

@@ -1,9 +1,7 @@
 """The run folder: what a training or a sweep leaves behind, and the lock that keeps it to one process."""
 
 import contextlib
-import csv
 import dataclasses
-import io
 import itertools
 import os
 import re
@@ -16,7 +14,7 @@ import yaml
 
 from workbench import cli
 from workbench.errors import UserError
-from workbench.files import read_json, write_json, write_text
+from workbench.files import read_json, write_csv, write_json, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,34 +154,3 @@ def claim_name(base, runs_dir):
             raise UserError(f"{runs_dir}: {error.strerror}; choose another folder with --runs-dir") from error
         return name
     raise AssertionError("numbers do not end")
-
-
-def write_csv(path, rows):
-    """Write a list of dictionaries as CSV, the first one's keys as the header; no file for no rows."""
-    if not rows:
-        Path(path).unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def append_csv(path, row):
-    """Add one row to a CSV file in a single write; a new file gets its header first."""
-    if not Path(path).exists():
-        write_csv(path, [row])
-        return
-    text = io.StringIO()
-    csv.DictWriter(text, list(row), lineterminator="\n").writerow(row)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(text.getvalue())
-
-
-def read_csv(path):
-    """The rows of a CSV file as dictionaries of text; none where the file is missing."""
-    try:
-        return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        return []

@@ -11,10 +11,10 @@ from pathlib import Path
 from workbench import cli
 from workbench.data.dataset import describe
 from workbench.errors import UserError
-from workbench.files import write_json
+from workbench.files import read_csv, write_json
 from workbench.runtime import peak_memory
 from workbench.training.config import seconds
-from workbench.training.run_folder import RunFolder, claim_name, read_config, read_csv
+from workbench.training.run_folder import RunFolder, claim_name, read_config
 
 _FREE = ("resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb")  # may differ in a resumed run
 

@@ -12,9 +12,8 @@ import pytest
 
 from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, tune
 from workbench.errors import UserError
-from workbench.files import read_json
+from workbench.files import read_csv, read_json
 from workbench.sweep.server import serve
-from workbench.training.run_folder import read_csv
 
 
 def command(*words):

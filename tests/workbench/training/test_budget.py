@@ -10,9 +10,9 @@ from cnn_scratch.model import build_cnn
 from cnn_scratch.train import TrainConfig, train
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
+from workbench.files import read_csv
 from workbench.training import budget as estimate
 from workbench.training.optimizer import compiled
-from workbench.training.run_folder import read_csv
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from PIL import Image
 
 from cnn_scratch.train import main
 from workbench.errors import UserError
+from workbench.files import read_csv
 from workbench.reporting.figures import words
 from workbench.training.lr_finder import suggestion
-from workbench.training.run_folder import read_csv
 
 
 def test_the_suggestion_is_where_the_loss_falls_fastest_before_it_bursts():

@@ -6,16 +6,8 @@ import sys
 import pytest
 
 from workbench.errors import UserError
-from workbench.training.run_folder import (
-    RunConfig,
-    RunFolder,
-    append_csv,
-    claim_name,
-    config_yaml,
-    read_config,
-    read_csv,
-    write_csv,
-)
+from workbench.files import append_csv, read_csv, write_csv
+from workbench.training.run_folder import RunConfig, RunFolder, claim_name, config_yaml, read_config
 
 
 def test_claimed_names_are_numbered(workdir):
