@@ -1,6 +1,12 @@
-"""What every test can ask for: a cache of its own, real photos, and small labelled folders."""
+"""Fixtures for all tests: a cache folder for each test, real photos, small labelled folders, optional tools."""
 
+import importlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -11,32 +17,57 @@ from workbench.runtime import load_tensorflow
 load_tensorflow()
 
 SHARED = Path(__file__).parents[2] / "shared"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def pytest_collection_modifyitems(items):
-    """The longest test starts first, beside the others, and does not run alone in the end."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest test first, so that it does not run alone in the end."""
     items.sort(key=lambda item: item.path.name != "test_stress.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared_cache(tmp_path_factory):
-    """A cache for what several tests share."""
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use a temporary cache folder for what several tests share."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    """The test's own cache folder: nothing is read from the user's, nothing is left there."""
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the cache folder of this test. The user's cache is neither read nor written."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
 
+def skip_outside_ci(reason: str) -> NoReturn:
+    """Skip the test, or fail it where the environment variable CI is set: there nothing may be left out."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (a failure because CI is set)")
+    pytest.skip(reason)
+
+
 @pytest.fixture
-def flowers():
-    """The folder of 960 real photos of 12 classes, 224 px."""
+def chromium() -> str:
+    """Return the path of a Chromium or Chrome."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    return found or skip_outside_ci(f"no {' or '.join(BROWSERS)} on the PATH")
+
+
+@pytest.fixture
+def onnxruntime() -> ModuleType:
+    """Return the module onnxruntime where an export to ONNX is possible."""
+    try:
+        importlib.import_module("tf2onnx")
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        skip_outside_ci(f"{error.name} is not installed; see requirements-dev.txt")
+
+
+@pytest.fixture
+def flowers() -> Path:
+    """Return the folder of 960 real photos of 12 classes, 224 px."""
     folder = SHARED / "data" / "flowers"
     if not folder.is_dir():
         pytest.skip(f"the flower photos are not at {folder}")
@@ -44,15 +75,15 @@ def flowers():
 
 
 @pytest.fixture
-def workdir(tmp_path, monkeypatch):
-    """An empty working directory, so that runs/ and logs/ land in it."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to an empty working directory, so that runs/ and logs/ are written there."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def red_and_blue(tmp_path):
-    """A labelled folder of generated photos, 10 to train and 5 to test for each of two colours."""
+def red_and_blue(tmp_path: Path) -> Path:
+    """Write a labelled folder of generated photos: two colours, 10 to train and 5 to test of each."""
     root, rng = tmp_path / "red_and_blue", np.random.default_rng(0)
     for part, count in (("train", 10), ("test", 5)):
         for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
@@ -65,16 +96,22 @@ def red_and_blue(tmp_path):
 
 
 @pytest.fixture
-def photo_folder(tmp_path):
-    """Makes a labelled folder of generated JPEGs that a network can learn: each class has its own colour.
+def photo_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a labelled folder of generated JPEGs; each class has its own colour.
 
-    Args of what it returns: classes (names), train and test (images a class; None makes no such folder, and
-    without a test folder the classes stand in the root), size in pixels, name of the folder.
+    Its arguments: the classes' names, images of each class in train/ and in test/ (None writes the class folders
+    into the root, without a test set), the side of the images in pixels, and the folder's name.
     """
 
-    def make(classes=("daisy", "iris", "rose"), train=10, test=4, size=40, name="photos"):
+    def make(
+        classes: Sequence[str] = ("daisy", "iris", "rose"),
+        train: int = 10,
+        test: int | None = 4,
+        size: int = 40,
+        name: str = "photos",
+    ) -> Path:
         root, rng = tmp_path / name, np.random.default_rng(0)
-        parts = {"": train} if test is None else {"train": train, "test": test}
+        parts: Mapping[str, int] = {"": train} if test is None else {"train": train, "test": test}
         for part, count in parts.items():
             for label, class_name in enumerate(classes):
                 folder = root / part / class_name
@@ -88,8 +125,8 @@ def photo_folder(tmp_path):
     return make
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Print what tests have counted (`record_property("counts", ...)`)."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the counts that tests recorded with `record_property("counts", ...)`."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "counts":

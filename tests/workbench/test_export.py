@@ -47,9 +47,7 @@ def test_tflite(tiny_run, images, tmp_path):
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_onnx(tiny_run, images, activation):
-    pytest.importorskip("tf2onnx", reason="tf2onnx is not installed")
-    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+def test_onnx(tiny_run, images, activation, onnxruntime):
     network = NetworkConfig(num_filters=8, dense_units=8, activation=activation)
     build_cnn(network, image_size=32, num_classes=3).save(tiny_run / "model.keras")
     exported = export(ExportConfig(str(tiny_run), "onnx"))

@@ -15,7 +15,6 @@ from workbench.report import leave_report, main, write_report
 from workbench.reporting.figures import figure, save
 
 EVIL = "<script>alert('x')</script>"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE = 390  # pixels wide
 
 
@@ -202,13 +201,12 @@ def test_the_command_says_where_the_page_is(make_run, capsys):
     assert f"report: {folder}/report.html" in capsys.readouterr().out
 
 
-def browse(tmp_path, page, script):
-    """What `script` (an expression) gives in a phone-sized Chromium that shows the page; its errors are an error.
+def browse(chromium, tmp_path, page, script):
+    """Show the page in a Chromium of a phone's size and return the value of `script`, an expression.
 
-    A window cannot be that narrow, a frame can.
+    A message on the browser's console, such as a script's error, fails the test. The page is in a frame, since a
+    window cannot be that narrow.
     """
-    if CHROMIUM is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
     (tmp_path / "page.html").write_text(
         page.replace("</body>", f"<script>onload=()=>parent.postMessage(JSON.stringify({script}),'*')</script></body>")
     )
@@ -218,7 +216,7 @@ def browse(tmp_path, page, script):
     )
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
     flags += f" --disable-component-update --user-data-dir={tmp_path / 'profile'} --enable-logging=stderr --dump-dom"
-    command = [CHROMIUM, *flags.split(), (tmp_path / "frame.html").as_uri()]
+    command = [chromium, *flags.split(), (tmp_path / "frame.html").as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert ":CONSOLE" not in shown.stderr, shown.stderr
     answer = re.search(r'<p id="answer">(.*?)</p>', shown.stdout)
@@ -242,9 +240,9 @@ COLUMN = """((name) => {{
 }})("{name}")"""
 
 
-def test_columns_are_sorted_as_numbers_and_pages_turn(make_sweep, tmp_path):
+def test_columns_are_sorted_as_numbers_and_pages_turn(chromium, make_sweep, tmp_path):
     page = page_of(make_sweep(60, failed=0.1))
-    given, up, down, sorted_, next_page, where = browse(tmp_path, page, COLUMN.format(name="parameters"))
+    given, up, down, sorted_, next_page, where = browse(chromium, tmp_path, page, COLUMN.format(name="parameters"))
     assert len(given) == 25
 
     def numbers(texts):
@@ -260,21 +258,24 @@ def test_columns_are_sorted_as_numbers_and_pages_turn(make_sweep, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["sweep", "run"])
-def test_a_phone_never_scrolls_the_page_sideways(make_sweep, make_run, tmp_path, kind):
+def test_a_phone_never_scrolls_the_page_sideways(chromium, make_sweep, make_run, tmp_path, kind):
     page = page_of(make_sweep(12, failed=0.3) if kind == "sweep" else make_run(classes=("a" * 120, "b")))
     script = "[innerWidth, document.documentElement.scrollWidth, document.images[0].naturalWidth]"
-    width, scrolled, image = browse(tmp_path, page, script)
+    width, scrolled, image = browse(chromium, tmp_path, page, script)
     assert width == PHONE
     assert scrolled <= PHONE
     assert image > 500
 
 
-def test_the_whole_grid_stays_light(make_sweep, tmp_path):
+def test_the_whole_grid_stays_light(chromium, make_sweep, tmp_path):
     page = page_of(make_sweep(POINTS, failed=0.02, pruned=0.1))
     assert len(page) < 2.5e6
     assert page.count("<img") == 5
     rows, range_ = browse(
-        tmp_path, page, "[document.querySelectorAll('tr').length, document.querySelector('.range').textContent]"
+        chromium,
+        tmp_path,
+        page,
+        "[document.querySelectorAll('tr').length, document.querySelector('.range').textContent]",
     )
     assert rows < 100
     assert range_ == "1–25 of 9,216"  # noqa: RUF001
