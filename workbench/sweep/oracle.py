@@ -81,7 +81,7 @@ class TrialKeeper:
                 if not trial.metrics.exists(name):
                     trial.metrics.register(name, direction="max" if "accuracy" in name else "min")
                 trial.metrics.update(name, value, step=step)
-            if self._pruner and self._pruner.prunes(trial_id, step, metrics[self.objective.name]):
+            if self._pruner and self._pruner.should_stop(trial_id, step, metrics[self.objective.name]):
                 return Trial(trial.hyperparameters, trial_id, TrialStatus.STOPPED)
             return trial
 

@@ -1,6 +1,20 @@
 """When a trial is not worth its remaining epochs, judged by what others had reached at the same epoch."""
 
 import collections
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+Direction = Literal["max", "min"]
+
+
+class Pruner(Protocol):
+    """Decides whether a trial should stop early."""
+
+    def add(self, trial_id: str, epoch: int, value: float) -> None:
+        """Record the value of the sweep's metric that a trial reached at an epoch."""
+
+    def should_stop(self, trial_id: str, epoch: int, value: float) -> bool:
+        """Record a value and return whether the trial should stop at this epoch."""
 
 
 class MedianPruner:
@@ -9,52 +23,53 @@ class MedianPruner:
     Source: Golovin et al., Google Vizier, KDD 2017 (the median stopping rule).
 
     Args:
-        direction: `max` or `min`, of the objective.
+        direction: `max` or `min`, of the metric.
         max_epochs: the largest number of epochs a trial may have.
     """
 
-    FEWEST = 5  # other trials that must have reached an epoch before anything is pruned there
+    MIN_TRIALS = 5  # other trials that must have reached an epoch before any is stopped there
 
-    def __init__(self, direction, max_epochs):
+    def __init__(self, direction: Direction, max_epochs: int) -> None:
         self._sign = 1 if direction == "max" else -1
         self._max_epochs = max_epochs
-        self._values = collections.defaultdict(dict)  # epoch -> trial id -> value, larger is better
+        self._values: dict[int, dict[str, float]] = collections.defaultdict(dict)  # epoch -> trial -> larger is better
 
-    def add(self, trial_id, epoch, value):
-        """Take note of what a trial reached."""
+    def add(self, trial_id: str, epoch: int, value: float) -> None:
+        """Record the value that a trial reached at an epoch."""
         self._values[int(epoch)][trial_id] = self._sign * value
 
-    def prunes(self, trial_id, epoch, value):
-        """Take note of what a trial reached, and tell whether it should stop there."""
+    def should_stop(self, trial_id: str, epoch: int, value: float) -> bool:
+        """Record a value and return whether the trial should stop at this epoch."""
         self.add(trial_id, epoch, value)
         values = self._values[int(epoch)]
-        if epoch >= self._max_epochs or len(values) <= self.FEWEST:
+        if epoch >= self._max_epochs or len(values) <= self.MIN_TRIALS:
             return False
         others = sorted(v for other, v in values.items() if other != trial_id)
-        return self._sign * value < self._threshold(others, int(epoch))
+        return self._sign * value < self._find_threshold(others, int(epoch))
 
-    def _threshold(self, others, epoch):
+    def _find_threshold(self, others: Sequence[float], epoch: int) -> float:
+        """Return the value that a trial must reach at an epoch, given the sorted values of the others."""
         return others[len(others) // 2]
 
 
 class HalvingPruner(MedianPruner):
     """Lets only the best quarter pass each of a few epochs: a quarter of the longest training, a sixteenth, ...
 
-    Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (asynchronous
-    successive halving, here with a reduction factor of 4).
+    Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (asynchronous successive
+    halving, here with a reduction factor of 4).
     """
 
     FACTOR = 4
-    FEWEST = FACTOR - 1
+    MIN_TRIALS = FACTOR - 1
 
-    def __init__(self, direction, max_epochs):
+    def __init__(self, direction: Direction, max_epochs: int) -> None:
         super().__init__(direction, max_epochs)
         self._rungs = {max(1, round(max_epochs / self.FACTOR**power)) for power in range(1, 16)}
 
-    def _threshold(self, others, epoch):
+    def _find_threshold(self, others: Sequence[float], epoch: int) -> float:
         if epoch not in self._rungs:
             return float("-inf")
         return others[len(others) - max(1, (len(others) + 1) // self.FACTOR)]
 
 
-PRUNERS = {"median": MedianPruner, "halving": HalvingPruner}
+PRUNERS: dict[str, type[MedianPruner]] = {"median": MedianPruner, "halving": HalvingPruner}

@@ -1,0 +1,279 @@
+"""The scheduler of a sweep: which trial a worker runs next, what is finished, and when the sweep is complete.
+
+It knows neither KerasTuner nor what is trained. `workbench.sweep.keras_tuner_adapter` connects it to both.
+"""
+
+import bisect
+import enum
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from workbench.sweep.affinity import GraphAffinity
+from workbench.sweep.pruning import Pruner
+from workbench.sweep.trial import Parameter, Trial, Value
+from workbench.sweep.trial_files import TrialFiles
+
+MAX_ATTEMPTS = 3  # of a trial whose worker dies while it runs it
+REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
+
+
+class Idle(enum.Enum):
+    """What a worker gets that asks for a trial when there is none."""
+
+    WAIT = "ask again: running trials may fail, or may lead to further ones"
+    STOP = "the sweep is over"
+
+
+class TrialSource(Protocol):
+    """Chooses the values of the trials: `workbench.sweep.grid.GridSource`, or an adaptive search."""
+
+    def count_trials(self) -> int:
+        """Return the number of trials that the sweep will hold when it is complete."""
+
+    def upcoming(self) -> Sequence[Trial]:
+        """Return the next trials, in order; any of them may be taken. None come while running ones decide on them."""
+
+    def take(self, trial: Trial) -> None:
+        """Remove a trial from the upcoming ones: a worker runs it."""
+
+    def finish(self, trial: Trial) -> None:
+        """Learn from a trial that has finished."""
+
+    def restore(self, trials: Iterable[Trial]) -> Sequence[Trial]:
+        """Take the finished trials of an earlier process, and return the unfinished ones, which are run first."""
+
+
+class Scheduler:
+    """Hands out trials, takes them back and records them, each exactly once.
+
+    All methods may be called from several threads.
+
+    Args:
+        source: chooses the trials.
+        files: keeps the finished ones; those of an earlier process are loaded.
+        metric: name of the result by which trials are ranked.
+        direction: `max` or `min`.
+        graph_key: function of a trial's values; two trials with equal keys can share a traced graph, and a worker gets
+            such trials one after the other. None gives the trials in the source's order.
+        pruner: stops trials that are not worth their remaining epochs.
+        budget: seconds from now within which the last trial is to end.
+        max_retries: times that a trial which has failed is run again.
+        max_consecutive_failures: trials in a row that may fail before the sweep ends.
+        on_finish: called with each trial that has finished.
+
+    Attributes:
+        trials: id -> the running and the finished trials.
+        running: worker -> the trial that it runs.
+        is_out_of_time: whether a trial was not started because it would not end within the budget.
+        error: why the sweep has ended early, an empty text if it has not.
+    """
+
+    def __init__(
+        self,
+        source: TrialSource,
+        files: TrialFiles,
+        *,
+        metric: str,
+        direction: Literal["max", "min"],
+        graph_key: Callable[[Mapping[str, Value]], Hashable] | None = None,
+        pruner: Pruner | None = None,
+        budget: float | None = None,
+        max_retries: int = 0,
+        max_consecutive_failures: int | None = None,
+        on_finish: Callable[[Trial], None] = lambda trial: None,
+    ) -> None:
+        self.source, self.files, self.metric, self.direction = source, files, metric, direction
+        self.on_finish = on_finish
+        self.trials: dict[str, Trial] = {}
+        self.running: dict[str, Trial] = {}
+        self.is_out_of_time, self.error = False, ""
+        self._affinity = GraphAffinity(graph_key) if graph_key else None
+        self._pruner = pruner
+        self._deadline = None if budget is None else time.monotonic() + budget
+        self._max_retries, self._max_failures = max_retries, max_consecutive_failures
+        self._lock = threading.RLock()
+        self._seen: dict[str, float] = {}  # worker -> time of its last sign of life
+        self._local: set[str] = set()  # workers whose processes this command watches
+        self._asked: set[str] = set()  # workers whose present process has asked for a trial
+        self._deaths: dict[str, int] = {}  # trial id -> workers that died while they ran it
+        self._failures: dict[str, int] = {}  # trial id -> failed runs
+        self._started: dict[str, float] = {}  # trial id -> Unix time
+        self._seconds: list[float] = []  # durations of the finished trials, sorted
+        self._consecutive_failures = 0
+        finished = files.load()
+        for trial in finished:
+            self.trials[trial.id] = trial
+            self._learn(trial)
+        self._waiting = list(source.restore(finished))  # trials that were started and have to be run again
+        self.trials.update((trial.id, trial) for trial in self._waiting)
+
+    # What workers call.
+
+    def next_trial(self, worker: str) -> Trial | Idle:
+        """Return the trial that a worker has not finished, else the next one for it."""
+        with self._lock:
+            self._seen[worker] = time.monotonic()
+            self._asked.add(worker)
+            if worker in self.running:
+                return self.running[worker]
+            if self.error or self._runs_out_of_time():
+                return Idle.STOP
+            trial = self._waiting.pop(0) if self._waiting else self._take_upcoming(worker)
+            if trial is None:
+                return Idle.WAIT if self.running else Idle.STOP
+            self.trials[trial.id] = self.running[worker] = trial
+            self._started[trial.id] = time.time()
+            return trial
+
+    def report(self, trial_id: str, metrics: Mapping[str, float], step: int) -> bool:
+        """Record the metrics of an epoch, and return whether the trial should stop there."""
+        with self._lock:
+            reports = self.trials[trial_id].reports
+            for name, value in metrics.items():
+                reports.setdefault(name, {})[int(step)] = float(value)
+            if self._pruner is None or self.metric not in metrics:
+                return False
+            return self._pruner.should_stop(trial_id, int(step), metrics[self.metric])
+
+    def finish(
+        self,
+        trial_id: str,
+        result: Mapping[str, Any],
+        *,
+        discovered: Sequence[Parameter] = (),
+        values: Mapping[str, Value] | None = None,
+        may_retry: bool = False,
+    ) -> None:
+        """Record a trial that its worker has run. Nothing happens if it is finished already or was never handed out.
+
+        Args:
+            trial_id: id of the trial.
+            result: `status` (`completed`, `pruned` or `failed`), `reason` of a failure, the sweep's metric, and
+                whatever else the worker records, as JSON values.
+            discovered: hyperparameters that the trial's model asked for and that were not known.
+            values: their values.
+            may_retry: whether the trial may succeed if it is run again.
+        """
+        with self._lock:
+            trial = self.trials.get(trial_id)
+            if trial is None or trial.is_finished:
+                return
+            result, score = dict(result), result.get(self.metric)
+            if result["status"] != "failed" and not (score is not None and math.isfinite(score)):
+                result |= {"status": "failed", "reason": f"{self.metric} is {score}"}
+            self._release(trial)
+            trial.discovered = tuple(discovered)
+            trial.values = {**(values or {}), **trial.values}
+            if result["status"] == "failed" and may_retry and self._failures.get(trial_id, 0) < self._max_retries:
+                self._failures[trial_id] = self._failures.get(trial_id, 0) + 1
+                trial.reports = {}
+                self.files.discard_result(trial_id)
+                self._waiting.append(trial)
+                return
+            self._record(trial, result)
+
+    # What the command calls.
+
+    def hear_from(self, worker: str) -> None:
+        """Record a sign of life of a worker."""
+        with self._lock:
+            self._seen[worker] = time.monotonic()
+
+    def start_worker(self, worker: str) -> None:
+        """Record that a worker's process is new. The command watches it, so that its silence means nothing."""
+        with self._lock:
+            self._local.add(worker)
+            self._asked.discard(worker)
+            if self._affinity:
+                self._affinity.forget(worker)
+
+    def bury_worker(self, worker: str, reason: str) -> None:
+        """Record that a worker has died. Its successor gets its trial, which fails if it has killed workers before."""
+        with self._lock:
+            trial = self.running.get(worker)
+            if trial is None or worker not in self._asked:  # it had not begun
+                return
+            deaths = self._deaths[trial.id] = self._deaths.get(trial.id, 0) + 1
+            if deaths >= MAX_ATTEMPTS:
+                reason = f"its worker died {deaths} times, at last with {reason}"
+                self.finish(trial.id, {"status": "failed", "reason": reason})
+
+    def release_silent_workers(self) -> None:
+        """Give the trials of workers on other machines that have been silent for long to other workers."""
+        with self._lock:
+            for worker, trial in list(self.running.items()):
+                if worker not in self._local and time.monotonic() - self._seen[worker] > REMOTE_SILENCE:
+                    self._waiting.append(trial)
+                    del self.running[worker]
+
+    def is_complete(self) -> bool:
+        """Return whether no trial is running and none is left to run within the budget."""
+        with self._lock:
+            if self.running:
+                return False
+            if self.error or self.is_out_of_time:
+                return True
+            return not (self._waiting or self.source.upcoming())
+
+    def list_finished(self) -> list[Trial]:
+        """Return the finished trials, in the order of their ids."""
+        with self._lock:
+            return [trial for _, trial in sorted(self.trials.items()) if trial.is_finished]
+
+    def list_running(self) -> list[tuple[str, Trial]]:
+        """Return (worker, trial) for each running trial, in the order of the workers' names."""
+        with self._lock:
+            return sorted(self.running.items(), key=lambda item: item[0])
+
+    # How it is done.
+
+    def _take_upcoming(self, worker: str) -> Trial | None:
+        trials = self.source.upcoming()
+        if not trials:
+            return None
+        trial = self._affinity.choose(worker, trials, self.running) if self._affinity else trials[0]
+        if trial is not None:
+            self.source.take(trial)
+        return trial
+
+    def _runs_out_of_time(self) -> bool:
+        """Return whether the next trial would not end within the budget. Four fifths of the trials were no longer."""
+        if self._deadline is None:
+            return False
+        needed = statistics.quantiles(self._seconds, n=5)[-1] if len(self._seconds) > 1 else sum(self._seconds)
+        self.is_out_of_time = self.is_out_of_time or time.monotonic() + needed > self._deadline
+        return self.is_out_of_time
+
+    def _release(self, trial: Trial) -> None:
+        """Take a trial from the worker that runs it, and from those that wait for a worker."""
+        for worker in [worker for worker, running in self.running.items() if running is trial]:
+            del self.running[worker]
+        self._waiting = [waiting for waiting in self._waiting if waiting is not trial]
+
+    def _record(self, trial: Trial, result: dict[str, Any]) -> None:
+        result.setdefault("started", self._started.get(trial.id, time.time()))
+        result["ended"] = time.time()
+        trial.status, trial.reason, trial.result = result["status"], result.get("reason") or "", result
+        trial.score = None if trial.status == "failed" else float(result[self.metric])
+        self.files.save(trial)
+        self._learn(trial)
+        self.source.finish(trial)
+        self._consecutive_failures = self._consecutive_failures + 1 if trial.status == "failed" else 0
+        if self._consecutive_failures == self._max_failures:
+            self.error = f"{self._max_failures} trials in a row have failed, the last one with: {trial.reason}"
+        self.on_finish(trial)
+
+    def _learn(self, trial: Trial) -> None:
+        """Use a finished trial to judge the next ones."""
+        seconds = trial.result.get("seconds")
+        if seconds:
+            bisect.insort(self._seconds, seconds)
+            if self._affinity:
+                self._affinity.record(trial.id, seconds)
+        if self._pruner:
+            for epoch in trial.result.get("history", []):
+                self._pruner.add(trial.id, epoch["epoch"], epoch[self.metric])
