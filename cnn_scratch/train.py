@@ -118,7 +118,7 @@ def _find_learning_rate(asked, config, make_model, dataset, base_name):
         found = range_test(make_model(), config, dataset)
         picture = leave(found, folder.path)
     rate = f"{found.suggestion:.2g}"
-    words = cli.options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
+    words = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
     console.print(f"the loss falls fastest at a learning rate of {rate}: {picture}", markup=False)
     console.print(f"train with it:  python -m cnn_scratch.train{words} --learning-rate {rate}", markup=False)
     return folder.path

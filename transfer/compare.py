@@ -79,7 +79,7 @@ def compare(config):
 
     table = _cost_table(rows)
     show_table(table)
-    write_page(output, rows, f"python -m transfer.compare{cli.options(config, skip={'overwrite'})}", [table])
+    write_page(output, rows, f"python -m transfer.compare{cli.format_options(config, skip={'overwrite'})}", [table])
     return rows
 
 
@@ -94,7 +94,7 @@ def _strategy(config, mode, name):
 def _run(config):
     """The folder of a strategy's finished run; made now, in a process of its own, where it does not stand."""
     folder = Path(config.runs_dir) / config.name
-    words = cli.options(config)
+    words = cli.format_options(config)
     if (folder / "config.yaml").exists() and not config.overwrite:
         saved, asked = read_config(folder, TransferConfig), resolve(config)
         if dataclasses.replace(saved, cache_dir=asked.cache_dir, wandb=asked.wandb) != asked:

@@ -1,287 +1,356 @@
-"""Command lines made from configuration dataclasses, and errors told in one line."""
+"""Command lines made from configuration dataclasses, on the library cyclopts.
 
-import argparse
-import copy
+A command's configuration is a dataclass of options, or of sections that hold the options (see `workbench.config`). On
+the command line and in YAML files it is flat: `--epochs 5`, `epochs: 5`. Importing this module loads nothing heavy.
+"""
+
 import dataclasses
-import difflib
+import importlib
 import inspect
-import json
 import os
-import re
 import shlex
 import sys
-import types
-import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
+import cyclopts
+from cyclopts.exceptions import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
+
+from workbench.config import flatten, option_name, replace
 from workbench.errors import UserError
+from workbench.help_text import HelpText
+from workbench.options import (
+    Option,
+    Source,
+    convert,
+    describe_choices,
+    describe_refusal,
+    list_options,
+    read_config_file,
+    read_values,
+)
 
-TRUE_WORDS = {"true", "yes", "on", "1"}
-FALSE_WORDS = {"false", "no", "off", "0"}
+Config = TypeVar("Config")
+_CONFIG = Annotated[
+    list[str],
+    cyclopts.Parameter(
+        group=cyclopts.Group("General", sort_key=-1),
+        help="YAML file with any of the values below. Options on the command line win over it.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 
 
-def positional(default=None, *, optional=False):
-    """A dataclass field that is given as a bare word; one of type `list[str]` takes all the words that remain."""
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a command line runs.
+
+    Attributes:
+        config_class: dataclass of the command's options.
+        target: `package.module:function`, or the function; called with the configuration.
+        description: first paragraph of the help text.
+        before: called with the configuration before TensorFlow is imported, such as to start worker processes.
+        needs_tensorflow: whether TensorFlow is imported before the target.
+        use_gpu: False hides the GPUs from TensorFlow; a function decides from the configuration.
+    """
+
+    config_class: type
+    target: str | Callable[[Any], Any]
+    description: str
+    before: Callable[[Any], None] | None = None
+    needs_tensorflow: bool = True
+    use_gpu: bool | Callable[[Any], bool] = True
+
+    @property
+    def module(self) -> str:
+        """Name of the target's module."""
+        return self.target.partition(":")[0] if isinstance(self.target, str) else self.target.__module__
+
+    def run(self, config: Any) -> None:
+        """Import TensorFlow where it is needed, then the target, and call it."""
+        if self.before:
+            self.before(config)
+        if self.needs_tensorflow:
+            from workbench.runtime import load_tensorflow  # imported late: a help text must not wait for it
+
+            load_tensorflow(use_gpu=self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu)
+        target = self.target
+        if isinstance(target, str):
+            module, _, function = target.partition(":")
+            target = getattr(importlib.import_module(module), function)
+        target(config)
+
+
+def positional(default: Any = None, *, optional: bool = False) -> Any:
+    """Return a dataclass field that is given as a bare word; one of type `list[str]` takes all words that remain."""
     metadata = {"positional": True, "optional": optional}
     if default is None or isinstance(default, str):
         return dataclasses.field(default=default, metadata=metadata)
     return dataclasses.field(default_factory=lambda: default, metadata=metadata)
 
 
-def main(command, config_class, *, prog, description, argv=None):
-    """Parse `argv` into a `config_class`, call `command` with it, and leave the process on an error.
+def main(
+    config_class: type,
+    target: str | Callable[[Any], Any],
+    *,
+    description: str | None,
+    prog: str | None = None,
+    argv: Sequence[str] | None = None,
+    before: Callable[[Any], None] | None = None,
+    needs_tensorflow: bool = True,
+    use_gpu: bool | Callable[[Any], bool] = True,
+) -> int:
+    """Parse `argv`, then import TensorFlow and the target, and call the target with the configuration.
 
     Args:
-        command: called with the configuration; raises `UserError` for what the user can mend.
-        config_class: frozen dataclass; each of its bases becomes a titled group of options.
-        prog: how the command is called, for the help text.
-        description: the help text's first paragraph.
-        argv: arguments to parse, `sys.argv[1:]` by default.
+        config_class: frozen dataclass of options or of sections of options.
+        target: `package.module:function`, or the function itself.
+        description: first paragraph of the help text.
+        prog: how the command is called; by default `python -m` and the target's module.
+        argv: arguments to parse; by default those of the process.
+        before, needs_tensorflow, use_gpu: see `Command`.
 
-    Exit codes: 2 after a user's error (one line on stderr, no traceback), 130 after Ctrl-C (on stderr what the
-    `KeyboardInterrupt` says, such as how to go on).
+    Returns:
+        The exit code: 0; 2 after a `UserError` or `OSError` (one line on stderr, no traceback); 130 after Ctrl-C (what
+        the `KeyboardInterrupt` says is printed on stderr, such as how to resume).
     """
-    try:
-        command(parse(config_class, argv, prog=prog, description=description))
-    except UserError as error:
-        _leave(str(error))
-    except BrokenPipeError:  # whoever reads the output has had enough, such as `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        if error.filename is None and error.strerror is None:
-            raise
-        _leave(f"{error.filename or 'input/output'}: {error.strerror}")
-    except KeyboardInterrupt as stop:
-        print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
-        sys.exit(130)
+    if not isinstance(config_class, type):  # TRANSITION: main(function, ConfigClass); delete with the last such call
+        old = Command(target, config_class, description or "", needs_tensorflow=False)
+        code = _run(_app(old.config_class, prog=prog or "", description=old.description), {prog or "": old}, argv)
+        if code:
+            sys.exit(code)
+        return code
+    command = Command(config_class, target, description or "", before, needs_tensorflow, use_gpu)
+    prog = prog or f"python -m {command.module}"
+    return _run(_app(config_class, prog=prog, description=command.description), {prog: command}, argv)
 
 
-def choose(commands, *, prog, description, argv=None):
-    """Call `main` for the sub-command that the first word of `argv` names, with the words that remain.
+def choose(
+    commands: Mapping[str, Command], *, prog: str, description: str | None, argv: Sequence[str] | None = None
+) -> int:
+    """Run the sub-command that the first word of `argv` names, with the words that remain.
 
     Args:
-        commands: name -> (command, config_class, description), each as `main` takes them.
+        commands: name -> command.
         prog, description, argv: as for `main`, of all sub-commands together.
+
+    Returns:
+        The exit code, as `main`.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    name = words.pop(0) if words else ""
-    if name in ("-h", "--help"):
-        print(f"usage: {prog} COMMAND [--option VALUE ...]\n\n{description}\n\ncommands (each has its own --help):")
-        for known, (_, _, about) in commands.items():
-            print(f"  {known:<14}{about}")
-    elif name in commands:
-        command, config_class, about = commands[name]
-        main(command, config_class, prog=f"{prog} {name}", description=about, argv=words)
-    else:
-        close = difflib.get_close_matches(name, commands, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected {' or '.join(commands)}; see --help"
-        _leave(f"{prog}: {f'no command {name!r}' if name else 'a command is missing'}: {hint}")
+    argv = sys.argv[1:] if argv is None else argv
+    app = _empty_app(prog, description or "", usage=f"{prog} COMMAND [--option VALUE ...]")
+    by_prog, is_old = {}, False
+    for name, command in commands.items():
+        if isinstance(command, tuple):  # TRANSITION: (function, ConfigClass, description), and SystemExit
+            command = Command(command[1], command[0], command[2], needs_tensorflow=False)
+            is_old = True
+        by_prog[f"{prog} {name}"] = command
+        app.command(_app(command.config_class, prog=f"{prog} {name}", description=command.description), name=name)
+    missing = f"{prog}: a command is missing: expected {' or '.join(commands)}; see --help"
+    code = _run(app, by_prog, argv) if argv else _fail(missing)
+    if is_old and code:  # TRANSITION
+        sys.exit(code)
+    return code
 
 
-def _leave(message):
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
-
-
-def parse(config_class, argv=None, *, prog="", description=""):
-    """The configuration that `argv` describes; options on the command line win over `--config FILE`.
+def parse(
+    config_class: type[Config], argv: Sequence[str] | None = None, *, prog: str = "", description: str = ""
+) -> Config:
+    """Return the configuration that `argv` describes; options on the command line win over `--config FILE`.
 
     Raises:
         UserError: an unknown option or key, or an ill-typed value; names it and what is allowed.
+        SystemExit: the help text was asked for and is printed.
     """
-    usage = f"{prog}{_positional_usage(config_class)} [--config FILE] [--option VALUE ...]"
-    parser = _parser(config_class, prog=prog, description=description, usage=usage)
-    parser.add_argument("--config", action="config", metavar="FILE", help="YAML file with any of the values below")
-    argv = _spell(sys.argv[1:] if argv is None else argv, config_class)
-    config = _configuration(config_class, lambda: parser.parse_args(argv))
-    for field in _positionals(config_class):
-        if not (field.metadata["optional"] or getattr(config, field.name)):
-            raise UserError(f"{_word(field)} is missing; usage: {prog}{_positional_usage(config_class)}")
-    return config
+    parsed = _parse(_app(config_class, prog=prog, description=description), argv)
+    if parsed is None:
+        sys.exit(0)
+    return parsed[1]
 
 
-def from_values(config_class, values, *, where):
-    """The configuration that a dictionary describes, checked like a command line.
+def from_values(config_class: type[Config], values: Mapping[str, Any], *, where: str | Path) -> Config:
+    """Return the configuration that a dictionary describes, checked like a command line.
 
     Raises:
         UserError: an unknown key or an ill-typed value; begins with `where`.
     """
-    try:
-        return _configuration(config_class, lambda: _parser(config_class).parse_object(values))
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+    app = _app(config_class, source=read_values(config_class, values, str(where)), all_optional=True)
+    parsed = _parse(app, [])
+    assert parsed is not None  # no help text was asked for
+    return parsed[1]
 
 
-def options(config, skip=()):
-    """The options that make `config` out of the defaults, as they would be typed: ` --image-size 64`."""
-    words = ""
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name not in skip and value != field.default:
-            words += f" {option_name(field.name)} {shlex.quote(str(value))}"
+def format_options(config: Any, skip: Sequence[str] | set[str] = ()) -> str:
+    """Return the options that make `config` out of the defaults, as they would be typed: ` --image-size 64`."""
+    words, defaults = "", flatten(type(config)())
+    for name, value in flatten(config).items():
+        option = option_name(name)
+        if name in skip or value == defaults[name]:
+            continue
+        if isinstance(value, bool):
+            words += f" {option}" if value else f" --no-{option[2:]}"
+        elif isinstance(value, list) and all(isinstance(word, str) for word in value):
+            words += "".join(f" {option} {shlex.quote(word)}" for word in value)
+        else:
+            word = "null" if value is None else str(value)
+            words += f" {option}{'=' if word.startswith('-') else ' '}{shlex.quote(word)}"
     return words
 
 
-def option_name(field_name):
-    """A field as an option: `--image-size`; the underscore that keeps a name off Python's keywords is not shown."""
-    return f"--{field_name.rstrip('_').replace('_', '-')}"
+options = format_options  # TRANSITION: the old name; delete with its last user
 
 
-def _parser(config_class, **kwargs):
-    import jsonargparse
-
-    class Formatter(jsonargparse.DefaultHelpFormatter):
-        def _get_help_string(self, action):
-            return (action.help or "") + _default_text(action.default)
-
-        def _format_action_invocation(self, action):
-            action = copy.copy(action)
-            action.option_strings = [option for option in action.option_strings if not option.endswith("+")]
-            return super()._format_action_invocation(action)
-
-    class Parser(jsonargparse.ArgumentParser):
-        def format_help(self):
-            return re.sub(r"--[a-z_]+", lambda option: option_name(option[0][2:]), super().format_help())
-
-    settings = {"exit_on_error": False, "allow_abbrev": False, "print_config": None, "formatter_class": Formatter}
-    parser = Parser(**settings, **kwargs)
-    for base in _groups(config_class):
-        parser.add_class_arguments(base, None)
-    defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
-    parser.set_defaults({name: value for name, value in defaults.items() if value is not dataclasses.MISSING})
-    return parser
-
-
-def _default_text(default):
-    """A default as the help says it; nothing where there is none to speak of."""
-    if default is None or default is False or default in ([], argparse.SUPPRESS):
-        return ""
-    return f" (default: {str(default).lower() if default is True else default})"
-
-
-def _configuration(config_class, parse_values):
-    import jsonargparse
-
+def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str] | None) -> int:
+    """Parse, run the command that was chosen, and turn its errors into a line on stderr and an exit code."""
     try:
-        namespace = parse_values()
-    except jsonargparse.ArgumentError as error:
-        raise UserError(_one_line(str(error), config_class)) from None
-    return config_class(**{field.name: namespace[field.name] for field in dataclasses.fields(config_class)})
+        parsed = _parse(app, argv)
+        if parsed:
+            prog, config = parsed
+            commands[prog].run(config)
+    except UserError as error:
+        return _fail(str(error))
+    except BrokenPipeError:  # the reader of the output has ended, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        return _fail(f"{error.filename or 'input/output'}: {error.strerror}")
+    except KeyboardInterrupt as stop:
+        print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
+        return 130
+    return 0
 
 
-def _groups(config_class):
-    """The dataclasses that `config_class` is put together from; one that only changes defaults is none."""
-    groups, known = [], set()
-    for base in reversed(config_class.__mro__):
-        own = set(inspect.get_annotations(base))
-        if own - known:
-            groups.append(base)
-        known |= own
-    return groups
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
 
 
-def _spell(argv, config_class):
-    """The arguments in the parser's own spelling.
+def _parse(app: cyclopts.App, argv: Sequence[str] | None) -> tuple[str, Any] | None:
+    """Return (prog, configuration), or None where the help text was printed instead.
 
-    `--image-size` becomes `--image_size`; `--overwrite` and `--no-overwrite` get their value; yes, no and
-    choices match in any case; an option of several words adds one each time; `--config` comes first, so that
-    options win wherever they stand.
+    Raises:
+        UserError: says in one line what is wrong.
     """
-    hints = typing.get_type_hints(config_class)
-    configs, others, words, bare = [], [], list(argv), []
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--"):
-            (others if word in ("-h",) else bare).append(word)
-            continue
-        option, equals, value = word.partition("=")
-        name = option[2:].replace("-", "_")
-        name = f"{name}_" if f"{name}_" in hints else name
-        if hints.get(name.removeprefix("no_")) is bool and name not in hints:
-            others.append(f"--{name.removeprefix('no_')}=false")
-            continue
-        is_flag = hints.get(name) is bool
-        takes_next = words and (words[0].lower() in TRUE_WORDS | FALSE_WORDS if is_flag else words[0][:2] != "--")
-        if not equals and takes_next:
-            value, equals = words.pop(0), "="
-        elif not equals and is_flag:
-            value, equals = "true", "="
-        value = _spell_value(value, hints.get(name))
-        if equals and hints.get(name) == list[str] and not value.startswith("["):
-            equals = "+="
-        (configs if name == "config" else others).append(f"--{name}{equals}{value}")
-    return configs + _bare_words(bare, config_class) + others
+    try:
+        return app(
+            sys.argv[1:] if argv is None else list(argv),
+            exit_on_error=False,
+            print_error=False,
+            help_on_error=False,
+            verbose=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        raise UserError(_explain(error)) from None
 
 
-def _positionals(config_class):
-    return [field for field in dataclasses.fields(config_class) if field.metadata.get("positional")]
+def _explain(error: CycloptsError) -> str:
+    """Return cyclopts' message in our words where the user needs more."""
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"unexpected word '{error.unused_tokens[0]}': see --help; options begin with --"
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.app is not None:
+        if error.argument.field_info.is_positional and not error.argument.tokens and error.keyword is None:
+            return f"{error.argument.parameter.metavar} is missing; usage: {error.app.usage}"
+        return f"{error.keyword or error.argument.name}: its value is missing"
+    if isinstance(error, CoercionError) and error.argument is not None:
+        token = error.token if error.token and error.token.keyword else error.argument.tokens[-1]
+        given = "null" if token.implicit_value is None else token.value
+        where = None if token.source == "cli" else token.source
+        return describe_refusal(error.argument.field_info.name, given, error.argument.hint, where)
+    message = " ".join(str(error).split()).rstrip(".").replace(". Did you mean", "; did you mean")
+    if isinstance(error, UnknownOptionError) and "?" not in message:
+        message += "; see --help for all options"
+    return message[:1].lower() + message[1:]
 
 
-def _word(field):
-    return field.name.removesuffix("s").upper() if field.type == list[str] else field.name.upper()
+def _empty_app(prog: str, description: str, usage: str, source: Source | None = None) -> cyclopts.App:
+    app = cyclopts.App(
+        name=prog,
+        help=description,
+        help_format="plaintext",
+        help_formatter=HelpText(),
+        usage=usage,
+        version_flags=(),
+        config=source,
+        default_parameter=cyclopts.Parameter(negative_iterable=(), negative_none=(), allow_repeating=True),
+    )
+    app["--help"].show = False
+    return app
 
 
-def _positional_usage(config_class):
-    words = [_word(field) + (" ..." if field.type == list[str] else "") for field in _positionals(config_class)]
-    optional = [field.metadata["optional"] for field in _positionals(config_class)]
-    return "".join(f" [{word}]" if free else f" {word}" for word, free in zip(words, optional, strict=True))
+def _app(
+    config_class: type,
+    *,
+    prog: str = "",
+    description: str = "",
+    source: Source | None = None,
+    all_optional: bool = False,
+) -> cyclopts.App:
+    """Return an app that returns (prog, configuration).
+
+    Args:
+        config_class: the configuration's class.
+        prog, description: for the help text.
+        source: reads values from somewhere else than the command line; by default from the file of `--config`.
+        all_optional: whether positional options may be missing.
+    """
+    listed = list_options(config_class)
+    usage = f"{prog}{_describe_positionals(listed)} [--config FILE] [--option VALUE ...]".strip()
+    app = _empty_app(prog, description, usage, source or read_config_file(config_class))
+    groups = {title: cyclopts.Group.create_ordered(title) for title in dict.fromkeys(option.group for option in listed)}
+    parameters = [_parameter(option, groups[option.group], all_optional) for option in listed]
+    parameters += [inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=_CONFIG, default=[])]
+
+    def build(*args: Any, **values: Any) -> tuple[str, Any]:
+        given = signature.bind_partial(*args, **values).arguments
+        return prog, replace(config_class(), **{name: given[name] for name in given if name != "config"})
+
+    signature = inspect.Signature(sorted(parameters, key=lambda parameter: parameter.kind))
+    build.__signature__ = signature  # type: ignore[attr-defined]
+    build.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    app.default(build)
+    return app
 
 
-def _bare_words(words, config_class):
-    """Words without an option in front of them, as the positional fields' options."""
-    options, words = [], list(words)
-    for field in _positionals(config_class):
-        if field.type == list[str] and words:
-            options.append(f"--{field.name}={json.dumps(words)}")
-            words = []
-        elif words:
-            options.append(f"--{field.name}={words.pop(0)}")
-    if words:
-        raise UserError(f"unexpected word '{words[0]}': see --help; options begin with --")
-    return options
+def _parameter(option: Option, group: cyclopts.Group, all_optional: bool) -> inspect.Parameter:
+    """Return an option as the parameter of a function, as cyclopts reads it."""
+    details = cyclopts.Parameter(
+        name=option_name(option.name),
+        group=group,
+        help=f"{option.help} {describe_choices(option.type)}".strip(),
+        converter=lambda _, tokens: convert(option, tokens),
+        json_list=False,
+        metavar=option.word if option.positional else None,
+        show_default=_format_default,
+        show_choices=False,
+        negative=() if option.type is not bool or option.name.startswith("no_") else None,
+    )
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if option.positional else inspect.Parameter.KEYWORD_ONLY
+    required = option.positional and not option.optional and not all_optional
+    default = inspect.Parameter.empty if required else option.default
+    return inspect.Parameter(option.name, kind, annotation=Annotated[option.type, details], default=default)
 
 
-def _spell_value(value, hint):
-    if hint is bool and value.lower() in TRUE_WORDS | FALSE_WORDS:
-        return "true" if value.lower() in TRUE_WORDS else "false"
-    choices = {str(choice).lower(): choice for choice in _choices(hint)}
-    return choices.get(value.lower(), value)
+def _describe_positionals(options: Sequence[Option]) -> str:
+    words = ""
+    for option in options:
+        if option.positional:
+            word = f"{option.word} ..." if option.is_list else option.word
+            words += f" [{word}]" if option.optional else f" {word}"
+    return words
 
 
-def _choices(hint):
-    if typing.get_origin(hint) is typing.Literal:
-        return typing.get_args(hint)
-    return [choice for part in typing.get_args(hint) for choice in _choices(part)]
-
-
-def _one_line(message, config_class):
-    """jsonargparse's paragraph about one argument, as one line that says what is allowed."""
-    hints = typing.get_type_hints(config_class)
-    key = re.match(r'Parser key "(\w+)"', message)
-    value = re.search(r"(?:Given|Got) value: (.*)", message)
-    if key and value and key[1] in hints:
-        return f"{option_name(key[1])}: {value[1]!r} is not allowed; expected {_allowed(hints[key[1]])}"
-    missing = re.match(r"argument --(\w+).*: expected one argument", message)
-    if missing:
-        return f"{option_name(missing[1])}: its value is missing"
-    file = re.match(r'Parser key "config": (.*)', message)
-    if file:
-        return f"--config: {file[1]}"
-    unknown = re.search(r"unrecognized arguments: --(\w+)|Option '(\w+)' is not accepted", message)
-    if unknown:
-        name = unknown[1] or unknown[2]
-        close = difflib.get_close_matches(name, hints, n=1)
-        hint = f"did you mean {option_name(close[0])}?" if close else "see --help for all of them"
-        return f"unknown option {option_name(name)}: {hint}"
-    return message
-
-
-def _allowed(hint):
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(str(choice) for choice in typing.get_args(hint))
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join(_allowed(part) for part in typing.get_args(hint))
-    if typing.get_origin(hint) is list:
-        return f"a list of {_allowed(typing.get_args(hint)[0]).removeprefix('a ')}s"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "nothing"}
-    return names.get(hint, str(hint))
+def _format_default(default: Any) -> str:
+    """Return a default as the help text shows it; nothing where it is plain."""
+    if default is None or default is False or default == []:
+        return ""
+    return str(default)

@@ -141,7 +141,7 @@ def _identity(config, space, dataset):
 
 
 def _command(config, definition):
-    return f"python -m {definition.tune_module}{cli.options(config, skip={'overwrite'})}"
+    return f"python -m {definition.tune_module}{cli.format_options(config, skip={'overwrite'})}"
 
 
 def _finish(folder, config, space, table, hypermodel, definition):

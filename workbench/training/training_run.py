@@ -8,7 +8,7 @@ import statistics
 import time
 from pathlib import Path
 
-from workbench import cli
+from workbench.config import option_name
 from workbench.data.dataset import describe
 from workbench.errors import UserError
 from workbench.files import read_csv, write_json
@@ -65,7 +65,7 @@ def resumed(config):
     for field in dataclasses.fields(config):
         asked, had = getattr(config, field.name), getattr(saved, field.name)
         if field.name not in _FREE and asked not in (getattr(defaults, field.name), had):
-            option = cli.option_name(field.name)
+            option = option_name(field.name)
             raise UserError(f"{option} {asked}: {path} was made with {had}, and a resumed run keeps its configuration")
     epochs = saved.epochs if config.epochs == defaults.epochs else max(saved.epochs, config.epochs)
     cache_dir = config.cache_dir or saved.cache_dir

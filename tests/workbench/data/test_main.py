@@ -35,8 +35,8 @@ def test_help_does_not_wait_for_tensorflow(words):
     ("words", "says"),
     [
         ([], "a command is missing: expected nature_12k or inspect; see --help"),
-        (["inspct"], "no command 'inspct': did you mean inspect?"),
-        (["--fix-splits"], "no command '--fix-splits'"),
+        (["inspct"], 'unknown command "inspct"; did you mean "inspect"?'),
+        (["--fix-splits"], 'unknown command "--fix-splits"'),
         (["inspect"], "DATA is missing; usage: python -m workbench.data inspect DATA"),
         (["inspect", "/no/such/folder"], "--data /no/such/folder: no such folder"),
         (["inspect", "digits", "--fix-split"], "did you mean --fix-splits?"),

@@ -84,7 +84,7 @@ def test_values_survive_kerastuners_protocol():
     [
         ("parameters: {fliter_size: {values: [1]}}", "'fliter_size' cannot be varied"),
         ("parameters: {name: {values: [a]}}", "'name' cannot be varied"),
-        ("parameters: {epochs: {values: [1, two]}}", "--epochs: 'two' is not allowed"),
+        ("parameters: {epochs: {values: [1, two]}}", "epochs: 'two' is not allowed; expected a whole number"),
         ("parameters: {epochs: {values: []}}", "'epochs': 'values' must be a list"),
         ("parameters: {epochs: {values: [1, 1]}}", "a value stands twice"),
         ("parameters: {epochs: 5}", "give 'values', 'value', or 'min' and 'max'"),

@@ -58,7 +58,7 @@ def test_reading_what_is_no_run(workdir):
     with pytest.raises(UserError, match="not a run folder"):
         read_config("nowhere", RunConfig)
     (workdir / "config.yaml").write_text("colour: red\n")
-    with pytest.raises(UserError, match=r"config.yaml: unknown option --colour"):
+    with pytest.raises(UserError, match=r"config.yaml: unknown key 'colour'"):
         read_config(".", RunConfig)
 
 

@@ -1,0 +1,56 @@
+"""The help text of a command: plain text in two columns that fits the terminal's width."""
+
+import re
+
+from cyclopts.help import HelpEntry, HelpPanel
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_NAMES = 26  # characters of the column that names the options
+_WIDEST = 110  # longer lines are hard to read
+
+
+class HelpText:
+    """Prints what cyclopts collects for a help text. Cyclopts' own formatters draw boxes or do not indent."""
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Print one group of options, or the list of sub-commands."""
+        if not panel.entries:
+            return
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=_NAMES)
+        table.add_column()
+        for entry in panel.entries:
+            table.add_row(f"  {_name(entry)}", _describe(entry))
+        _print(console, f"{panel.title}:")
+        console.print(table, width=min(console.width, _WIDEST), highlight=False)
+        _print(console, "")
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: RenderableType) -> None:
+        """Print how the command is called."""
+        _print(console, f"usage: {usage}")
+
+    def render_description(self, console: Console, options: ConsoleOptions, description: RenderableType) -> None:
+        """Print what the command does."""
+        console.print(description, width=min(console.width, _WIDEST), highlight=False)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _name(entry: HelpEntry) -> str:
+    """Return `RUN`, `--image-size INT` or `--data-aug`."""
+    value = re.sub(r"(\w+)\.\.\.", r"[\1,...]", entry.metavar or "")  # a list is given as [3,3,5]
+    return value if entry.positional_label else " ".join([*entry.positive_names, value])
+
+
+def _describe(entry: HelpEntry) -> Text:
+    """Return what an option does, and its default."""
+    text = Text(str(getattr(entry.description, "primary_renderable", entry.description) or ""))
+    if entry.default == "True":
+        text.append(f" (default: yes; {' '.join(entry.negative_names)} turns it off)")
+    elif entry.default:
+        text.append(f" (default: {entry.default})")
+    return text
