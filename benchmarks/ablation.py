@@ -1,11 +1,11 @@
-"""What each option of a recipe is worth: the recipe, and the recipe without (or with) one option at a time.
+"""Measure what each option of a recipe is worth: the recipe, and the recipe with one option changed at a time.
 
     python -m benchmarks.ablation FOLDER [--seeds 3] [--only recipe "with mixup"] [-- --image-size 64 --epochs 20]
 
-Trains configs/strong.yaml and its variants on FOLDER, evaluates each on the test images, and prints mean and spread
-(sample standard deviation) of the test accuracy over the seeds, and the mean of the training seconds. All seeds share
-one split. What follows `--` is given to every training. Runs are kept in --runs-dir: the same command again
-goes on where it was interrupted, and more seeds can be added.
+Trains configs/strong.yaml and its variants on FOLDER, evaluates each on the test images, and prints the mean and the
+spread (sample standard deviation) of the test accuracy over the seeds, and the mean of the training seconds. All
+seeds share one split. What follows `--` is passed to every training. Runs are kept in --runs-dir: the same command
+resumes an interrupted ablation, and more seeds can be added later.
 """
 
 import argparse
@@ -14,9 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workbench.evaluate import earlier_score
 from workbench.files import read_json
-from workbench.finished_run import open_run
 
 VARIANTS = {
     "recipe": [],
@@ -37,39 +35,55 @@ VARIANTS = {
 }
 
 
-def run(variant, seed, arguments):
-    """(test accuracy, seconds of the epochs) of one training, of an earlier call's where it is there."""
-    name = f"{variant.replace(' ', '-')}-{seed}"
-    path = Path(arguments.runs_dir) / name
-    command = [sys.executable, "-m", "cnn_scratch.train"]
-    if (path / "last.keras").exists():
-        command += [f"--resume={path}"]
-    else:
-        folders = [f"--runs-dir={arguments.runs_dir}", f"--logs-dir={arguments.runs_dir}/logs", f"--name={name}"]
-        command += ["--config=configs/strong.yaml", f"--data={arguments.folder}", f"--seed={seed}", "--split-seed=0"]
-        command += ["--overwrite", *folders, *VARIANTS[variant], *arguments.training]
-    if not (path / "metrics.json").exists():  # written when the training is done
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    found = open_run(path)
-    if earlier_score(found) is None:
-        subprocess.run([sys.executable, "-m", "workbench.evaluate", path], check=True, stdout=subprocess.DEVNULL)
+def train_and_test(variant: str, seed: int, options: argparse.Namespace) -> tuple[float, float]:
+    """Return (test accuracy, seconds of the epochs) of a variant; read them where an earlier call has left them."""
+    path = Path(options.runs_dir) / f"{variant.replace(' ', '-')}-{seed}"
+    if not (path / "metrics.json").exists():  # it is written at the end of the training
+        run_module("cnn_scratch.train", *training_options(variant, seed, options, path))
+    if "test" not in read_json(path / "metrics.json"):
+        run_module("workbench.evaluate", str(path))
     metrics = read_json(path / "metrics.json")
     return metrics["test"]["accuracy"], metrics["epoch_seconds"]
 
 
-def main():
+def training_options(variant: str, seed: int, options: argparse.Namespace, path: Path) -> list[str]:
+    """Return the options that start the training of a variant, or resume it."""
+    if (path / "last.keras").exists():
+        return [f"--resume={path}"]
+    return [
+        "--config=configs/strong.yaml",
+        f"--data={options.folder}",
+        f"--seed={seed}",
+        "--split-seed=0",
+        f"--name={path.name}",
+        f"--runs-dir={options.runs_dir}",
+        f"--logs-dir={options.runs_dir}/logs",
+        "--overwrite",
+        *VARIANTS[variant],
+        *options.training,
+    ]
+
+
+def run_module(module: str, *options: str) -> None:
+    """Run a command of the project in a process of its own."""
+    subprocess.run([sys.executable, "-m", module, *options], check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Run the command line."""
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("folder", help="folder of photos")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="the variants to train")
     parser.add_argument("--runs-dir", default="runs/ablation")
-    arguments = parser.parse_args(words[:end])
-    arguments.training = words[end + 1 :]
+    options = parser.parse_args(words[:end])
+    options.training = words[end + 1 :]
     print("| variant | test accuracy | spread | training seconds |\n|---|---|---|---|")
-    for variant in arguments.only:
-        scores, seconds = zip(*(run(variant, seed, arguments) for seed in range(arguments.seeds)), strict=True)
+    for variant in options.only:
+        measured = [train_and_test(variant, seed, options) for seed in range(options.seeds)]
+        scores, seconds = zip(*measured, strict=True)
         spread = f"± {100 * statistics.stdev(scores):.1f}" if len(scores) > 1 else "one seed"
         print(f"| {variant} | {statistics.mean(scores):.1%} | {spread} | {statistics.mean(seconds):.0f} |", flush=True)
 

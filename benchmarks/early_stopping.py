@@ -1,27 +1,27 @@
-"""What pruning and hyperband reach for how many epochs, next to the full grid.
+"""Compare pruning and hyperband with the full grid: best accuracy, and epochs trained.
 
-    python -m benchmarks.early_stopping
+    python -m benchmarks.early_stopping [--epochs 9]
 
-A 96-point grid on the embedded digits, 9 epochs a trial, in full; then with `--prune median`, `--prune halving` and
-`--tuner hyperband`: best validation accuracy, and epochs trained as a share of the full grid's.
+A grid of 96 points on the embedded digits, 9 epochs a trial, is swept in full, then with `--prune median`, with
+`--prune halving` and with `--tuner hyperband`. Prints the best validation accuracy of each, and the epochs that it
+trained as a share of the full grid's.
 """
 
-import subprocess
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
-from workbench.files import read_json
+from benchmarks.sweeps import run_sweep
 
 SPACE = """
 parameters:
-  epochs: {value: 9}
-  num_filters: {value: 8}
-  activation: {values: [gelu, relu]}
-  batch_norm: {values: [true, false]}
-  data_aug: {values: [true, false]}
-  dropout: {values: [0.2, 0.3, 0.4, 0.5]}
-  learning_rate: {values: [0.001, 0.005, 0.0001]}
+  epochs: {{value: {epochs}}}
+  num_filters: {{value: 8}}
+  activation: {{values: [gelu, relu]}}
+  batch_norm: {{values: [true, false]}}
+  data_aug: {{values: [true, false]}}
+  dropout: {{values: [0.2, 0.3, 0.4, 0.5]}}
+  learning_rate: {{values: [0.001, 0.005, 0.0001]}}
 """
 SEARCHES = {
     "full grid": ["--max-trials=all"],
@@ -31,25 +31,26 @@ SEARCHES = {
 }
 
 
-def run(words):
-    """(best validation accuracy, epochs trained, trials) of one sweep."""
+def run_search(options: list[str], epochs: int) -> tuple[float, int, int]:
+    """Run a sweep and return (best validation accuracy, epochs trained, trials)."""
     with tempfile.TemporaryDirectory() as folder:
-        space = Path(folder) / "space.yaml"
-        space.write_text(SPACE)
-        words = [*words, f"--space={space}", "--name=s", f"--runs-dir={folder}/runs", f"--logs-dir={folder}/logs"]
-        subprocess.run([sys.executable, "-m", "cnn_scratch.tune", *words], check=True, stdout=subprocess.DEVNULL)
-        results = [read_json(path) for path in Path(folder).glob("runs/s/tuner/trial_*/result.json")]
-    done = [result for result in results if result["status"] != "failed"]
-    epochs = sum(result["epochs"] - result["resumed_after"] for result in done)
-    return max(result["val_accuracy"] for result in done), epochs, len(results)
+        results = run_sweep(Path(folder), *options, space=SPACE.format(epochs=epochs))
+    finished = [result for result in results if result["status"] != "failed"]
+    trained = sum(result["epochs"] - result["resumed_after"] for result in finished)
+    return max(result["val_accuracy"] for result in finished), trained, len(results)
 
 
-def main():
-    full = None
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=9, help="epochs of a trial that is not stopped")
+    options = parser.parse_args()
+    full_epochs = 0
     for name, words in SEARCHES.items():
-        accuracy, epochs, trials = run(words)
-        full = full or epochs
-        print(f"{name:10} best {accuracy:6.2%}  {epochs:4d} epochs ({epochs / full:4.0%})  {trials} trials", flush=True)
+        accuracy, epochs, trials = run_search(words, options.epochs)
+        full_epochs = full_epochs or epochs
+        share = epochs / full_epochs
+        print(f"{name:10} best {accuracy:6.2%}  {epochs:4d} epochs ({share:4.0%})  {trials} trials", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Kill a sweep again and again, its command, a worker or both, and count what is left when it is done.
+"""Kill a sweep many times, its command, a worker or both, and count what was lost when it has finished.
 
-    python -m benchmarks.kill_stress [--kills 20] [--data digits]
+    python -m benchmarks.kill_stress [--kills 20] [--trials 240] [--seconds 3] [--data digits]
 
-Runs one-epoch trials of a small network, sends SIGKILL at random moments and starts the same command anew.
-In the end every point stands exactly once, no finished trial was lost or repeated, and no file is torn.
+Runs one-epoch trials of a small network, sends SIGKILL at random moments and starts the same command again. At the end
+every point must have been tried exactly once, no finished trial may be lost or repeated, and no file incomplete.
 """
 
 import argparse
@@ -12,13 +12,14 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from benchmarks.sweeps import run_folder, sweep_command
 from workbench.files import read_csv
 
 SPACE = """
@@ -32,79 +33,102 @@ parameters:
   batch_size: {values: [64, 128]}
   seed: {values: [0, 1, 2, 3, 4]}
 """
+POINTS = 240
+VICTIMS = ("command", "worker", "both")
 
 
-def stress(command, folder, *, kills, trials, seconds, seed=0, environment=None):
-    """Run `command` to its end, killed `kills` times on the way.
+def stress(
+    command: Sequence[str],
+    folder: Path,
+    *,
+    kills: int,
+    trials: int,
+    seconds: float,
+    seed: int = 0,
+    environment: Mapping[str, str] | None = None,
+) -> collections.Counter[str]:
+    """Run a sweep to its end and kill it many times meanwhile.
 
     Args:
-        command: of a sweep into `folder`; started anew after each death.
-        kills: how many times SIGKILL is sent, to the command, one of its workers, or both, in turn.
-        trials: how many trials the sweep is to hold.
-        seconds: the longest wait between a new finished trial and the next kill.
+        command: starts the sweep, or resumes it; run again after each death.
+        folder: run folder of the sweep.
+        kills: how many times SIGKILL is sent: to the command, to one of its workers, to both, in turn.
+        trials: how many trials the sweep has.
+        seconds: the longest wait between a newly finished trial and the next kill.
+        seed: of the moments and of the workers that are killed.
+        environment: of the command; by default this process's.
 
     Returns:
-        Counts by name: kills of each kind, and trials that were lost, repeated, doubled or torn (all to be 0).
+        Counts by name: kills of each kind, trials that finished, and trials that were lost, doubled, missing, failed or
+        torn (of these, all must be 0).
+
+    Raises:
+        RuntimeError: the sweep failed, or ended before it had been killed often enough.
     """
-    random_numbers, counts = random.Random(seed), collections.Counter()
-    process, finished = _start(command, environment), {}
+    rng, counts = random.Random(seed), collections.Counter[str]()
+    process, finished = _start(command, environment), dict[str, str]()
     for number in range(kills):
-        _wait_for_a_trial(process, folder, len(finished))
-        time.sleep(random_numbers.uniform(0, seconds))
-        victim = ("command", "worker", "both")[number % 3]
-        workers = _workers(process)
+        _wait_for_trial(process, folder, len(finished))
+        time.sleep(rng.uniform(0, seconds))
+        victim = VICTIMS[number % len(VICTIMS)]
+        workers = _find_workers(process)
         if victim != "command" and workers:
-            random_numbers.choice(workers).kill()
+            rng.choice(workers).kill()
         if victim != "worker":
             process.send_signal(signal.SIGKILL)
             process.wait()
         counts[f"killed: {victim}"] += 1
-        now = _finished(folder)
-        counts["lost"] += sum(now.get(trial) != content for trial, content in finished.items())
-        finished = now
+        earlier, finished = finished, _read_finished(folder)
+        counts["lost"] += _count_changed(earlier, finished)
         if victim != "worker":
             process = _start(command, environment)
     if process.wait() != 0:
         raise RuntimeError(f"the sweep ended with exit code {process.returncode}")
-    now = _finished(folder)
-    counts["lost"] += sum(now.get(trial) != content for trial, content in finished.items())
+    earlier, finished = finished, _read_finished(folder)
     rows = read_csv(folder / "trials.csv")
+    counts["lost"] += _count_changed(earlier, finished)
     counts["doubled"] = len(rows) - len({row["trial"] for row in rows})
     counts["missing"] = trials - len(rows)
     counts["failed"] = sum(row["status"] == "failed" for row in rows)
     counts["torn"] = sum(_is_torn(path) for path in folder.rglob("*.json") if not path.name.startswith("."))
-    counts["finished"] = len(now)
+    counts["finished"] = len(finished)
     return counts
 
 
-def _start(command, environment):
+def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
-def _workers(process):
+def _find_workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [child for child in psutil.Process(process.pid).children() if _is_worker(child)]
 
 
-def _is_worker(process):
+def _is_worker(process: psutil.Process) -> bool:
     try:
         return "workbench.sweep.worker" in process.cmdline()
-    except psutil.NoSuchProcess:  # killed just now
+    except psutil.NoSuchProcess:  # it has just been killed
         return False
 
 
-def _wait_for_a_trial(process, folder, before):
-    while len(list(folder.glob("tuner/trial_*/trial.json"))) <= before:
+def _wait_for_trial(process: subprocess.Popen[bytes], folder: Path, finished: int) -> None:
+    """Wait until more than `finished` trials have finished."""
+    while len(list(folder.glob("tuner/trial_*/trial.json"))) <= finished:
         if process.poll() is not None:
-            raise RuntimeError(f"the sweep ended with exit code {process.returncode} before it had been killed enough")
+            raise RuntimeError(f"the sweep ended with exit code {process.returncode} before all kills")
         time.sleep(0.02)
 
 
-def _finished(folder):
-    """Trial -> what its files say, of every finished one."""
+def _read_finished(folder: Path) -> dict[str, str]:
+    """Return trial -> text of its file, for every finished trial."""
     return {path.parent.name: path.read_text() for path in folder.glob("tuner/trial_*/trial.json")}
 
 
-def _is_torn(path):
+def _count_changed(earlier: Mapping[str, str], now: Mapping[str, str]) -> int:
+    """Count the finished trials that are gone or have other results: they were lost or repeated."""
+    return sum(now.get(trial) != text for trial, text in earlier.items())
+
+
+def _is_torn(path: Path) -> bool:
     try:
         json.loads(path.read_text())
     except ValueError:
@@ -112,21 +136,23 @@ def _is_torn(path):
     return False
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=POINTS, help=f"of the {POINTS} points of the space")
+    parser.add_argument("--seconds", type=float, default=3, help="longest wait from a finished trial to the next kill")
     parser.add_argument("--data", default="digits")
-    arguments = parser.parse_args()
+    options = parser.parse_args()
+    trials = min(options.trials, POINTS)
     with tempfile.TemporaryDirectory() as temporary:
-        space = Path(temporary) / "space.yaml"
-        space.write_text(SPACE)
-        words = [f"--data={arguments.data}", f"--space={space}", "--max-trials=all", "--name=s", "--image-size=32"]
-        words += [f"--runs-dir={temporary}/runs", f"--logs-dir={temporary}/logs"]
-        command = [sys.executable, "-m", "cnn_scratch.tune", *words]
+        folder = Path(temporary)
+        words = [f"--data={options.data}", f"--max-trials={trials}", "--image-size=32"]
+        command = sweep_command(folder, *words, space=SPACE)
         start = time.perf_counter()
-        folder = Path(temporary) / "runs" / "s"
-        counts = stress(command, folder, kills=arguments.kills, trials=240, seconds=3)
-        print(f"{time.perf_counter() - start:.0f} s: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+        counts = stress(command, run_folder(folder), kills=options.kills, trials=trials, seconds=options.seconds)
+        seconds = time.perf_counter() - start
+    print(f"{seconds:.0f} s: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Trials an hour of a sweep against plain KerasTuner on the same model and data, and whether memory stays flat.
+"""Compare a sweep's trials an hour with plain KerasTuner's, or check that memory and speed stay flat.
 
-    python -m benchmarks.sweep_speed [--plain-trials 24] [--long]
+    python -m benchmarks.sweep_speed [--plain-trials 24] [--trials 96] [--long]
 
-96 one-epoch trials on the embedded digits: 8 filters, activation x batch_norm x dropout x learning_rate (8 graphs), all
-workers, start-up included, next to keras_tuner.GridSearch in one process on the first `--plain-trials` of the
-same points (it slows down as it goes on, so that fewer trials flatter it). `--long` runs 300 trials instead and
-prints how memory and speed change once every graph has been traced; no peer.
+Runs 96 one-epoch trials on the embedded digits: 8 filters, activation x batch_norm x dropout x learning_rate (8
+graphs), with all workers, start-up included; then benchmarks/peers/plain_keras_tuner.py on the first `--plain-trials`
+of the same points. Plain KerasTuner slows down with every trial, so that fewer trials flatter it. `--long` runs 300
+trials instead, prints how memory and speed change after every graph has been traced, and compares with nothing.
 """
 
 import argparse
@@ -14,10 +14,12 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from benchmarks.sweeps import run_folder, sweep_command
 from workbench.files import read_csv
 
 SPACE = """
@@ -30,111 +32,104 @@ parameters:
   learning_rate: {{values: [0.001, 0.005, 0.0001]}}
   seed: {{values: {seeds}}}
 """
+LONG_TRIALS, TRACED, WINDOW = 300, 100, 50  # every graph has been traced after TRACED trials
 
 
-def ours(trials, seeds):
-    """Run the sweep; (seconds, rows of trials.csv, [(seconds, resident bytes of the process tree)])."""
-    with tempfile.TemporaryDirectory() as folder:
-        space = Path(folder) / "space.yaml"
-        space.write_text(SPACE.format(seeds=seeds))
-        words = [f"--space={space}", f"--max-trials={trials}", "--name=s"]
-        words += [f"--runs-dir={folder}/runs", f"--logs-dir={folder}/logs"]
+@dataclass(frozen=True)
+class SweepRecord:
+    """A finished sweep.
+
+    Attributes:
+        seconds: from the start of the command to its end.
+        rows: of trials.csv.
+        memory: (time, resident bytes of the command and its workers), twice a second.
+    """
+
+    seconds: float
+    rows: list[dict[str, str]]
+    memory: list[tuple[float, int]]
+
+
+def run_sweep(trials: int, seeds: list[int]) -> SweepRecord:
+    """Run the sweep and watch its memory."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        command = sweep_command(folder, f"--max-trials={trials}", space=SPACE.format(seeds=seeds))
         start = time.time()
-        process = subprocess.Popen([sys.executable, "-m", "cnn_scratch.tune", *words], stdout=subprocess.DEVNULL)
-        memory = []
-        watcher = threading.Thread(target=_watch, args=(process.pid, memory))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        memory: list[tuple[float, int]] = []
+        watcher = threading.Thread(target=watch_memory, args=(process.pid, memory))
         watcher.start()
         if process.wait() != 0:
             raise SystemExit("the sweep failed")
         seconds = time.time() - start
         watcher.join()
-        return seconds, read_csv(Path(folder) / "runs" / "s" / "trials.csv"), memory
+        return SweepRecord(seconds, read_csv(run_folder(folder) / "trials.csv"), memory)
 
 
-def _watch(pid, memory):
+def watch_memory(pid: int, memory: list[tuple[float, int]]) -> None:
+    """Append to `memory` until the process ends."""
     while True:
         try:
             parent = psutil.Process(pid)
-            tree = [parent, *parent.children(recursive=True)]
-            memory.append((time.time(), sum(process.memory_info().rss for process in tree)))
+            processes = [parent, *parent.children(recursive=True)]
+            memory.append((time.time(), sum(process.memory_info().rss for process in processes)))
         except psutil.Error:
             return
         time.sleep(0.5)
 
 
-def plain(trials):
-    """keras_tuner.GridSearch as its documentation shows it, on the same model, data and points; seconds."""
+def measure_plain_search(trials: int) -> float:
+    """Return the seconds of plain KerasTuner's search, start-up included."""
     start = time.time()
-    code = f"from benchmarks.sweep_speed import plain_search; plain_search({trials})"
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "benchmarks.peers.plain_keras_tuner", str(trials)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.time() - start
 
 
-def plain_search(trials):
-    """What `plain` runs in a process of its own."""
-    from workbench.runtime import load_tensorflow
-
-    load_tensorflow()
-    import keras
-    import keras_tuner
-
-    from cnn_scratch.model import NetworkConfig, build_cnn
-    from workbench.data.dataset import DataConfig, load_dataset
-
-    dataset = load_dataset(DataConfig(), 0)
-    train = dataset.images[dataset.train], dataset.labels[dataset.train]
-    validation = dataset.images[dataset.validation], dataset.labels[dataset.validation]
-
-    def build(hp):
-        config = NetworkConfig(
-            num_filters=8,
-            activation=hp.Choice("activation", ["mish", "gelu", "relu", "silu"]),
-            batch_norm=hp.Boolean("batch_norm", True),
-            dropout=hp.Choice("dropout", [0.2, 0.3, 0.4, 0.5]),
-        )
-        model = build_cnn(config, 32, 10)
-        rate = hp.Choice("learning_rate", [0.001, 0.005, 0.0001])
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"], jit_compile=False)
-        return model
-
-    with tempfile.TemporaryDirectory() as folder:
-        tuner = keras_tuner.GridSearch(build, "val_accuracy", max_trials=trials, directory=folder, project_name="plain")
-        tuner.search(*train, validation_data=validation, epochs=1, batch_size=32, verbose=0)
-
-
-def compare(plain_trials):
-    seconds, rows, _ = ours(96, [0])
-    failed = sum(row["status"] != "completed" for row in rows)
-    hourly = 3600 * len(rows) / seconds
-    print(f"this sweep:       {len(rows)} trials ({failed} failed) in {seconds:.1f} s, {hourly:,.0f} trials an hour")
-    plain_seconds = plain(plain_trials)
+def compare(trials: int, plain_trials: int) -> None:
+    """Print the trials an hour of both, and their ratio."""
+    ours = run_sweep(trials, [0])
+    failed = sum(row["status"] != "completed" for row in ours.rows)
+    hourly = 3600 * len(ours.rows) / ours.seconds
+    summary = f"{len(ours.rows)} trials ({failed} failed) in {ours.seconds:.1f} s, {hourly:,.0f} trials an hour"
+    print(f"this sweep:       {summary}", flush=True)
+    plain_seconds = measure_plain_search(plain_trials)
     plain_hourly = 3600 * plain_trials / plain_seconds
     print(f"plain KerasTuner: {plain_trials} trials in {plain_seconds:.1f} s, {plain_hourly:,.0f} trials an hour")
     print(f"ratio: {hourly / plain_hourly:.1f}")
 
 
-def long():
-    seconds, rows, memory = ours(300, [0, 1, 2, 3])
-    ends = sorted(float(row["ended"]) for row in rows)
-    rate = {name: (last - first) / 50 for name, first, last in (
-        ("trials 100 to 150", ends[99], ends[149]), ("the last 50", ends[249], ends[299]),
-    )}  # fmt: skip
-    traced = ends[99]  # every graph has been traced by then
-    before = max(size for at, size in memory if traced - 3 <= at <= traced + 1)
-    after = max(size for at, size in memory if at >= ends[299] - 3)
-    print(f"{len(rows)} trials in {seconds:.1f} s")
-    print("; ".join(f"{name}: {1000 * each:.0f} ms a trial" for name, each in rate.items()))
-    print(f"memory of all processes: {before / 1e9:.2f} GB after 100 trials, {after / 1e9:.2f} GB at the end", end=" ")
-    print(f"({after / before - 1:+.1%})")
+def check_flatness() -> None:
+    """Print the seconds a trial and the memory after all graphs have been traced, and at the end."""
+    record = run_sweep(LONG_TRIALS, [0, 1, 2, 3])
+    ends = sorted(float(row["ended"]) for row in record.rows)
+    early = (ends[TRACED + WINDOW - 1] - ends[TRACED - 1]) / WINDOW
+    late = (ends[-1] - ends[-1 - WINDOW]) / WINDOW
+    traced, end = ends[TRACED - 1], ends[-1]
+    before = max(size for at, size in record.memory if traced - 3 <= at <= traced + 1)
+    after = max(size for at, size in record.memory if at >= end - 3)
+    print(f"{len(record.rows)} trials in {record.seconds:.1f} s")
+    print(
+        f"trials {TRACED} to {TRACED + WINDOW}: {1000 * early:.0f} ms a trial; the last {WINDOW}: {1000 * late:.0f} ms"
+    )
+    print(
+        f"memory of all processes: {before / 1e9:.2f} GB after {TRACED} trials, {after / 1e9:.2f} GB at the end "
+        f"({after / before - 1:+.1%})"
+    )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--plain-trials", type=int, default=24)
-    parser.add_argument("--long", action="store_true")
-    arguments = parser.parse_args()
-    long() if arguments.long else compare(arguments.plain_trials)
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=96, help="trials of this project's sweep")
+    parser.add_argument("--plain-trials", type=int, default=24, help="trials of plain KerasTuner")
+    parser.add_argument("--long", action="store_true", help=f"run {LONG_TRIALS} trials, compare with nothing")
+    options = parser.parse_args()
+    if options.long:
+        check_flatness()
+    else:
+        compare(options.trials, options.plain_trials)
 
 
 if __name__ == "__main__":
