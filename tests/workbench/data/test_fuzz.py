@@ -1,8 +1,8 @@
-"""Mutated image files: no crash, and every file is used or listed. 5,000 of them: benchmarks/fuzz_images.py."""
+"""Test that damaged image files cause no crash and are used or listed; benchmarks/fuzz_images.py does 5,000."""
 
 import pytest
 
-from benchmarks.fuzz_images import MUTATIONS, write_fuzzed
+from benchmarks.damaged_images import MUTATIONS, write_damaged_images
 from workbench.data.dataset import DataConfig, load_dataset
 from workbench.data.decoding import UnreadableImage, decode
 from workbench.data.inspection import InspectConfig, inspect
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Imag
 
 @pytest.fixture
 def fuzzed(tmp_path):
-    """(folder, name -> mutation) of 300 files."""
-    return tmp_path / "fuzzed", write_fuzzed(tmp_path / "fuzzed", 300, seed=1)
+    """Write 300 files; return (their folder, path -> mutation)."""
+    return tmp_path / "fuzzed", write_damaged_images(tmp_path / "fuzzed", 300, seed=1)
 
 
 @pytest.mark.usefixtures("workdir")
@@ -37,7 +37,7 @@ def test_every_file_is_used_or_listed_by_inspect_and_training_alike(fuzzed):
 
 
 def test_a_single_file_is_decoded_or_refused_with_a_reason(fuzzed):
-    """The way of predict, which decodes what it is given."""
+    """Decode as predict does."""
     root, mutations = fuzzed
     shapes, reasons = [], []
     for name in mutations:
