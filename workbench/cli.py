@@ -82,11 +82,14 @@ class Command:
             from workbench.runtime import load_tensorflow  # imported late: a help text must not wait for it
 
             load_tensorflow(use_gpu=self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu)
-        target = self.target
-        if isinstance(target, str):
-            module, _, function = target.partition(":")
-            target = getattr(importlib.import_module(module), function)
-        target(config)
+        if not isinstance(self.target, str):
+            self.target(config)
+            return
+        name, _, function = self.target.partition(":")
+        module = importlib.import_module(name)
+        if type(config).__module__ == "__main__":  # `python -m` ran the module as a script: use the imported class
+            config = getattr(module, type(config).__name__)(**vars(config))
+        getattr(module, function)(config)
 
 
 def positional(default: Any = None, *, optional: bool = False) -> Any:

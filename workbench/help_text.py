@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_NAMES = 26  # characters of the column that names the options
+_NAMES = 29  # characters of the column that names the options
 _WIDEST = 110  # longer lines are hard to read
 
 
@@ -18,14 +18,13 @@ class HelpText:
         """Print one group of options, or the list of sub-commands."""
         if not panel.entries:
             return
-        table = Table.grid(padding=(0, 2, 0, 0))
+        table = Table.grid(padding=(0, 1, 0, 0))
         table.add_column(width=_NAMES)
         table.add_column()
         for entry in panel.entries:
             table.add_row(f"  {_name(entry)}", _describe(entry))
         _print(console, f"{panel.title}:")
-        console.print(table, width=min(console.width, _WIDEST), highlight=False)
-        _print(console, "")
+        _print_wrapped(console, table)
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: RenderableType) -> None:
         """Print how the command is called."""
@@ -33,11 +32,18 @@ class HelpText:
 
     def render_description(self, console: Console, options: ConsoleOptions, description: RenderableType) -> None:
         """Print what the command does."""
-        console.print(description, width=min(console.width, _WIDEST), highlight=False)
+        _print_wrapped(console, description)
 
 
 def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _print_wrapped(console: Console, content: RenderableType) -> None:
+    """Print a paragraph or a table, wrapped at the terminal's width, without the spaces that rich fills lines with."""
+    with console.capture() as captured:
+        console.print(content, width=min(console.width, _WIDEST), highlight=False)
+    _print(console, "\n".join(line.rstrip() for line in captured.get().rstrip().split("\n")) + "\n")
 
 
 def _name(entry: HelpEntry) -> str:
