@@ -53,7 +53,7 @@ def write_report(folder):
     Raises:
         UserError: the folder is no run's or is not complete.
     """
-    from workbench.sweep.trials import is_sweep
+    from workbench.sweep.results import is_sweep
 
     run = open_run(folder)
     page = _sweep_page(run) if is_sweep(run.path) else _run_page(run)
@@ -76,22 +76,22 @@ def leave_report(folder):
 
 
 def _sweep_page(run):
-    from workbench.reporting import page, sweep
+    from workbench.reporting import page, sweep_page
     from workbench.reporting import run_page as parts
-    from workbench.sweep.figures.overview import sweep_figures
-    from workbench.sweep.trials import read_trials
+    from workbench.sweep.figures.overview import draw_figures
+    from workbench.sweep.results import read_results
 
-    trials, metrics = read_trials(run.path), run.metrics
-    figures = page.pictures(sweep_figures(trials, run.path / "figures"))
+    results, metrics = read_results(run.path), run.metrics
+    figures = page.pictures(draw_figures(results, run.path / "figures"))
     return page.Page(
         title=run.path.resolve().name,
-        lead=sweep.sweep_lead(trials, run),
-        notices=sweep.sweep_notices(trials, metrics, (run.path / "best.yaml").exists()),
-        tiles=[*sweep.sweep_tiles(trials), *parts.test_tiles(metrics)],
+        lead=sweep_page.describe_sweep(results, run),
+        notices=sweep_page.list_notices(results, metrics, (run.path / "best.yaml").exists()),
+        tiles=[*sweep_page.build_tiles(results), *parts.test_tiles(metrics)],
         sections=[
-            sweep.winner_section(trials, run, metrics),
+            sweep_page.build_winner_section(results, run, metrics),
             page.Section("search", "The search", figures=figures),
-            sweep.trials_section(trials, run),
+            sweep_page.build_trials_section(results, run),
             *_model_sections(run, metrics, parts.read_history(run)),
         ],
         command=_command(run),

@@ -71,18 +71,18 @@ def test_the_page_of_a_sweep(make_sweep):
     assert len(images) == 5
     assert all(len(image["alt"]) > 40 and image["src"].startswith("data:image/") for image in images)
     assert html.escape(REASON) in page
-    assert "not come to its end" not in page
+    assert "The sweep is not finished" not in page
 
 
 def test_the_page_of_a_sweep_that_runs(make_sweep):
     page = page_of(make_sweep(3))
-    assert "not come to its end" in page
+    assert "The sweep is not finished" in page
     assert "Best so far" in page
-    assert "No trial has ended yet" in page_of(make_sweep(0))
-    assert "Every trial has failed" in page_of(make_sweep(2, failed=1.0))
+    assert "No trial has finished yet" in page_of(make_sweep(0))
+    assert "All trials have failed" in page_of(make_sweep(2, failed=1.0))
 
 
-def test_trials_newer_than_the_winner_are_told(make_sweep):
+def test_a_notice_counts_the_trials_newer_than_the_winner(make_sweep):
     folder = make_sweep(43)
     finish(folder)
     assert "3 trials are newer than the saved model" in page_of(folder)

@@ -6,7 +6,7 @@ from workbench.console import duration
 from workbench.evaluate import model_digest
 from workbench.files import read_csv, read_json
 from workbench.reporting.page import Column, Command, Section, Table, Tile
-from workbench.sweep.progress import short
+from workbench.sweep.results import format_value
 
 TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "most_wrong")
 _INSIGHTS = (
@@ -108,7 +108,7 @@ def insight_order(path):
 
 def settings_section(run):
     """config.yaml."""
-    values = {name: "none" if value is None else short(value) for name, value in run.config.items()}
+    values = {name: "none" if value is None else format_value(value) for name, value in run.config.items()}
     return Section("settings", "Settings", values=values)
 
 

@@ -1,123 +1,126 @@
-"""The parts of the page that only a sweep has."""
+"""The parts of a report that only a sweep has."""
 
 import collections
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from workbench.console import duration
+from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Column, Command, Section, Table, Tile
-from workbench.sweep.figures.style import running_time
-from workbench.sweep.progress import short
-
-_MAX_IDS = 8  # trials named for a reason
-_RESULTS = (
-    # column, label, how it is written
-    ("val_accuracy", "val acc", lambda value: f"{value:.1%}"),
-    ("val_loss", "val loss", lambda value: f"{value:#.4g}"),
-    ("accuracy", "train acc", lambda value: f"{value:.1%}"),
-    ("epochs", "epochs", str),
-    ("seconds", "seconds", lambda value: f"{value:.1f}"),
-    ("parameters", "parameters", lambda value: f"{value:,}"),
+from workbench.sweep.results import (
+    RESULT_COLUMNS,
+    SweepResults,
+    TrialResult,
+    format_value,
+    measure_running_time,
 )
 
+_MAX_IDS = 8  # trials that are listed for one reason of failure
 
-def sweep_lead(trials, run):
-    """The sweep in a sentence."""
+
+def describe_sweep(results: SweepResults, run: FinishedRun) -> str:
+    """Return one sentence that describes the sweep."""
     data, tuner = run.config.get("data", "?"), run.config.get("tuner", "grid")
-    return f"A {tuner} search over {len(trials.parameters)} hyperparameters on {data}, {len(run.class_names)} classes."
+    return f"A {tuner} search over {len(results.parameters)} hyperparameters on {data}, {len(run.class_names)} classes."
 
 
-def sweep_notices(trials, metrics, has_winner):
-    """What a reader of the page must know about how far the sweep is."""
-    if not len(trials):
-        return ["No trial has ended yet."]
-    if not trials.scored:
-        return ["Every trial has failed; the table says why."]
+def list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner: bool) -> list[str]:
+    """Return what a reader of the page must know about the state of the sweep.
+
+    Args:
+        results: the finished trials.
+        metrics: content of metrics.json.
+        has_winner: whether the best trial's configuration is saved, which happens at the end of the sweep.
+    """
+    if not len(results):
+        return ["No trial has finished yet."]
+    if not results.scored:
+        return ["All trials have failed. The table below gives the reasons."]
     if not has_winner:
-        return ["The sweep has not come to its end: this is how it stood when the page was made."]
-    newer = len(trials) - (metrics.get("trials") or len(trials))
+        return ["The sweep is not finished. This page shows its state at the time when the page was made."]
+    newer = len(results) - (metrics.get("trials") or len(results))
     if newer > 0:
-        return [f"The sweep went on: {newer:,} trials are newer than the saved model."]
+        return [f"The sweep was continued: {newer:,} trials are newer than the saved model."]
     return []
 
 
-def sweep_tiles(trials):
-    """The sweep in four numbers."""
-    pruned = sum(trial.status == "pruned" for trial in trials.scored)
-    tiles = []
-    if trials.scored:
-        best = trials.scored[0]
-        tiles.append(Tile(f"best {trials.metric_name}", trials.text(best.score), f"trial {best.id}"))
-    note = f"of {trials.points:,} points; {len(trials.failed):,} failed, {pruned:,} pruned"
-    tiles.append(Tile("trials", f"{len(trials):,}", note))
-    ends = running_time([*trials.scored, *trials.failed])
+def build_tiles(results: SweepResults) -> list[Tile]:
+    """Return the most important numbers of a sweep: best score, trials, time, parameters of the best network."""
+    pruned = sum(trial.status == "pruned" for trial in results.scored)
+    best, tiles = results.best, []
+    if best and best.score is not None:
+        tiles.append(Tile(f"best {results.metric_name}", results.format_score(best.score), f"trial {best.id}"))
+    note = f"of {results.num_points:,} points; {len(results.failed):,} failed, {pruned:,} pruned"
+    tiles.append(Tile("trials", f"{len(results):,}", note))
+    ends = measure_running_time(results.trials)
     if ends:
         seconds = max(ends.values())
         rate = f"{len(ends) / seconds * 3600:,.0f} trials an hour" if seconds else ""
         tiles.append(Tile("time", duration(seconds), rate))
-    if trials.scored and trials.scored[0].results["parameters"]:
-        tiles.append(Tile("parameters", f"{trials.scored[0].results['parameters']:,}", "of the best trial's network"))
+    if best and best.parameters:
+        tiles.append(Tile("parameters", f"{best.parameters:,}", "of the best trial's network"))
     return tiles
 
 
-def winner_section(trials, run, metrics):
-    """The best trial's values, and the command that trains it again."""
+def build_winner_section(results: SweepResults, run: FinishedRun, metrics: Mapping[str, Any]) -> Section:
+    """Return the section with the best trial's values and the command that trains it again."""
     path = run.path / "best.yaml"
     heading = "Winner" if path.exists() else "Best so far"
-    if not trials.scored:
+    best, commands = results.best, []
+    if best is None or best.score is None:
         return Section("winner", heading)
-    best, commands = trials.scored[0], []
     if path.exists() and "train_module" in metrics:
         line = f"python -m {metrics['train_module']} --config {shlex.quote(str(path))}"
         commands.append(Command("Train the saved winner again:", line))
-    values = {name: short(value) for name, value in {**best.values, **trials.fixed}.items()}
-    epoch = f"{best.results['best_epoch']} of {best.results['epochs']}"
-    text = f"Trial {best.id}: {trials.text(best.score)} {trials.metric_name}, from epoch {epoch}."
+    values = {name: format_value(value) for name, value in {**best.values, **results.fixed}.items()}
+    score = f"{results.format_score(best.score)} {results.metric_name}"
+    text = f"Trial {best.id}: {score}, from epoch {best.best_epoch} of {best.epochs}."
     return Section("winner", heading, text, commands, values)
 
 
-def trials_section(trials, run):
-    """The table of all trials, the best first, the failed ones last with their reasons."""
-    everyone = [*trials.scored, *trials.failed]
-    if not everyone:
+def build_trials_section(results: SweepResults, run: FinishedRun) -> Section:
+    """Return the section with the table of all trials, the best first, and the failed ones last with their reasons."""
+    trials = results.trials
+    if not trials:
         return Section("trials", "Trials")
-    names = [name for name in trials.parameters if name != "epochs"]  # that is a result too
-    numbers = [all(_is_number(short(trial.values[name])) for trial in everyone) for name in names]
-    columns = [Column("trial"), Column("status", False), *(Column(label) for _, label, _ in _RESULTS)]
-    columns += [Column(name, numeric) for name, numeric in zip(names, numbers, strict=True)]
-    if trials.failed:
+    names = [name for name in results.parameters if name != "epochs"]  # its column is among the results
+    columns = [Column("trial"), Column("status", False), *(Column(column.label) for column in RESULT_COLUMNS)]
+    columns += [Column(name, all(_is_number(format_value(trial.values[name])) for trial in trials)) for name in names]
+    if results.failed:
         columns.append(Column("reason", False))
-    rows = []
-    for trial in everyone:
-        results = [_written(trial.results[name], write) for name, _, write in _RESULTS]
-        reason = [trial.reason] if trials.failed else []
-        rows.append([trial.id, trial.status, *results, *(short(trial.values[name]) for name in names), *reason])
-    caption = f"{len(everyone):,} trials, the best first; a column's name sorts by it"
+    caption = f"{len(trials):,} trials, the best first. Click on a column's name to sort by it."
+    rows = [_build_row(trial, names, has_reason=bool(results.failed)) for trial in trials]
     table = Table(caption, columns, rows, where=str(run.path / "trials.csv"))
-    return Section("trials", "Trials", tables=[table, *_reasons(trials)])
+    return Section("trials", "Trials", tables=[table, *_tabulate_failures(results)])
 
 
-def _reasons(trials):
-    """Why trials failed, the most frequent reason first, as a table; none where none failed."""
-    which = collections.defaultdict(list)
-    for trial in trials.failed:
-        which[trial.reason].append(trial.id)
-    rows = [[reason, f"{len(ids):,}", _listed(ids)] for reason, ids in which.items()]
-    rows.sort(key=lambda row: -len(which[row[0]]))
+def _build_row(trial: TrialResult, names: list[str], *, has_reason: bool) -> list[str]:
+    cells = [column.write(trial) for column in RESULT_COLUMNS]
+    values = [format_value(trial.values[name]) for name in names]
+    return [trial.id, trial.status, *cells, *values, *([trial.reason] if has_reason else [])]
+
+
+def _tabulate_failures(results: SweepResults) -> list[Table]:
+    """Return a table of the reasons of failures, the most frequent first; no table if no trial has failed."""
+    if not results.failed:
+        return []
+    ids: dict[str, list[str]] = collections.defaultdict(list)
+    for trial in results.failed:
+        ids[trial.reason].append(trial.id)
+    by_count = sorted(ids.items(), key=lambda item: -len(item[1]))
+    rows = [[reason, f"{len(found):,}", _format_ids(found)] for reason, found in by_count]
     columns = [Column("reason", False), Column("trials"), Column("which", False)]
-    return [Table(f"Why {len(trials.failed):,} trials failed", columns, rows)] if rows else []
+    return [Table(f"Why {len(results.failed):,} trials failed", columns, rows)]
 
 
-def _listed(ids):
+def _format_ids(ids: list[str]) -> str:
     return " ".join(ids[:_MAX_IDS]) + (" ..." if len(ids) > _MAX_IDS else "")
 
 
-def _is_number(text):
+def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
         return False
     return True
-
-
-def _written(value, write):
-    return "" if value is None else write(value)

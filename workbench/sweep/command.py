@@ -148,13 +148,14 @@ def _finish(folder, config, space, table, hypermodel, definition):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
     from workbench.console import console
     from workbench.report import leave_report
-    from workbench.sweep.progress import best_trials
+    from workbench.sweep.progress import tabulate_best_trials
 
     save_winner(folder.path, table, hypermodel, definition.train_module)
     console.print()
-    console.print(best_trials(table), soft_wrap=False)
-    if table.failed:
-        console.print(f"{table.failed} of {len(table)} trials failed; their reasons are in {table.path}")
+    console.print(tabulate_best_trials(table.results), soft_wrap=False)
+    if table.results.failed:
+        failed = len(table.results.failed)
+        console.print(f"{failed} of {len(table)} trials failed; their reasons are in {table.path}")
     if table.oracle.out_of_time:
         console.print(f"the budget of {config.budget} holds no further trial")
     lines = [

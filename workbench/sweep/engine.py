@@ -131,13 +131,13 @@ def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
     table = TrialTable(folder / "trials.csv", oracle, config.keep)
     kind = f"{definition.tune_module} --tuner {config.tuner}"
     expected = tell_cost(table, hypermodel, pool, config, kind)
-    start, progress = time.perf_counter(), SweepProgress(table, len(oracle), expected is not None)
+    start = time.perf_counter()
+    progress = SweepProgress(table.results, len(oracle), table.running, has_estimate=expected is not None)
 
     def on_finish(trial):
         if pool:
             pool.forget_deaths()
-        table.add(trial)
-        progress.show(trial)
+        progress.show(table.add(trial))
 
     oracle.on_finish = on_finish
     with progress, _sigterm_as_ctrl_c():
@@ -230,13 +230,14 @@ def save_winner(folder, table, hypermodel, train_module):
     """
     from workbench.training.callbacks import save_model
 
-    best = next(iter(table.best(1)), None)
-    if best is None:
-        rows = table.rows()
-        first = rows[0]["reason"] if rows else "the budget is too small for one"
-        raise UserError(f"none of the {len(rows)} trials could be completed; the first: {first}")
+    result = table.results.best
+    if result is None:
+        failed = sorted(table.results.failed, key=lambda trial: trial.id)
+        first = failed[0].reason if failed else "the budget is too small for one"
+        raise UserError(f"none of the {len(failed)} trials could be completed; the first: {first}")
+    best = table.oracle.trials[result.id]
     model = hypermodel.best_model(best.hyperparameters, table.oracle.trial_dir(best.trial_id))
     save_model(model, Path(folder))
     write_text(Path(folder) / "best.yaml", config_yaml(hypermodel.config(best.hyperparameters)))
-    write_json(Path(folder) / "metrics.json", {**table.row(best), "trials": len(table), "train_module": train_module})
+    write_json(Path(folder) / "metrics.json", {**result.to_row(), "trials": len(table), "train_module": train_module})
     return best

@@ -1,6 +1,10 @@
-"""What a sweep shows: a live board on a terminal, a line a trial everywhere, the best trials at the end."""
+"""The progress of a sweep on the screen: a line for each trial, a live board, and the best trials at the end."""
 
+import dataclasses
 import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 from rich.console import Group
 from rich.live import Live
@@ -9,141 +13,150 @@ from rich.text import Text
 
 from workbench.console import console, duration, print_line
 from workbench.sweep.cost import LONG, advice
+from workbench.sweep.results import (
+    RESULT_COLUMNS,
+    SweepResults,
+    TrialResult,
+    Value,
+    find_varied_parameters,
+    format_score,
+    format_value,
+    format_values,
+)
 
-_SAMPLE = 3  # trials, after which the pace is known
+_MIN_TRIALS = 3  # after which the speed of a sweep is known
+
+
+@dataclasses.dataclass(frozen=True)
+class RunningTrial:
+    """A trial that a worker runs now.
+
+    Attributes:
+        worker: name of the worker.
+        id: number of the trial, as text.
+        values: hyperparameter -> value.
+        epoch: the last finished epoch, None in the first one.
+        val_accuracy: validation accuracy of that epoch.
+    """
+
+    worker: str
+    id: str
+    values: dict[str, Value]
+    epoch: int | None = None
+    val_accuracy: float | None = None
 
 
 class SweepProgress:
-    """Shows a sweep while it runs.
+    """Shows a sweep while it runs, as a context manager.
 
     Args:
-        table: the sweep's `workbench.sweep.table.TrialTable`.
-        total: number of trials the sweep will hold.
-        expected: whether its cost was told before it started.
+        results: the results of the sweep, to which its trials are added.
+        total: number of trials that the sweep will hold.
+        list_running: function that returns the trials that workers run now.
+        has_estimate: whether the duration of the sweep was printed before it started.
     """
 
-    def __init__(self, table, total, expected=False):
-        self._table, self._total = table, total
-        self._start, self._done_before, self._advised = time.perf_counter(), len(table), expected
-        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._board)
+    def __init__(
+        self,
+        results: SweepResults,
+        total: int,
+        list_running: Callable[[], Sequence[RunningTrial]],
+        *,
+        has_estimate: bool = False,
+    ) -> None:
+        self._results, self._total, self._list_running = results, total, list_running
+        self._start, self._finished_before = time.perf_counter(), len(results)
+        self._has_estimate = has_estimate
+        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._draw_board)
 
-    def __enter__(self):
-        if self._done_before:
-            console.print(f"going on after {self._done_before:,} finished trials")
+    def __enter__(self) -> Self:
+        if self._finished_before:
+            console.print(f"resuming after {self._finished_before:,} finished trials")
         if console.is_terminal:
             self._live.start()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if console.is_terminal:
             self._live.stop()
 
-    def show(self, trial):
-        """Print the line of a trial that has just ended."""
-        row, done = self._table.row(trial), len(self._table)
-        place = f"[{done:{len(str(self._total))}d}/{self._total}] {row['trial']}"
-        if row["status"] == "failed":
-            result = [("failed", "red"), f"  {row['reason']}"]
+    def show(self, trial: TrialResult) -> None:
+        """Print the line of a trial that has just finished and is among the results."""
+        results, done = self._results, len(self._results)
+        place = f"[{done:{len(str(self._total))}d}/{self._total}] {trial.id}"
+        parts: list[str | tuple[str, str]] = []
+        if trial.score is None or results.best is None or results.best.score is None:
+            parts += [("failed", "red"), f"  {trial.reason}"]
         else:
-            best, metric = self._table.row(self._table.best(1)[0]), self._table.oracle.objective.name
-            scores = f"{metric} {score(metric, row[metric]):>6}  best {score(metric, best[metric]):>6}"
-            result = [f"{scores}  {row['seconds']:5.1f} s"]
-            if row["status"] == "pruned":
-                result.append((f"  pruned after epoch {row['epochs']}", "yellow"))
-        left = f"  {self._time_left()} left  "
-        print_line(Text.assemble(f"{place}  ", *result, left, (settings(self._table, trial), "dim")))
-        self._advise()
+            score, best = results.format_score(trial.score), results.format_score(results.best.score)
+            parts.append(f"{results.metric} {score:>6}  best {best:>6}  {trial.seconds or 0.0:5.1f} s")
+            if trial.status == "pruned":
+                parts.append((f"  pruned after epoch {trial.epochs}", "yellow"))
+        left = f"  {self._format_time_left()} left  "
+        print_line(Text.assemble(f"{place}  ", *parts, left, (format_values(trial.values), "dim")))
+        self._advise_once()
 
-    def _advise(self):
-        """Say once how long a very long sweep takes, and what to do instead."""
-        done, left = len(self._table) - self._done_before, self._seconds_left()
-        if self._advised or done < _SAMPLE or left < LONG:
+    def _advise_once(self) -> None:
+        """Print once how long a very long sweep takes and how to shorten it, unless its estimate was printed."""
+        if self._has_estimate or self._finished_now() < _MIN_TRIALS or self._seconds_left() < LONG:
             return
-        self._advised = True
-        console.print(f"at this pace it takes {duration(left)} more: {advice(left, self._total - len(self._table))}")
+        self._has_estimate = True
+        left = self._seconds_left()
+        console.print(f"at this speed it takes {duration(left)} more: {advice(left, self._total - len(self._results))}")
 
-    def _seconds_left(self):
-        done = len(self._table) - self._done_before
-        return (self._total - len(self._table)) * (time.perf_counter() - self._start) / done
+    def _finished_now(self) -> int:
+        """Return the number of trials that have finished since this command was started."""
+        return len(self._results) - self._finished_before
 
-    def _time_left(self):
-        return duration(self._seconds_left()) if len(self._table) > self._done_before else "?"
+    def _seconds_left(self) -> float:
+        left = self._total - len(self._results)
+        return left * (time.perf_counter() - self._start) / self._finished_now()
 
-    def _board(self):
-        """The board below the lines: totals, and what each worker does."""
-        oracle = self._table.oracle
-        done, elapsed = len(self._table) - self._done_before, time.perf_counter() - self._start
-        statuses = [result["status"] for result in list(oracle.results.values())]
-        best = self._table.best(1)
+    def _format_time_left(self) -> str:
+        return duration(self._seconds_left()) if self._finished_now() else "?"
+
+    def _draw_board(self) -> Group:
+        """Return the board below the lines: the totals, and what each worker does."""
+        results, done = self._results, self._finished_now()
+        pruned = sum(trial.status == "pruned" for trial in list(results.scored))  # a copy: another thread adds trials
+        best = results.best
         parts = [
-            f"best {score(oracle.objective.name, best[0].score)}" if best else "no result yet",
-            f"{statuses.count('failed')} failed, {statuses.count('pruned')} pruned",
-            f"{done / elapsed * 3600:,.0f} trials an hour, {self._time_left()} left" if done else "",
+            f"best {results.format_score(best.score)}" if best and best.score is not None else "no result yet",
+            f"{len(results.failed)} failed, {pruned} pruned",
         ]
-        totals = (f"{len(self._table):,}/{self._total:,} trials", "bold")
+        if done:
+            per_hour = done / (time.perf_counter() - self._start) * 3600
+            parts.append(f"{per_hour:,.0f} trials an hour, {self._format_time_left()} left")
+        totals = (f"{len(results):,}/{self._total:,} trials", "bold")
         workers = Table.grid(padding=(0, 2))
         for _ in range(3):
             workers.add_column(no_wrap=True)
-        for tuner_id, trial in sorted(oracle.ongoing_trials.copy().items()):
-            line = Text(settings(self._table, trial), no_wrap=True, overflow="ellipsis")
-            workers.add_row(tuner_id, f"trial {trial.trial_id}", _epoch(trial), line, style="dim")
+        for trial in self._list_running():
+            values = Text(format_values(trial.values), no_wrap=True, overflow="ellipsis")
+            workers.add_row(trial.worker, f"trial {trial.id}", _format_epoch(trial), values, style="dim")
         return Group(Text.assemble(totals, "  ", "  ".join(parts), no_wrap=True, overflow="ellipsis"), workers)
 
 
-def _epoch(trial):
-    if not trial.metrics.exists("val_accuracy"):
+def _format_epoch(trial: RunningTrial) -> str:
+    if trial.val_accuracy is None:
         return "first epoch"
-    last = trial.metrics.get_history("val_accuracy")[-1]
-    return f"epoch {last.step}: {last.value[0]:.1%}"
+    return f"epoch {trial.epoch}: {format_score('val_accuracy', trial.val_accuracy)}"
 
 
-def score(metric, value):
-    """The value of a metric for people."""
-    return f"{value:.1%}" if metric.endswith("accuracy") else f"{value:.4f}"
-
-
-def settings(table, trial):
-    """A trial's parameters in one line."""
-    values = table.oracle.space.values(trial.hyperparameters.values)
-    return " ".join(f"{name}={short(value)}" for name, value in values.items())
-
-
-def short(value):
-    """A value in few characters: a list of equal numbers as the number."""
-    if isinstance(value, list):
-        return str(value[0]) if len(set(value)) == 1 else "-".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def best_trials(table, count=5):
-    """A table of the best trials for the screen; settings that are the same in all of them are left out."""
-    trials = table.best(count)
-    rows = [table.row(trial) for trial in trials]
-    names = [name for name in table.oracle.space.values(trials[0].hyperparameters.values) if name != "epochs"]
-    varied = [name for name in names if len({str(row[name]) for row in rows}) > 1]
-    title = "best trial" if len(rows) == 1 else f"best {len(rows)} trials"
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    by_loss = table.oracle.objective.name == "val_loss"
-    for column in (
-        "trial",
-        *(["val loss"] if by_loss else []),
-        "val acc",
-        "train acc",
-        "epochs",
-        "seconds",
-        "parameters",
-    ):
-        shown.add_column(column, justify="right", no_wrap=True)
-    shown.add_column("settings that differ" if varied else "settings")
-    for row in rows:
-        shown.add_row(
-            row["trial"],
-            *([score("val_loss", row["val_loss"])] if by_loss else []),
-            f"{row['val_accuracy']:.1%}",
-            f"{row['accuracy']:.1%}",
-            str(row["epochs"]),
-            f"{row['seconds']:.1f}",
-            f"{row['parameters']:,}",
-            ", ".join(f"{name} {short(row[name])}" for name in varied or names),
-        )
-    return shown
+def tabulate_best_trials(results: SweepResults, count: int = 5) -> Table:
+    """Return a table of the best trials for the screen. Settings that are equal in all of them are left out."""
+    trials = results.scored[:count]
+    names = [name for name in results.parameters if name != "epochs"]  # its column is among the results
+    varied = find_varied_parameters(trials, names)
+    columns = [column for column in RESULT_COLUMNS if column.field != "val_loss" or results.metric == "val_loss"]
+    title = "best trial" if len(trials) == 1 else f"best {len(trials)} trials"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for label in ("trial", *(column.label for column in columns)):
+        table.add_column(label, justify="right", no_wrap=True)
+    table.add_column("settings that differ" if varied else "settings")
+    for trial in trials:
+        settings = ", ".join(f"{name} {format_value(trial.values[name])}" for name in varied or names)
+        table.add_row(trial.id, *(column.write(trial) for column in columns), settings)
+    return table

@@ -1,76 +1,58 @@
-"""The trials of a sweep as a table: trials.csv, their ranking, and whose weights are kept."""
+"""The results of a sweep from an oracle's trials: the adapter between KerasTuner's trials and `sweep.results`."""
 
-import bisect
 from pathlib import Path
 
-from workbench.files import append_csv, write_csv
+from keras_tuner.engine.trial import Trial
 
-RESULTS = (
-    *("val_accuracy", "val_loss", "accuracy", "loss", "best_epoch", "epochs", "max_epochs"),
-    *("seconds", "parameters", "started", "ended", "worker"),
-)
+from workbench.sweep.adaptive import BayesianOracle, HyperbandOracle
+from workbench.sweep.oracle import GridOracle
+from workbench.sweep.progress import RunningTrial
+from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, Value, make_result
+
+Oracle = GridOracle | BayesianOracle | HyperbandOracle
 
 
 class TrialTable:
-    """The finished trials of a sweep as rows, kept up as trials end.
+    """The finished trials of an oracle, written to trials.csv as they finish.
 
     Args:
-        path: of trials.csv.
-        oracle: the `workbench.sweep.oracle.TrialKeeper` that has the trials.
+        path: path of trials.csv.
+        oracle: the oracle, begun.
         keep: number of best trials whose weights stay on disk.
     """
 
-    def __init__(self, path, oracle, keep):
-        self.path, self.oracle, self._keep = Path(path), oracle, keep
-        self._ranking = []  # (key, trial id) of the trials with a score, the best first
-        self.failed = 0
+    def __init__(self, path: Path, oracle: Oracle, keep: int) -> None:
+        self.path, self.oracle = Path(path), oracle
+        space = oracle.space
+        self.results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
         for trial in oracle.finished_trials():
-            self._rank(trial)
-        for _, trial_id in self._ranking[keep:]:
-            self._drop_weights(trial_id)
-        write_csv(self.path, self.rows())  # after a kill the file may be out of step with the trials
+            self.results.add(self._result(trial))
+        self._recorder = ResultsRecorder(self.path, self.results, keep, oracle.trial_dir)
 
-    def __len__(self):
-        """Number of finished trials."""
-        return len(self._ranking) + self.failed
+    def __len__(self) -> int:
+        """Return the number of finished trials."""
+        return len(self.results)
 
-    def row(self, trial):
-        """One trial: id, status, results, times (Unix seconds), parameters, and the reason of a failure."""
+    def add(self, trial: Trial) -> TrialResult:
+        """Record a trial that has just finished, and return its result."""
+        result = self._result(trial)
+        self._recorder.add(result)
+        return result
+
+    def running(self) -> list[RunningTrial]:
+        """Return the trials that workers run now, in the order of the workers' names."""
+        return [self._running(worker, trial) for worker, trial in sorted(self.oracle.ongoing_trials.copy().items())]
+
+    def _running(self, worker: str, trial: Trial) -> RunningTrial:
+        epoch, accuracy = None, None
+        if trial.metrics.exists("val_accuracy"):
+            last = trial.metrics.get_history("val_accuracy")[-1]
+            epoch, accuracy = last.step, last.value[0]
+        return RunningTrial(worker, trial.trial_id, self._values(trial), epoch, accuracy)
+
+    def _result(self, trial: Trial) -> TrialResult:
         result = self.oracle.results[trial.trial_id]
-        parameters = self.oracle.space.values(trial.hyperparameters.values)
-        return {
-            "trial": trial.trial_id,
-            "status": result["status"],
-            **{name: result.get(name, "") for name in RESULTS},
-            **{name: value for name, value in parameters.items() if name not in RESULTS},
-            "reason": result.get("reason", ""),
-        }
+        return make_result(trial.trial_id, self._values(trial), result, self.results.metric)
 
-    def rows(self):
-        """All finished trials."""
-        return [self.row(trial) for trial in self.oracle.finished_trials()]
-
-    def best(self, count):
-        """The best trials that did not fail, the best first; the lower validation loss among equals."""
-        return [self.oracle.trials[trial_id] for _, trial_id in self._ranking[:count]]
-
-    def add(self, trial):
-        """Add a trial that has just ended; the weights that are no longer among the best are removed."""
-        append_csv(self.path, self.row(trial))
-        self._rank(trial)
-        if len(self._ranking) > self._keep:
-            for _, trial_id in self._ranking[self._keep : self._keep + 1]:
-                self._drop_weights(trial_id)
-            if trial.trial_id not in {trial_id for _, trial_id in self._ranking[: self._keep]}:
-                self._drop_weights(trial.trial_id)
-
-    def _rank(self, trial):
-        if trial.score is None:
-            self.failed += 1
-            return
-        sign = 1 if self.oracle.objective.direction == "max" else -1
-        val_loss = self.oracle.results[trial.trial_id].get("val_loss", 0.0)
-        bisect.insort(self._ranking, ((-sign * trial.score, val_loss), trial.trial_id))
-
-    def _drop_weights(self, trial_id):
-        (self.oracle.trial_dir(trial_id) / "weights.npz").unlink(missing_ok=True)
+    def _values(self, trial: Trial) -> dict[str, Value]:
+        return self.oracle.space.values(trial.hyperparameters.values)

@@ -7,10 +7,10 @@ def sweep(workdir, capsys, name):
         "parameters: {epochs: {values: [1]}, batch_size: {values: [10]}, seed: {min: 0, max: 6}}"
     )
     tune(NoopTuneConfig(space="space.yaml", name=name, max_trials="all", workers=0))
-    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("at this pace")]
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("at this speed")]
 
 
-def test_a_sweep_of_days_is_told_once_what_shortens_it(workdir, capsys, monkeypatch):
+def test_advice_for_a_sweep_of_days_is_printed_once(workdir, capsys, monkeypatch):
     assert sweep(workdir, capsys, "short") == []
     monkeypatch.setattr(progress, "LONG", 0.001)
     (line,) = sweep(workdir, capsys, "long")

@@ -1,108 +1,121 @@
-"""Which hyperparameters matter, and what each of their values does."""
+"""Figures of the hyperparameters: which of them matter, and the effect of each of their values."""
 
 import math
+from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from workbench.reporting.figures import BLUE, GREY, ORANGE, figure
-from workbench.sweep.figures.importance import MIN_TRIALS
+from workbench.sweep.figures.importance import MIN_TRIALS, Importance
 from workbench.sweep.figures.scales import Scale
-from workbench.sweep.figures.style import FEW, save_titled, score_axis, shown_scores
+from workbench.sweep.figures.style import FEW, clip_scores, format_score_axis, save_titled
+from workbench.sweep.results import SweepResults
 
 _COLUMNS = 4
 _BINS = 6  # of a hyperparameter that is a range
-_MIN_SPREAD = 4  # trials with a value from which quantiles mean something
+_MIN_SPREAD = 4  # trials of a value from which its quantiles are drawn
 
 
-def draw_importance(trials, found, path):
-    """Bars of importance; None where there is none.
-
-    Args:
-        found: the `workbench.sweep.figures.importance.Importance`, or None.
-    """
-    if found is None:
+def draw_importance(results: SweepResults, importance: Importance | None, path: Path) -> Path | None:
+    """Draw the importance of the hyperparameters as bars; None if it is not known."""
+    if importance is None:
         return None
-    names, shares = list(found.shares), np.array(list(found.shares.values()))
-    with figure(8, 0.9 + 0.32 * len(names)) as (made, axes):
-        clear = found.clear
-        colour = BLUE if clear else GREY
-        error = {"ecolor": "#444444", "elinewidth": 1.2}
-        axes.barh(names[::-1], shares[::-1], xerr=list(found.spreads.values())[::-1], color=colour, error_kw=error)
+    names, clear = list(importance.shares), importance.clear
+    shares, spreads = (np.array(list(numbers.values())) for numbers in (importance.shares, importance.spreads))
+    with figure(8, 0.9 + 0.32 * len(names)) as (drawing, axes):
+        lines = {"ecolor": "#444444", "elinewidth": 1.2}
+        axes.barh(names[::-1], shares[::-1], xerr=spreads[::-1], color=BLUE if clear else GREY, error_kw=lines)
         axes.axvline(0, color="#444444", lw=1)
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-        axes.set_xlabel(f"share of the variance of the {trials.metric_name}")
+        axes.set_xlabel(f"share of the variance of the {results.metric_name}")
         axes.grid(axis="y", visible=False)
-        foreseen = f"{max(0.0, found.explained):.0%} of the variance among trials it has not seen"
-        caption = (
-            "The share of the differences between trials that each hyperparameter takes part in, alone or together "
-            f"with others; the lines are its spread. By a random forest over {found.trials:,} trials, which foresees "
-            f"{foreseen}."
-        )
-        if clear:
-            title = f"{clear[0]} matters most" + (f", then {clear[1]}" if len(clear) > 1 else "")
-        else:
-            title = f"{found.trials:,} trials do not tell yet which hyperparameters matter"
-            caption += " They are too few, or too much at the mercy of chance, for the bars to be relied on."
-        return save_titled(made, path, title, caption)
+        return save_titled(drawing, path, *_describe_importance(importance))
 
 
-def draw_effects(trials, found, path):
-    """The main effect of each hyperparameter: the scores of the trials that had each of its values."""
-    if len(trials.scored) < 2 or not trials.parameters:
+def _describe_importance(importance: Importance) -> tuple[str, str]:
+    """Return the title and the caption of the bars."""
+    clear, count = importance.clear, f"{importance.num_trials:,}"
+    caption = (
+        "Each bar is the share of the differences between trials that a hyperparameter causes, alone or together with "
+        "others. The lines show the standard deviation of the estimate. It is made by a random forest, fitted on "
+        f"{count} trials, which explains {max(0.0, importance.explained):.0%} of the variance of trials that it was "
+        "not fitted on."
+    )
+    if clear:
+        return f"{clear[0]} matters most" + (f", then {clear[1]}" if len(clear) > 1 else ""), caption
+    title = f"{count} trials do not show yet which hyperparameters matter"
+    return title, f"{caption} The bars are not reliable: the trials are too few or their scores too random."
+
+
+def draw_effects(results: SweepResults, importance: Importance | None, path: Path) -> Path | None:
+    """Draw the main effect of each hyperparameter: the scores of the trials with each of its values.
+
+    Returns:
+        The path, or None for fewer than two trials.
+    """
+    if len(results.scored) < 2 or not results.parameters:
         return None
-    names = list(found.shares if found else trials.parameters)
+    names = list(importance.shares if importance else results.parameters)
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     size = {"ncols": columns, "nrows": rows, "sharey": True, "squeeze": False}
-    with figure(2.3 * columns + 0.7, 2.1 * rows + 0.3, **size) as (made, panels):
-        findings = [_draw_effect(axes, trials, name) for axes, name in zip(panels.flat, names, strict=False)]
+    with figure(2.3 * columns + 0.7, 2.1 * rows + 0.3, **size) as (drawing, panels):
+        findings = [_draw_effect(axes, results, name) for axes, name in zip(panels.flat, names, strict=False)]
         for axes in panels.flat[len(names) :]:
             axes.remove()
         for axes in panels[:, 0]:
-            score_axis(axes, trials, label=False)
-        made.supylabel(trials.metric_name, fontsize=10)
+            format_score_axis(axes, results, has_label=False)
+        drawing.supylabel(results.metric_name, fontsize=10)
         caption = (
-            "The scores of all trials with a value: the dot is their median, the thick line holds the middle half, the "
-            "thin line nine tenths. The other hyperparameters vary underneath."
+            "Scores of all trials with a value. The dot is their median, the thick line holds the middle half, the "
+            "thin line the middle nine tenths. The other hyperparameters vary at the same time."
         )
-        if len(trials.scored) < MIN_TRIALS:
-            caption += f" Fewer than {MIN_TRIALS} trials do not tell which of them matter."
-            findings[0] = f"What each value did in {len(trials.scored)} trials"
-        return save_titled(made, path, findings[0], caption)
+        if len(results.scored) < MIN_TRIALS:
+            caption += f" Fewer than {MIN_TRIALS} trials do not show which hyperparameters matter."
+            findings[0] = f"The scores of {len(results.scored)} trials by their values"
+        return save_titled(drawing, path, findings[0], caption)
 
 
-def _draw_effect(axes, trials, name):
-    """Draw one hyperparameter's panel; its finding."""
-    values = [trial.values[name] for trial in trials.scored]
-    scale = Scale(trials.parameters[name], values)
-    places, scores = np.array([scale(value) for value in values]), shown_scores(trials, trials.scored)
+def _draw_effect(axes: Axes, results: SweepResults, name: str) -> str:
+    """Draw the panel of one hyperparameter, and return what it shows as a sentence."""
+    values = [trial.values[name] for trial in results.scored]
+    scale = Scale(results.parameters[name], values)
+    positions, scores = np.array([scale(value) for value in values]), clip_scores(results, results.scored)
     if len(scores) <= FEW:
         jitter = np.random.default_rng(0).uniform(-0.04, 0.04, len(scores))
-        axes.scatter(places + jitter, scores, 8, GREY, alpha=0.45, linewidths=0)
-    groups = places if scale.steps is not None else (np.floor(places * _BINS).clip(0, _BINS - 1) + 0.5) / _BINS
+        axes.scatter(positions + jitter, scores, 8, GREY, alpha=0.45, linewidths=0)
+    bins = (np.floor(positions * _BINS).clip(0, _BINS - 1) + 0.5) / _BINS
+    groups = positions if scale.steps is not None else bins
     medians = {}
-    for place in np.unique(groups):
-        here = scores[groups == place]
-        medians[place] = np.median(here)
-        if len(here) >= _MIN_SPREAD:
-            low, quarter, three_quarters, high = np.quantile(here, (0.05, 0.25, 0.75, 0.95))
-            axes.vlines(place, low, high, color=BLUE, lw=1.2)
-            axes.vlines(place, quarter, three_quarters, color=BLUE, lw=5)
+    for position in np.unique(groups).tolist():
+        group = scores[groups == position]
+        medians[position] = float(np.median(group))
+        if len(group) >= _MIN_SPREAD:
+            low, quarter, three_quarters, high = np.quantile(group, (0.05, 0.25, 0.75, 0.95))
+            axes.vlines(position, low, high, color=BLUE, lw=1.2)
+            axes.vlines(position, quarter, three_quarters, color=BLUE, lw=5)
     axes.plot(list(medians), list(medians.values()), "o-", color=ORANGE, ms=5, lw=1, markeredgecolor="white", zorder=3)
     axes.set_title(name, fontsize=10)
     axes.set_xlim(-0.15, 1.15)
-    labels = [label for _, label in scale.ticks]
-    axes.set_xticks([place for place, _ in scale.ticks], labels, fontsize=9)
+    axes.set_xticks([position for position, _ in scale.ticks], [label for _, label in scale.ticks], fontsize=9)
     axes.grid(axis="x", visible=False)
-    better = max if trials.direction == "max" else min
-    best = better(medians, key=medians.get)
+    return _describe_effect(results, name, scale, medians)
+
+
+def _describe_effect(results: SweepResults, name: str, scale: Scale, medians: dict[float, float]) -> str:
+    """Return a sentence that names a hyperparameter's best value.
+
+    Args:
+        results: the sweep.
+        name: the hyperparameter.
+        scale: its scale.
+        medians: position of a value -> median score.
+    """
     if scale.steps is None or len(medians) < 2:
-        return f"What each value of {name} does"
-    label = dict(scale.ticks)[best]
-    return f"{name} {label} is best: a median of {trials.text(medians[best])}, {_others(trials, medians, best)}"
-
-
-def _others(trials, medians, best):
-    rest = {place: median for place, median in medians.items() if place != best}
-    worst = (min if trials.direction == "max" else max)(rest.values())
-    return f"against {trials.text(worst)}" + (" of the worst" if len(rest) > 1 else "")
+        return f"The effect of each value of {name}"
+    ordered = sorted(medians, key=lambda position: medians[position], reverse=results.direction == "max")
+    label, best, worst = dict(scale.ticks)[ordered[0]], medians[ordered[0]], medians[ordered[-1]]
+    others = "for the worst value" if len(medians) > 2 else "for the other value"
+    scores = f"a median of {results.format_score(best)}, against {results.format_score(worst)} {others}"
+    return f"{name} {label} is best: {scores}"

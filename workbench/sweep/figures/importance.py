@@ -1,92 +1,102 @@
-"""How much of what the trials of a sweep differ in is due to each hyperparameter."""
+"""The importance of each hyperparameter: how much of the differences between trials it explains."""
 
 import dataclasses
 
 import numpy as np
 
-from workbench.sweep.figures.scales import Scale
+from workbench.sweep.figures.scales import make_scales
+from workbench.sweep.figures.style import get_scores
+from workbench.sweep.results import SweepResults
 
-MIN_TRIALS = 8  # fewer say nothing about importance
-MAX_TRIALS = 1000  # more add seconds, not knowledge
+MIN_TRIALS = 8  # fewer trials do not show importance
+MAX_TRIALS = 1000  # more trials take longer without changing the result
 _FOLDS, _TREES = 5, 30
+_MIN_EXPLAINED = 0.2  # share of the variance that the forest must explain before its importances are trusted
 
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
-    """What the variance of the scores is due to.
+    """How much of the variance of the scores each hyperparameter explains.
 
     Attributes:
-        shares: hyperparameter -> share of the variance that it takes part in, alone or with others (the total
-            effect, so that the shares may add up to more than one); the most important first.
-        spreads: hyperparameter -> standard deviation of that over the folds.
-        explained: share of the variance that the forest explains on trials it has not seen; can be negative.
-        trials: number of trials it was computed from.
+        shares: hyperparameter -> share of the variance that it takes part in, alone or together with others (its total
+            effect, so the sum may be more than one); the most important first.
+        spreads: hyperparameter -> standard deviation of its share over the folds.
+        explained: share of the variance that the forest explains on trials it was not fitted on; can be negative.
+        num_trials: number of trials that were used.
     """
 
-    shares: dict
-    spreads: dict
+    shares: dict[str, float]
+    spreads: dict[str, float]
     explained: float
-    trials: int
+    num_trials: int
 
     @property
-    def clear(self):
-        """The hyperparameters whose share stands out of its spread; none if unseen trials are not foreseen."""
-        told = self.explained >= 0.2
-        return [name for name, share in self.shares.items() if told and share > max(0.01, self.spreads[name])]
+    def clear(self) -> list[str]:
+        """The hyperparameters whose share is larger than its spread; none if the forest explains too little."""
+        if self.explained < _MIN_EXPLAINED:
+            return []
+        return [name for name, share in self.shares.items() if share > max(0.01, self.spreads[name])]
 
 
-def importance(trials):
-    """Importance of each hyperparameter by a random forest, cross-validated so that chance earns nothing.
+def estimate_importance(results: SweepResults) -> Importance | None:
+    """Estimate the importance of each hyperparameter by a random forest.
 
-    Args:
-        trials: a `workbench.sweep.trials.Trials`.
+    The forest is cross-validated, so that a hyperparameter without effect gets no importance by chance.
 
     Returns:
-        An `Importance`, or None where there are too few trials or their scores are all the same.
+        The importance, or None if there are too few trials or all scores are equal.
 
-    Source: Breiman, Random Forests, 2001 (permutation importance), by scikit-learn. Half the squared error that
-    a shuffled column adds is its total effect: Jansen, Analysis of variance designs for model output, 1999.
+    Source: Breiman, Random Forests, 2001 (permutation importance), as implemented by scikit-learn. Half of the squared
+    error that shuffling a column adds is its total effect: Jansen, Analysis of variance designs for model output, 1999.
     """
-    scored = trials.scored
-    if len(scored) > MAX_TRIALS:
-        chosen = np.random.default_rng(0).choice(len(scored), MAX_TRIALS, replace=False)
-        scored = [scored[index] for index in sorted(chosen)]
-    scores = np.array([trial.score for trial in scored])
-    if trials.metric == "val_loss":
-        # A few trials that diverged must not be all there is to explain.
-        scores = np.log(np.clip(scores, 1e-12, np.quantile(scores, 0.95)))
-    if len(scored) < MIN_TRIALS or np.ptp(scores) < 1e-9 or not trials.parameters:
+    trials = results.scored
+    if len(trials) < MIN_TRIALS or not results.parameters:
         return None
-    places = np.column_stack([_column(name, values, scored) for name, values in trials.parameters.items()])
-    gains, errors = _cross_validated(places, scores)
+    if len(trials) > MAX_TRIALS:
+        chosen = np.random.default_rng(0).choice(len(trials), MAX_TRIALS, replace=False)
+        trials = [trials[index] for index in sorted(chosen)]
+    scores = get_scores(trials)
+    if results.metric == "val_loss":
+        # Clipped and logarithmic, so that a few diverged trials do not make up nearly all of the variance.
+        scores = np.log(np.clip(scores, 1e-12, np.quantile(scores, 0.95)))
+    if np.ptp(scores) < 1e-9:
+        return None
+    scales = make_scales(results.parameters, [trial.values for trial in trials])
+    features = np.array([[scale(trial.values[name]) for name, scale in scales.items()] for trial in trials])
+    gains, errors = _cross_validate(features, scores)
     shares, spreads = (statistic(gains, axis=0) / 2 / scores.var() for statistic in (np.mean, np.std))
-    names = list(trials.parameters)
+    names = list(results.parameters)
     order = np.argsort(-shares, kind="stable")
     return Importance(
-        {names[at]: float(shares[at]) for at in order},
-        {names[at]: float(spreads[at]) for at in order},
-        float(1 - errors.mean() / scores.var()),
-        len(scored),
+        shares={names[at]: float(shares[at]) for at in order},
+        spreads={names[at]: float(spreads[at]) for at in order},
+        explained=float(1 - errors.mean() / scores.var()),
+        num_trials=len(trials),
     )
 
 
-def _column(name, values, scored):
-    used = [trial.values[name] for trial in scored]
-    return list(map(Scale(values, used), used))
+def _cross_validate(features: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a forest on each fold's training part and measure it on the other part.
 
+    Args:
+        features: trials x hyperparameters.
+        scores: one for each trial.
 
-def _cross_validated(places, scores):
-    """(folds x hyperparameters) mean squared error added by shuffling a column, and each fold's error."""
+    Returns:
+        folds x hyperparameters: the mean squared error that shuffling the column adds; and each fold's error.
+    """
+    # These take a second to import, which only sweeps with enough trials should pay.
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
     from sklearn.model_selection import KFold
 
     gains, errors = [], []
-    for train, test in KFold(_FOLDS, shuffle=True, random_state=0).split(places):
-        forest = RandomForestRegressor(_TREES, random_state=0).fit(places[train], scores[train])
+    for train, test in KFold(_FOLDS, shuffle=True, random_state=0).split(features):
+        forest = RandomForestRegressor(_TREES, random_state=0).fit(features[train], scores[train])
         shuffled = permutation_importance(
-            forest, places[test], scores[test], scoring="neg_mean_squared_error", n_repeats=3, random_state=0
+            forest, features[test], scores[test], scoring="neg_mean_squared_error", n_repeats=3, random_state=0
         )
         gains.append(shuffled.importances_mean)
-        errors.append(np.mean((forest.predict(places[test]) - scores[test]) ** 2))
+        errors.append(np.mean((forest.predict(features[test]) - scores[test]) ** 2))
     return np.array(gains), np.array(errors)
