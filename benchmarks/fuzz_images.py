@@ -26,8 +26,9 @@ load_tensorflow()  # quietly, before an import below does it
 
 from cnn_scratch.train import TrainConfig, train
 from workbench import cli
+from workbench.data.config import InspectConfig
 from workbench.data.dataset import load_dataset
-from workbench.data.inspection import InspectConfig, inspect
+from workbench.data.inspection import inspect
 from workbench.files import read_csv
 from workbench.predict import PredictConfig, predict
 

@@ -25,7 +25,8 @@ from workbench.runtime import load_tensorflow
 
 load_tensorflow()  # quietly, before an import below does it
 
-from workbench.data.dataset import DataConfig, load_dataset
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset
 from workbench.data.pipeline import steps_per_epoch, training_batches
 
 NUM_CLASSES, SMALL, BATCH = 10, 2_000, 64

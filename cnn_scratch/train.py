@@ -5,7 +5,8 @@ import time
 
 from cnn_scratch.model import SMALLEST_IMAGE, NetworkConfig, check_network, network_cost
 from workbench import cli
-from workbench.data.dataset import DataConfig, load_dataset, resolve_image_size
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset, resolve_image_size
 from workbench.errors import UserError
 from workbench.training.config import (
     BudgetConfig,

@@ -5,7 +5,7 @@ import dataclasses
 from cnn_scratch.model import NetworkConfig
 from cnn_scratch.train import TrainConfig
 from workbench import cli
-from workbench.data.dataset import DataConfig
+from workbench.config import DataConfig
 from workbench.sweep import command
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition

@@ -17,7 +17,7 @@ from transfer.config import (
 )
 from workbench import cli
 from workbench import compare as comparison
-from workbench.data.dataset import DataConfig
+from workbench.config import DataConfig
 from workbench.data.sources import open_source
 from workbench.errors import UserError
 from workbench.files import read_json, write_json

@@ -3,7 +3,8 @@
 import dataclasses
 import typing
 
-from workbench.data.dataset import DataConfig, resolve_image_size
+from workbench.config import DataConfig
+from workbench.data.dataset import resolve_image_size
 from workbench.errors import UserError
 from workbench.finished_run import open_run
 from workbench.training.config import BudgetConfig, check_training, seconds

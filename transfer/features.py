@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transfer.feature_store import num_bytes, open_array
+from transfer.feature_store import count_bytes, open_features
 from transfer.folding import folded
 from workbench.console import bar, console, duration
 from workbench.data.pipeline import augment
@@ -65,7 +65,7 @@ def stored_features(dataset, operation, config):
         console.print(_announcement(len(rows) - done, shape, store_dtype, compute_dtype), style="dim")
         return _compute(folded(frozen, compute_dtype), dataset.images, batches, done, config.seed, store_dtype)
 
-    array, computed = open_array(key, shape, store_dtype, config.cache_dir, blocks)
+    array, computed = open_features(key, shape, store_dtype, config.cache_dir, blocks)
     seconds = time.perf_counter() - start if computed else 0.0
     if computed:
         console.print(f"computed in {seconds:.1f} s ({computed / seconds:,.0f} images/s)", style="dim")
@@ -77,6 +77,7 @@ def stored_features(dataset, operation, config):
         train=train,
         validation=validation,
         test=np.zeros(0, np.int64),
+        augmentable=False,
     )
     return Features(replaced, seconds, computed)
 
@@ -156,7 +157,7 @@ def _announcement(count, shape, dtype, compute_dtype):
     each = " x ".join(map(str, shape[1:]))
     return (
         f"computing the frozen layers once for {count:,} images in {compute_dtype} (kept for later runs: {each} values "
-        f"each, {num_bytes(shape, dtype) / 1e6:,.1f} MB in all)"
+        f"each, {count_bytes(shape, dtype) / 1e6:,.1f} MB in all)"
     )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from transfer.config import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
 from workbench import cli
-from workbench.data.dataset import DataConfig
+from workbench.config import DataConfig
 from workbench.sweep import command
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition

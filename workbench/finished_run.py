@@ -9,7 +9,8 @@ import numpy as np
 import yaml
 
 from workbench import cli
-from workbench.data.dataset import DataConfig, load_dataset
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
 from workbench.files import read_json
 

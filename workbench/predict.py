@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from workbench import cli
-from workbench.data.resumable_array import decode_all
-from workbench.data.sources import Item, files_below, printable, read_image_file
+from workbench.data.decoding import decode_items
+from workbench.data.folder_source import list_files, make_printable, read_image_file
+from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.finished_run import open_run, softmax
 from workbench.metrics import ranking
@@ -62,7 +63,7 @@ def predict(config):
     load_tensorflow()
     show = _json_line if config.json else _table_line
     model, failures, done, start = run.model, [], 0, time.perf_counter()
-    images = _readable(decode_all(_items(config.images), run.image_size, resize), failures)
+    images = _readable(decode_items(_items(config.images), run.image_size, resize), failures)
     while batch := list(itertools.islice(images, config.batch_size)):
         logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))
         for (name, _), probabilities in zip(batch, softmax(logits), strict=True):
@@ -81,10 +82,10 @@ def _items(paths):
     """An item for each file, in order; of folders, for each file below that may be an image."""
     for path in map(Path, paths):
         if path.is_dir():
-            for file, *_ in sorted(files_below(path)):
-                yield Item(printable(file), 0, "", functools.partial(read_image_file, file))
+            for file, *_ in sorted(list_files(path)):
+                yield Item(make_printable(file), 0, "", functools.partial(read_image_file, file))
         else:
-            yield Item(printable(str(path)), 0, "", path.read_bytes)
+            yield Item(make_printable(str(path)), 0, "", path.read_bytes)
 
 
 def _readable(decoded, failures):

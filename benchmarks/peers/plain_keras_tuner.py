@@ -12,7 +12,8 @@ import keras
 import keras_tuner
 
 from cnn_scratch.model import NetworkConfig, build_cnn
-from workbench.data.dataset import DataConfig, load_dataset
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset
 
 
 def build(hp: keras_tuner.HyperParameters) -> keras.Model:

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from transfer.feature_store import open_array
+from transfer.feature_store import open_features
 from workbench.errors import UserError
 
 VALUES = np.arange(12 * 5, dtype=np.float16).reshape(12, 5)
@@ -24,7 +24,7 @@ class Computation:
 
 
 def open_values(cache, blocks):
-    return open_array("aa", VALUES.shape, "float16", cache, blocks)
+    return open_features("aa", VALUES.shape, "float16", cache, blocks)
 
 
 def test_computed_once(cache):
@@ -37,8 +37,8 @@ def test_computed_once(cache):
     assert (first.begins, second.begins) == ([0], [])
 
 
-def test_a_cut_off_computation_goes_on_where_it_stopped(cache, monkeypatch):
-    monkeypatch.setattr("transfer.feature_store.SECONDS_LOST", 0)
+def test_an_interrupted_computation_is_resumed_where_it_stopped(cache, monkeypatch):
+    monkeypatch.setattr("workbench.data.resumable_array.SEGMENT_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt):
         open_values(cache, Computation(killed_at=8))
     assert not (cache / "features-aa").exists()
@@ -49,7 +49,7 @@ def test_a_cut_off_computation_goes_on_where_it_stopped(cache, monkeypatch):
 
 
 def test_what_was_left_is_not_trusted_blindly(cache, monkeypatch):
-    monkeypatch.setattr("transfer.feature_store.SECONDS_LOST", 0)
+    monkeypatch.setattr("workbench.data.resumable_array.SEGMENT_SECONDS", 0)
     with pytest.raises(KeyboardInterrupt):
         open_values(cache, Computation(killed_at=8))
     path = cache / "features-aa.partial" / "features.bin"
@@ -60,7 +60,7 @@ def test_what_was_left_is_not_trusted_blindly(cache, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-2], lambda data: b"\xff" + data[1:]])
-def test_damaged_features_are_computed_anew(cache, damage):
+def test_damaged_features_are_computed_again(cache, damage):
     open_values(cache, Computation())
     path = cache / "features-aa" / "features.bin"
     path.write_bytes(damage(path.read_bytes()))

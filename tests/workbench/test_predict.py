@@ -103,12 +103,12 @@ def test_many_files_stream(trained_once, pictures, capsys, monkeypatch):
     monkeypatch.setattr("builtins.print", lambda *args, **kwargs: shown.append(args[0]))
     from workbench import predict as module
 
-    def counting(items, size, resize, decode_all=module.decode_all):
-        for count, result in enumerate(decode_all(items, size, resize), 1):
+    def counting(items, size, resize, decode_items=module.decode_items):
+        for count, result in enumerate(decode_items(items, size, resize), 1):
             counts.append((count, len(shown)))
             yield result
 
-    monkeypatch.setattr(module, "decode_all", counting)
+    monkeypatch.setattr(module, "decode_items", counting)
     assert predict(PredictConfig(str(trained_once), [str(pictures)], batch_size=10)) == (307, 0)
     assert len(shown) == 308
     assert all(decoded - printed <= 10 for decoded, printed in counts)  # never more than a batch is held back

@@ -1,57 +1,31 @@
-"""Prepare the home data set, and look at any data set before training on it."""
+"""Prepare the data set nature_12k, and look through any data set before training on it."""
 
-import dataclasses
+import sys
+from collections.abc import Sequence
 
 from workbench import cli
-from workbench.data.inspection import InspectConfig, inspect
-
-PROG = "python -m workbench.data"
-
-
-@dataclasses.dataclass(frozen=True)
-class Nature12kConfig:
-    """Where nature_12k comes from.
-
-    Args:
-        archive: A copy of nature_12K.zip that you have already; without it the archive is downloaded (3.6 GB).
-        folder: The unpacked archive, if you have that already: it holds train/ and val/.
-        register_checksum: Note the SHA-256 of what was downloaded in workbench/data/checksums.tsv; from then on
-            a download must have it.
-    """
-
-    archive: str | None = None
-    folder: str | None = None
-    register_checksum: bool = False
-
-
-def nature_12k(config):
-    """Prepare nature_12k, see `workbench.data.nature_12k.prepare`; TensorFlow comes in only here."""
-    from workbench.runtime import load_tensorflow
-
-    load_tensorflow(use_gpu=False)
-    from workbench.data.nature_12k import prepare
-
-    return prepare(config)
-
+from workbench.data.config import InspectConfig, Nature12kConfig
 
 COMMANDS = {
-    "nature_12k": (
-        nature_12k,
+    "nature_12k": cli.Command(
         Nature12kConfig,
+        "workbench.data.nature_12k:prepare",
         "Download and prepare the 10-class iNaturalist subset for --data nature_12k.",
+        use_gpu=False,
     ),
-    "inspect": (
-        inspect,
+    "inspect": cli.Command(
         InspectConfig,
-        "Count, measure and look through a data set: unreadable files, duplicates, leaks; writes a page.",
+        "workbench.data.inspection:inspect",
+        "Count, measure and look through a data set: unreadable files, duplicates, leaks; write a page.",
+        needs_tensorflow=False,
     ),
 }
 
 
-def main(argv=None):
-    """Run the command line."""
-    cli.choose(COMMANDS, prog=PROG, description=__doc__, argv=argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    return cli.choose(COMMANDS, prog="python -m workbench.data", description=__doc__, argv=argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

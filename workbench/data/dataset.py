@@ -3,41 +3,20 @@
 import dataclasses
 import hashlib
 import math
-import typing
+from collections.abc import Sequence
 
 import numpy as np
 
-from workbench.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, open_source
-from workbench.data.store import open_store
+from workbench.config import DataConfig
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
+from workbench.data.sources import open_source
+from workbench.data.store import Progress, open_store
 from workbench.errors import UserError
 
 VALIDATION_SHARE, TEST_SHARE = 0.20, 0.15
 DEFAULT_SIZES = {"digits": 32}
 DEFAULT_SIZE, MAX_SIZE = 128, 4096
-UNEVEN = 2  # times as many images in the largest class as in the smallest: worth telling
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-    """Data.
-
-    Args:
-        data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
-            val/ beside it, or <class>/*.
-        image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
-        resize: `crop` keeps proportions and cuts out the centre; `stretch` keeps everything.
-        max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
-        cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
-        split_seed: Fixes which images are held out to validate, and to test where there is no test set; --seed
-            by default.
-    """
-
-    data: str = "digits"
-    image_size: int | None = None
-    resize: typing.Literal["crop", "stretch"] = "crop"
-    max_unreadable: float = 0.01
-    cache_dir: str | None = None
-    split_seed: int | None = None
+UNEVEN = 2  # times as many images in the largest class as in the smallest: worth a note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,52 +26,54 @@ class Dataset:
     Attributes:
         name: short name, such as `flowers`.
         class_names: in the order of the labels.
-        images: uint8 RGB, shape (n, size, size, 3), mapped from the store.
+        images: uint8 RGB, shape (n, size, size, 3), mapped from the store; or stored features of images.
         labels: int32 class indices, shape (n,).
         names: the images' names, paths relative to the data folder.
         train, validation, test: int64 arrays of row numbers, disjoint.
-        unreadable: list of [name, reason] of images that were skipped.
-        decode_seconds: how long decoding took just now, 0.0 where the store stood already.
+        unreadable: [name, reason] of the images that were skipped.
+        decode_seconds: time that decoding took just now, 0.0 if the store was there already.
         key: changes whenever the source's content does.
-        left_out: names of the images that the data's left_out.csv keeps from use; in none of the parts.
+        left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
+        augmentable: whether the training pipeline may augment the images; False for stored features and for images that
+            are stored augmented.
     """
 
     name: str
-    class_names: list
+    class_names: list[str]
     images: np.ndarray
     labels: np.ndarray
-    names: list
+    names: list[str]
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    unreadable: list
+    unreadable: list[list[str]]
     decode_seconds: float
     key: str
-    left_out: list = dataclasses.field(default_factory=list)
+    left_out: list[str] = dataclasses.field(default_factory=list)
+    augmentable: bool = True
 
     @property
-    def image_size(self):
-        """Side of the square images in pixels."""
+    def image_size(self) -> int:
+        """Return the side of the square images in pixels."""
         return self.images.shape[1]
 
-    def class_counts(self):
-        """int64 array of the number of training images of each class."""
+    def count_classes(self) -> np.ndarray:
+        """Return the number of training images of each class, int64 (num_classes,)."""
         return np.bincount(self.labels[self.train], minlength=len(self.class_names))
 
 
-def balanced_weights(dataset):
-    """Weight of an image of each class, so that all classes weigh the same and the mean over images is 1.
+def compute_class_weights(dataset: Dataset) -> np.ndarray:
+    """Return the weight of an image of each class, float32 (num_classes,).
 
-    Returns:
-        float32 array of shape (num_classes,).
+    All classes together weigh the same, and the mean weight of the training images is 1.
     """
-    counts = dataset.class_counts()
+    counts = dataset.count_classes()
     return (counts.sum() / (len(counts) * counts)).astype(np.float32)
 
 
-def imbalance(dataset):
-    """One line about training classes of very different sizes, or None where they are about even."""
-    counts = dataset.class_counts()
+def describe_imbalance(dataset: Dataset) -> str | None:
+    """Return one line about training classes of very different sizes; None if their sizes are similar."""
+    counts = dataset.count_classes()
     rare, common = int(counts.argmin()), int(counts.argmax())
     if counts[common] < UNEVEN * counts[rare]:
         return None
@@ -102,73 +83,62 @@ def imbalance(dataset):
     )
 
 
-def describe(dataset, class_weights="none"):
-    """Lines for the screen that say what a data set holds, and that its classes are uneven where they are.
+def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
+    """Return lines for the screen that say what a data set holds, and whether its classes are uneven.
 
     Args:
-        class_weights: the training's setting; with `balanced`, uneven classes are no news.
+        dataset: the data set.
+        class_weights: setting of the training; with `balanced` the line on uneven classes is omitted.
     """
     parts = ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test"))
     counts = ", ".join(f"{len(rows):,} {part}" for rows, part in parts)
     line = f"{dataset.name}: {counts} images of {len(dataset.class_names)} classes, {dataset.image_size} px"
     line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
     line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
-    uneven = imbalance(dataset) if class_weights == "none" else None
+    uneven = describe_imbalance(dataset) if class_weights == "none" else None
     return [line, uneven] if uneven else [line]
 
 
-def resolve_image_size(config):
-    """`config` with the image size that holds for its data where none was given.
+def resolve_image_size(data: DataConfig) -> DataConfig:
+    """Return the configuration with an image size, by default the one for its kind of data.
 
     Raises:
-        UserError: a size that no image can have here.
+        UserError: the size is out of range.
     """
-    size = config.image_size
+    size = data.image_size
     if size is None:
-        size = DEFAULT_SIZES.get(config.data, DEFAULT_SIZE)
+        size = DEFAULT_SIZES.get(data.data, DEFAULT_SIZE)
     if not 1 <= size <= MAX_SIZE:
         raise UserError(f"--image-size {size}: must be between 1 and {MAX_SIZE:,} pixels")
-    return dataclasses.replace(config, image_size=size)
+    return dataclasses.replace(data, image_size=size)
 
 
-def load_dataset(config, seed, progress=None):
+def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) -> Dataset:
     """Open the source, decode it once, and split it.
 
-    A validation set (20 % of the training images) and, where the data has no test set, a test set (15 %) are
-    drawn from each class alike, the same ones for the same seed. Images that the data's left_out.csv lists are in
-    none of them.
+    A validation set (20 % of the training images) and, where the data has no test set, a test set (15 %) are drawn from
+    each class in the same proportion, and are the same ones for the same seed. Images that the data's left_out.csv
+    lists are in none of the parts.
 
     Args:
-        config: a `DataConfig`.
-        seed: fixes the split where the configuration's `split_seed` does not.
+        data: which data, at which size.
+        seed: of the split, unless `data.split_seed` is set.
         progress: see `workbench.data.store.open_store`.
 
     Raises:
         UserError: the data cannot be found, read or split; too many images are unreadable.
     """
-    config = resolve_image_size(config)
-    if not 0 <= config.max_unreadable <= 1:
-        raise UserError(f"--max-unreadable {config.max_unreadable}: must be between 0 and 1, a share of the images")
-    for option, value in (("--seed", seed), ("--split-seed", config.split_seed)):
-        if value is not None and not 0 <= value < 1 << 32:
-            raise UserError(f"{option} {value}: must be between 0 and {(1 << 32) - 1:,}")
-    source = open_source(config.data)
-    store = open_store(source, config.image_size, config.resize, config.cache_dir, progress)
+    data = resolve_image_size(data)
+    _check_config(data, seed)
+    source = open_source(data.data)
+    assert data.image_size is not None  # resolved above
+    store = open_store(source, data.image_size, data.resize, data.cache_dir, progress)
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
-    _check_unreadable(unreadable, len(store.labels), config)
+    _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
     parts = np.array(store.parts, object)
     parts[[name in source.left_out for name in store.names]] = None
-    rng = np.random.default_rng(seed if config.split_seed is None else config.split_seed)
-    train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
-    unsplit = np.flatnonzero(parts == UNSPLIT)
-    _check_classes(
-        np.concatenate([train, unsplit]), store.labels, source, 1 + bool(len(unsplit)) + (not len(validation))
-    )
-    if len(unsplit):
-        train, test = _stratified(unsplit, store.labels, TEST_SHARE, rng)
-    if not len(validation):
-        train, validation = _stratified(train, store.labels, VALIDATION_SHARE, rng)
+    train, validation, test = _split(parts, store.labels, source, seed if data.split_seed is None else data.split_seed)
     return Dataset(
         name=source.name,
         class_names=list(source.class_names),
@@ -185,7 +155,31 @@ def load_dataset(config, seed, progress=None):
     )
 
 
-def _check_classes(rows, labels, source, needed):
+def _check_config(data: DataConfig, seed: int) -> None:
+    if not 0 <= data.max_unreadable <= 1:
+        raise UserError(f"--max-unreadable {data.max_unreadable}: must be between 0 and 1, a share of the images")
+    for option, value in (("--seed", seed), ("--split-seed", data.split_seed)):
+        if value is not None and not 0 <= value < 1 << 32:
+            raise UserError(f"{option} {value}: must be between 0 and {(1 << 32) - 1:,}")
+
+
+def _split(
+    parts: np.ndarray, labels: np.ndarray, source: Source, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows of the training, validation and test images; draw what the source does not hold out itself."""
+    rng = np.random.default_rng(seed)
+    train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
+    unsplit = np.flatnonzero(parts == UNSPLIT)
+    needed = 1 + bool(len(unsplit)) + (not len(validation))
+    _check_classes(np.concatenate([train, unsplit]), labels, source, needed)
+    if len(unsplit):
+        train, test = _split_stratified(unsplit, labels, TEST_SHARE, rng)
+    if not len(validation):
+        train, validation = _split_stratified(train, labels, VALIDATION_SHARE, rng)
+    return train, validation, test
+
+
+def _check_classes(rows: np.ndarray, labels: np.ndarray, source: Source, needed: int) -> None:
     """Refuse a class with fewer than `needed` images: one for each part that is drawn from `rows`."""
     uses = {1: "to train on", 2: "to train and validate on", 3: "to train, validate and test on"}
     counts = np.bincount(labels[rows], minlength=len(source.class_names))
@@ -197,24 +191,26 @@ def _check_classes(rows, labels, source, needed):
             )
 
 
-def _stratified(rows, labels, share, rng):
-    """Two sorted arrays of rows: the rest, and `share` of each class (at least one image)."""
-    held_out = []
+def _split_stratified(
+    rows: np.ndarray, labels: np.ndarray, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return two sorted arrays of rows: the rest, and `share` of each class (at least one image)."""
+    drawn = []
     for label in np.unique(labels[rows]):
         of_class = rows[labels[rows] == label]
-        held_out.append(rng.permutation(of_class)[: max(1, round(share * len(of_class)))])
-    held_out = np.sort(np.concatenate(held_out))
+        drawn.append(rng.permutation(of_class)[: max(1, round(share * len(of_class)))])
+    held_out = np.sort(np.concatenate(drawn))
     return np.setdiff1d(rows, held_out), held_out
 
 
-def _check_unreadable(unreadable, readable, config):
-    count, total = len(unreadable), len(unreadable) + readable
-    if not readable:
-        raise UserError(f"--data {config.data}: holds no readable image (JPEG, PNG, GIF, BMP or WebP)")
-    if count > config.max_unreadable * total:
+def _check_unreadable(unreadable: Sequence[Sequence[str]], num_readable: int, data: DataConfig) -> None:
+    count, total = len(unreadable), len(unreadable) + num_readable
+    if not num_readable:
+        raise UserError(f"--data {data.data}: holds no readable image (JPEG, PNG, GIF, BMP or WebP)")
+    if count > data.max_unreadable * total:
         name, reason = unreadable[0]
         enough = math.ceil(1000 * count / total) / 1000
         raise UserError(
-            f"--data {config.data}: {count} of {total} images are unreadable ({count / total:.1%}), "
-            f"such as {name}: {reason}; mend or remove them, or allow them with --max-unreadable {enough}"
+            f"--data {data.data}: {count} of {total} images are unreadable ({count / total:.1%}), "
+            f"such as {name}: {reason}; repair or remove them, or allow them with --max-unreadable {enough}"
         )

@@ -1,12 +1,16 @@
-"""From the bytes of an image file to uint8 RGB at the run's size."""
+"""Decode image files to uint8 RGB squares of the run's image size."""
 
 import contextlib
 import io
 import threading
 import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from workbench.data.source import ImageData, Item
+from workbench.data.thread_pool import map_in_order
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
@@ -22,7 +26,7 @@ _IMAGE_SUFFIXES = {
 MAX_PIXELS = 120_000_000  # a file that declares more is refused before it is decoded
 _LARGE = 25_000_000  # pixels; larger ones are decoded one at a time, so that threads do not add up their memory
 _ONE_LARGE = threading.Lock()
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is raised; the rest would clutter the screen
+warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images raise errors; the warnings add nothing
 _ORIENTATION = 0x0112  # the EXIF tag
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,33 +37,32 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
 _SIDEWAYS = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 
 class UnreadableImage(Exception):
-    """A file that should be an image and cannot be read as one; the message is the reason."""
+    """Raised for a file that should be an image and cannot be read as one; the message is the reason."""
 
 
-def image_type(header):
-    """The type (`JPEG`, `PNG`, `GIF`, `BMP`, `WEBP`) that the first 12 bytes of a file tell, or None."""
+def find_image_type(header: bytes) -> str | None:
+    """Return `JPEG`, `PNG`, `GIF`, `BMP` or `WEBP` from the first 12 bytes of a file; None for another type."""
     if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
         return "WEBP"
     return next((name for signature, name in _SIGNATURES.items() if header.startswith(signature)), None)
 
 
-def claims_to_be_an_image(name):
-    """Whether a file's name ends as an image's does, whatever its bytes are."""
+def has_image_suffix(name: str) -> bool:
+    """Return whether a file's name ends like an image's; its bytes may say otherwise."""
     return any(name.lower().endswith(suffix) for suffix in _IMAGE_SUFFIXES)
 
 
-def decode(data, size, resize):
-    """Decode one image and bring it to a square.
+def decode(data: ImageData, size: int, resize: str) -> np.ndarray:
+    """Decode one image and resize it to a square.
 
     Args:
         data: the file's bytes, or a uint8 array of shape (height, width) or (height, width, 3).
         size: side of the result in pixels.
-        resize: `crop` scales the short side to `size` and cuts out the centre; `stretch` ignores the shape.
+        resize: `crop` scales the short side to `size` and cuts out the centre; `stretch` ignores the proportions.
 
     Returns:
         uint8 RGB array of shape (size, size, 3): the first frame, upright by its EXIF orientation;
@@ -69,19 +72,19 @@ def decode(data, size, resize):
         UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
     """
     try:
-        image = _opened(data)
+        image = _open_image(data)
         image.draft(None, (2 * size, 2 * size))  # lets the JPEG decoder skip detail that the resize would drop
         with _ONE_LARGE if image.width * image.height > _LARGE else contextlib.nullcontext():
-            square = _resized(_rgb(image), size, resize)
-        return np.asarray(_upright(square, image))
+            square = _resize(_convert_to_rgb(image), size, resize)
+        return np.asarray(_turn_upright(square, image))
     except UnreadableImage:
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside the decoder
-        raise UnreadableImage(_told(error)) from error
+        raise UnreadableImage(_describe(error)) from error
 
 
-def dimensions(data):
-    """(width, height) of the upright image in pixels; `data` is what `decode` takes.
+def read_dimensions(data: ImageData) -> tuple[int, int]:
+    """Return (width, height) of the upright image in pixels; `data` is as for `decode`.
 
     Raises:
         UnreadableImage: as `decode`.
@@ -89,64 +92,89 @@ def dimensions(data):
     if isinstance(data, np.ndarray):
         return data.shape[1], data.shape[0]
     try:
-        image = _opened(data)
-        return image.size[::-1] if _turn(image) in _SIDEWAYS else image.size
+        image = _open_image(data)
+        width, height = image.size
+        return (height, width) if _read_turn(image) in _SIDEWAYS else (width, height)
     except UnreadableImage:
         raise
     except Exception as error:
-        raise UnreadableImage(_told(error)) from error
+        raise UnreadableImage(_describe(error)) from error
 
 
-def _told(error):
+def _describe(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _opened(data):
+def _open_image(data: ImageData) -> Image.Image:
     if isinstance(data, np.ndarray):
         return Image.fromarray(data)
     if not data:
         raise UnreadableImage("the file is empty")
-    kind = image_type(data[:12])
+    kind = find_image_type(data[:12])
     if kind is None:
         raise UnreadableImage("the bytes are not of a JPEG, PNG, GIF, BMP or WebP image")
+    too_large = UnreadableImage(f"it declares more than {MAX_PIXELS:,} pixels")
     try:
         image = Image.open(io.BytesIO(data), formats=[kind])
     except UnidentifiedImageError:
         raise UnreadableImage(f"the header of the {kind} is damaged") from None
     except Image.DecompressionBombError:
-        image = None
-    if image is None or image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage(f"it declares more than {MAX_PIXELS:,} pixels")
+        raise too_large from None
+    if image.width * image.height > MAX_PIXELS:
+        raise too_large
     return image
 
 
-def _rgb(image):
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        ground = Image.new("RGB", image.size, "white")
-        ground.paste(image, mask=image.getchannel("A"))
-        return ground
+        background = Image.new("RGB", image.size, "white")
+        background.paste(image, mask=image.getchannel("A"))
+        return background
     return image.convert("RGB")
 
 
-def _turn(image):
-    """How the EXIF orientation asks an image to be turned, or None; damaged EXIF data is passed over."""
+def _read_turn(image: Image.Image) -> Image.Transpose | None:
+    """Return the turn that the EXIF orientation asks for, or None; damaged EXIF data is ignored."""
     try:
-        return _UPRIGHT.get(image.getexif().get(_ORIENTATION))
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         return None
 
 
-def _upright(square, image):
-    turn = _turn(image)
+def _turn_upright(square: Image.Image, image: Image.Image) -> Image.Image:
+    turn = _read_turn(image)
     return square if turn is None else square.transpose(turn)
 
 
-def _resized(image, size, resize):
+def _resize(image: Image.Image, size: int, resize: str) -> Image.Image:
     if image.size == (size, size):
         return image
     if resize == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
     return image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tuple[Item, np.ndarray | str | None]]:
+    """Decode items in order, on all cores.
+
+    Args:
+        items: items of a source.
+        size, resize: as for `decode`.
+
+    Yields:
+        (item, its pixels), or (item, the reason) where it cannot be decoded, or (item, None) where it is no image.
+    """
+
+    def decode_item(item: Item) -> tuple[Item, np.ndarray | str | None]:
+        try:
+            data = item.read()
+            return item, None if data is None else decode(data, size, resize)
+        except UnreadableImage as error:
+            return item, str(error)
+        except OSError as error:
+            return item, error.strerror or str(error)
+
+    return map_in_order(decode_item, items)

@@ -1,22 +1,23 @@
-"""Images that are the same photo: byte by byte, or after resizing, recompression, a flip or a slight retouch.
+"""Duplicates: images of the same photo, identical, or resized, recompressed, flipped or slightly retouched.
 
-Candidates come from a perceptual hash, the signs of 64 low frequencies of the cosine transform (Zauner 2010,
-pHash); near hashes are found by sorting under several orders of their bytes and looking at close neighbours only
-(Manku, Jain and Das Sarma 2007), so that the work grows with n log n. A look at 16 x 16 pixels confirms them.
+Candidates are found with a perceptual hash, the signs of 64 low frequencies of the cosine transform (pHash, Zauner
+2010). To find similar hashes in time n log n, they are sorted under several orders of their bytes, and only close
+neighbours are compared (Manku, Jain and Das Sarma 2007). The correlation of 16 x 16 pixels confirms a candidate.
 """
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.fft import dctn
 
-HASH_SIZE, DETAIL_SIZE = 32, 16  # sides in pixels of what is hashed and of what confirms it
+HASH_SIZE, DETAIL_SIZE = 32, 16  # side in pixels of the images that are hashed and of those that confirm a candidate
 TURNS = ("", "mirrored", "upside down", "turned by 180 degrees")
 MAX_DISTANCE = 8  # of 64 bits
 MIN_CORRELATION = 0.93  # of the grey pixels of a pair
-_MIN_CONTRAST = 2.0  # standard deviation in grey levels; a plain surface resembles every other one
-_NEIGHBOURS = 48  # that are compared with each image under each order
+_MIN_CONTRAST = 2.0  # standard deviation in grey levels; plain surfaces all look the same
+_NEIGHBOURS = 48  # hashes that each one is compared with under each order
 _CHUNK = 1 << 16
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -39,11 +40,11 @@ class Pairs:
     identical: np.ndarray
 
 
-def fingerprints(images):
-    """What images are compared by.
+def compute_fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute what images are compared by.
 
     Args:
-        images: uint8 (n, 32, 32, 3), each a whole image brought to that size.
+        images: uint8 (n, 32, 32, 3), each a whole image resized to 32 x 32 pixels.
 
     Returns:
         (hashes, details): uint64 (n, 4), a hash for each of `TURNS`, and uint8 (n, 16, 16), the grey pixels.
@@ -53,31 +54,31 @@ def fingerprints(images):
     low = np.argsort(100 * (rows + columns) + rows)[1:65]  # diagonal by diagonal, without the mean
     rows, columns = rows[low], columns[low]
     frequencies = np.ascontiguousarray(dctn(grey, axes=(1, 2), norm="ortho")[:, rows, columns])
-    signs = [np.ones(64), (-1) ** columns, (-1) ** rows, (-1) ** (rows + columns)]  # what each turn does to them
+    signs = [np.ones(64), (-1) ** columns, (-1) ** rows, (-1) ** (rows + columns)]  # by which each turn multiplies them
     bits = [np.packbits(frequencies * sign > 1, axis=1).view(np.uint64)[:, 0] for sign in signs]
     details = grey.reshape(-1, DETAIL_SIZE, 2, DETAIL_SIZE, 2).mean((2, 4))
     return np.stack(bits, axis=1), details.round().astype(np.uint8)
 
 
-def find_pairs(digests, hashes, details, sizes):
-    """Pairs of the same photo among n images.
+def find_pairs(digests: Sequence[bytes], hashes: np.ndarray, details: np.ndarray, sizes: np.ndarray) -> Pairs:
+    """Find the pairs of the same photo among n images.
 
-    Of several identical files each is paired with the first one, which alone is compared with other images.
+    Of several identical files, each is paired with the first one, and only the first one is compared with other images.
 
     Args:
-        digests: n hashable values, the same for the same bytes.
-        hashes, details: of all images, as `fingerprints` returns them.
-        sizes: (n, 2) width and height in pixels; an image with a side below 32 is compared byte by byte alone.
+        digests: n digests of the files' bytes.
+        hashes, details: of all images, as `compute_fingerprints` returns them.
+        sizes: (n, 2) width and height in pixels; only the bytes of an image with a side below 32 are compared.
     """
     _, first, group = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[group] != np.arange(len(group)))
     plain = details.std(axis=(1, 2)) < _MIN_CONTRAST
     small = np.min(sizes, axis=1) < HASH_SIZE
     rows = np.setdiff1d(np.flatnonzero(~plain & ~small), copies)
-    one, other, turn = _candidates(hashes[rows])
+    one, other, turn = _find_candidates(hashes[rows])
     one, other = rows[one], rows[other]
     distance = np.bitwise_count(hashes[one, 0] ^ hashes[other, turn])
-    same = _correlation(details, one, other, turn) >= MIN_CORRELATION
+    same = _correlate(details, one, other, turn) >= MIN_CORRELATION
     near = [values[same] for values in (one, other, distance, turn)]
     none = np.zeros(len(copies), np.int64)
     exact = (first[group[copies]], copies, none, none)
@@ -87,8 +88,8 @@ def find_pairs(digests, hashes, details, sizes):
     return Pairs(first[order], second[order], distance[order], turn[order], identical[order])
 
 
-def _candidates(hashes):
-    """(first, second, turn) of pairs whose hashes are near, each pair of rows once with its nearest turn."""
+def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (first, second, turn) of the pairs with similar hashes, each pair of rows once, with its best turn."""
     count, turns = hashes.shape
     every = hashes.T.ravel()  # entry t * count + i is image i under turn t
     entries = every.view(np.uint8).reshape(-1, 8)
@@ -98,15 +99,16 @@ def _candidates(hashes):
         keys = np.ascontiguousarray(entries[:, order]).view(">u8")[:, 0].astype(np.uint64)
         ranked = np.argsort(keys, kind="stable")
         steps = range(1, min(_NEIGHBOURS + 1, len(ranked)))
-        near = [_near(every, ranked[:-step], ranked[step:], count) for step in steps]
+        near = [_find_near(every, ranked[:-step], ranked[step:], count) for step in steps]
         found = np.unique(np.concatenate([found, *near]))
     pair, rest = np.divmod(found, 64 * turns)
     pair, nearest = np.unique(pair, return_index=True)
-    return *np.divmod(pair, count), rest[nearest] % turns
+    first, second = np.divmod(pair, count)
+    return first, second, rest[nearest] % turns
 
 
-def _near(every, ones, others, count):
-    """The near pairs of entries of which one is not turned, as numbers made of first, second, distance and turn."""
+def _find_near(every: np.ndarray, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
+    """Return the similar pairs of which one is not turned, each as a number made of first, second, distance, turn."""
     near = np.flatnonzero(np.bitwise_count(every[ones] ^ every[others]) <= MAX_DISTANCE)
     ones, others = ones[near], others[near]
     distance = np.bitwise_count(every[ones] ^ every[others]).astype(np.int64)
@@ -116,8 +118,8 @@ def _near(every, ones, others, count):
     return numbers[(np.minimum(ones, others) < count) & (first != second)]
 
 
-def _correlation(details, ones, others, turns):
-    """Correlation of the pixels of each pair, the second image turned; float32 (pairs,)."""
+def _correlate(details: np.ndarray, ones: np.ndarray, others: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Return the correlation of the pixels of each pair, the second image turned; float32 (pairs,)."""
     result = np.zeros(len(ones), np.float32)
     for start in range(0, len(ones), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -125,11 +127,11 @@ def _correlation(details, ones, others, turns):
         mirrored, upside_down = turns[part] % 2 == 1, turns[part] >= 2
         other[mirrored] = other[mirrored][:, :, ::-1]
         other[upside_down] = other[upside_down][:, ::-1]
-        one, other = (_normalized(pixels.reshape(len(pixels), -1)) for pixels in (one, other))
+        one, other = (_normalize(pixels.reshape(len(pixels), -1)) for pixels in (one, other))
         result[part] = (one * other).sum(axis=1)
     return result
 
 
-def _normalized(pixels):
+def _normalize(pixels: np.ndarray) -> np.ndarray:
     pixels = pixels - pixels.mean(axis=1, keepdims=True, dtype=np.float32)
     return pixels / np.linalg.norm(pixels, axis=1, keepdims=True)

@@ -1,26 +1,40 @@
-"""The home data set, the 10-class iNaturalist subset, as a TensorFlow Datasets builder."""
+"""Prepare the data set nature_12k, a 10-class subset of iNaturalist, as a TensorFlow Datasets builder.
 
+`workbench.data.tfds_source.open_nature_12k` reads what is written here.
+"""
+
+import dataclasses
 import io
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 import tensorflow_datasets as tfds
 
+from workbench.cache import find_cache_dir
 from workbench.console import console, transfer_bar
-from workbench.data.download import download, unpack
-from workbench.data.sources import read_image_file
-from workbench.data.tfds_source import data_dir, first_line, make, source_of
+from workbench.data.config import Nature12kConfig
+from workbench.data.download import Checksum, compute_checksum, download, unpack
+from workbench.data.folder_source import read_image_file
+from workbench.data.tfds_source import (
+    NATURE_12K,
+    NATURE_12K_VERSION,
+    download_and_prepare,
+    find_data_dir,
+    get_first_line,
+)
 from workbench.errors import UserError
-from workbench.files import file_hash, write_text
+from workbench.files import read_json, write_json
 
 URL = "https://storage.googleapis.com/wandb_datasets/nature_12K.zip"
 ARCHIVE_BYTES = 3_600_000_000  # about
-CHECKSUMS = Path(__file__).with_name("checksums.tsv")  # TFDS' own form: URL, bytes, SHA-256, file name
 CLASS_NAMES = (
     *("Amphibia", "Animalia", "Arachnida", "Aves", "Fungi"),
     *("Insecta", "Mammalia", "Mollusca", "Plantae", "Reptilia"),
 )
+Examples = Iterator[tuple[str, dict[str, Any]]]  # (key, features)
 EXPECTED = {"train": 9_999, "test": 2_000}
 _CITATION = """\
 @inproceedings{vanhorn2018inaturalist,
@@ -38,19 +52,19 @@ class Nature12k(tfds.core.GeneratorBasedBuilder):
     """12,000 photos of 10 classes of living things, a subset of iNaturalist.
 
     Args:
-        folder: holds `train/<class>/*` and `val/<class>/*`, at any depth; without it the archive is downloaded
-            by TFDS itself.
+        folder: holds `train/<class>/*` and `val/<class>/*`, at any depth; without it TensorFlow Datasets downloads the
+            archive itself.
     """
 
-    name = "nature_12k"
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "9,999 training and 2,000 test images."}  # noqa: RUF012 (TFDS reads this name)
+    name = NATURE_12K
+    VERSION = tfds.core.Version(NATURE_12K_VERSION)
+    RELEASE_NOTES = {NATURE_12K_VERSION: "9,999 training and 2,000 test images."}  # noqa: RUF012 (TFDS reads this name)
 
-    def __init__(self, *, folder=None, **kwargs):
+    def __init__(self, *, folder: str | None = None, **kwargs: Any) -> None:
         self._folder = folder
         super().__init__(**kwargs)
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description="A 10-class subset of iNaturalist: 9,999 training and 2,000 test photos (200 a class).",
@@ -66,11 +80,11 @@ class Nature12k(tfds.core.GeneratorBasedBuilder):
             citation=_CITATION,
         )
 
-    def _split_generators(self, dl_manager):
-        root = images_root(self._folder or dl_manager.download_and_extract(URL))
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Examples]:
+        root = find_images_root(self._folder or dl_manager.download_and_extract(URL))
         return {"train": self._generate_examples(root / "train"), "test": self._generate_examples(root / "val")}
 
-    def _generate_examples(self, folder):
+    def _generate_examples(self, folder: Path) -> Examples:
         for label in CLASS_NAMES:
             for path in sorted((folder / label).iterdir()):
                 data = None if path.name.startswith(".") or not path.is_file() else read_image_file(path)
@@ -79,11 +93,11 @@ class Nature12k(tfds.core.GeneratorBasedBuilder):
                     yield key, {"image": io.BytesIO(data), "image/filename": key, "label": label}
 
 
-def images_root(folder):
-    """The folder below `folder` that holds `train/` and `val/`, each with the ten classes.
+def find_images_root(folder: str | Path) -> Path:
+    """Return the folder, `folder` or one below it, that holds `train/` and `val/`, each with the ten classes.
 
     Raises:
-        UserError: there is none, or a class is missing.
+        UserError: there is no such folder, or a class is missing.
     """
     folder = Path(folder)
     for root in (folder, *sorted(path.parent for path in folder.glob("**/train") if "__MACOSX" not in path.parts)):
@@ -98,46 +112,30 @@ def images_root(folder):
     return root
 
 
-def open_nature_12k():
-    """The source of the prepared set.
+def prepare(config: Nature12kConfig, url: str = URL) -> Path:
+    """Download, unpack and check nature_12k, and write it as TFRecords for `--data nature_12k`.
 
-    Raises:
-        UserError: it is not prepared yet.
-    """
-    builder = Nature12k(data_dir=data_dir())
-    if not builder.is_prepared():
-        raise UserError(
-            f"--data nature_12k: not prepared yet in {builder.data_path}; run python -m workbench.data nature_12k "
-            f"(a download of about {ARCHIVE_BYTES / 1e9:.1f} GB, or --archive FILE for a copy you have); "
-            "a set prepared elsewhere is found through TFDS_DATA_DIR"
-        )
-    return source_of(builder, "nature_12k")
-
-
-def prepare(config, url=URL):
-    """Make the set ready for `--data nature_12k`: fetch, unpack, check, and write it as TFRecords.
-
-    It lands where TensorFlow Datasets keeps its sets, $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    The set is written where TensorFlow Datasets keeps its sets, $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Args:
-        config: a `workbench.data.__main__.Nature12kConfig`.
+        config: says which copy to use instead of a download.
         url: of the archive.
 
     Returns:
         Path of the prepared set.
 
     Raises:
-        UserError: too little disk space, the download or the archive is not whole or not the right one.
+        UserError: there is too little disk space, or the archive is damaged or another one.
     """
     if config.archive and config.folder:
-        raise UserError("--archive and --folder: give one of them, the copy that you have")
-    builder = Nature12k(data_dir=data_dir())
+        raise UserError("--archive and --folder: give only one of them, the copy that you have")
+    builder = Nature12k(data_dir=find_data_dir())
     downloads = Path(builder.data_path).parents[1] / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(downloads / "nature_12k.lock", timeout=0):
             if builder.is_prepared():
-                console.print(f"nature_12k stands already in {builder.data_path}")
+                console.print(f"nature_12k is already prepared in {builder.data_path}")
             else:
                 _prepare(config, url, downloads)
     except filelock.Timeout:
@@ -145,22 +143,31 @@ def prepare(config, url=URL):
     return Path(builder.data_path)
 
 
-def _prepare(config, url, downloads):
-    root = images_root(config.folder) if config.folder else _unpacked(config, url, downloads)
-    builder = Nature12k(data_dir=data_dir(), folder=str(root))
-    for left in Path(builder.data_path).parent.glob("incomplete.*"):  # of a process that was killed
-        shutil.rmtree(left)
+def _prepare(config: Nature12kConfig, url: str, downloads: Path) -> None:
+    root = find_images_root(config.folder) if config.folder else _unpack_archive(config, url, downloads)
+    builder = Nature12k(data_dir=find_data_dir(), folder=str(root))
+    for incomplete in Path(builder.data_path).parent.glob("incomplete.*"):  # of a process that was killed
+        shutil.rmtree(incomplete)
     check_space(downloads, sum(path.stat().st_size for path in root.rglob("*") if path.is_file()), "preparing")
     try:
-        make(builder)
+        download_and_prepare(builder)
     except Exception as error:
-        raise UserError(f"nature_12k: cannot be prepared in {builder.data_path}: {first_line(error)}") from error
-    shutil.rmtree(downloads / "nature_12k", ignore_errors=True)  # what it held stands in the TFRecords now
-    _say_what_it_holds(builder)
+        raise UserError(f"nature_12k: cannot be prepared in {builder.data_path}: {get_first_line(error)}") from error
+    shutil.rmtree(downloads / "nature_12k", ignore_errors=True)  # the TFRecords hold the images now
+    counts = {split: builder.info.splits[split].num_examples for split in EXPECTED}
+    console.print(f"nature_12k: {counts['train']:,} training and {counts['test']:,} test images")
+    if counts != EXPECTED:
+        console.print(f"note: the reference project's copy has {EXPECTED['train']:,} and {EXPECTED['test']:,}")
+    console.print(f"prepared in {builder.data_path}; the archive is not needed any more")
+    console.print("next: python -m cnn_scratch.train --data nature_12k")
 
 
-def check_space(folder, needed, purpose):
-    """Raises UserError where the disk of `folder` has fewer than `needed` bytes left."""
+def check_space(folder: Path, needed: float, purpose: str) -> None:
+    """Check that the disk of a folder has `needed` bytes left.
+
+    Raises:
+        UserError: it has fewer.
+    """
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -169,65 +176,61 @@ def check_space(folder, needed, purpose):
         )
 
 
-def _unpacked(config, url, downloads):
-    """The folder that holds train/ and val/, unpacked from a copy of the archive or from a download."""
-    archive = Path(config.archive) if config.archive else _downloaded(downloads, url, config.register_checksum)
+def _unpack_archive(config: Nature12kConfig, url: str, downloads: Path) -> Path:
+    """Unpack the user's copy of the archive, or a download; return the folder that holds train/ and val/."""
+    archive = Path(config.archive) if config.archive else _download_archive(url, downloads)
     if not archive.is_file():
         raise UserError(f"--archive {archive}: no such file")
     check_space(downloads, 2 * archive.stat().st_size, "unpacking and preparing")
     try:
         with transfer_bar("unpacking") as progress:
             unpack(archive, downloads / "nature_12k", progress)
-        return images_root(downloads / "nature_12k")
+        root = find_images_root(downloads / "nature_12k")
     except UserError as error:
         if config.archive:
             raise
-        archive.unlink()  # of no use, and in the way of a better one
+        archive.unlink()  # it is useless, and a better one needs its place
         raise UserError(f"{error}; it was removed, the same command downloads it again") from error
+    if not config.archive:
+        write_known_checksum(url, compute_checksum(archive))
+    return root
 
 
-def _downloaded(downloads, url, register):
-    """Path of the archive, fetched now if it does not stand."""
+def _download_archive(url: str, downloads: Path) -> Path:
+    """Return the path of the archive; download it if it is not there."""
     archive = downloads / url.rpartition("/")[2]
     if archive.exists():
-        console.print(f"nature_12k: {archive} stands already")
+        console.print(f"nature_12k: {archive} is already downloaded")
         return archive
-    registered = _registered(url)
-    size = registered[0] if registered else ARCHIVE_BYTES
+    checksum = read_known_checksum(url)
+    size = checksum.size if checksum else ARCHIVE_BYTES
     part = archive.with_name(f"{archive.name}.part")
     had = part.stat().st_size if part.exists() else 0
     console.print(f"nature_12k: a download of about {size / 1e9:.1f} GB from {url}")
-    console.print(f"to {archive}; stop it whenever you like, the same command goes on")
+    console.print(f"to {archive}; you can stop it at any time, the same command continues it")
+    if checksum:
+        console.print(f"it must have the checksum of the last download, noted in {find_checksums_file()}")
     if had:
-        console.print(f"going on from {had / 1e9:.2f} GB")
-    check_space(downloads, 3 * size - had, "fetching, unpacking and preparing")
+        console.print(f"continuing from {had / 1e9:.2f} GB")
+    check_space(downloads, 3 * size - had, "downloading, unpacking and preparing")
     with transfer_bar("downloading") as progress:
-        download(url, archive, checksum=registered, progress=progress)
-    if register:
-        row = [url, str(archive.stat().st_size), file_hash(archive, "sha256"), archive.name]
-        others = [line for line in _checksum_lines() if line.split("\t")[0] != url]
-        write_text(CHECKSUMS, "\n".join([*others, "\t".join(row)]) + "\n")
-        console.print(f"registered its SHA-256 in {CHECKSUMS}: {row[2]}")
+        download(url, archive, checksum=checksum, progress=progress)
     return archive
 
 
-def _checksum_lines():
-    return CHECKSUMS.read_text(encoding="utf-8").splitlines() if CHECKSUMS.exists() else []
+def find_checksums_file() -> Path:
+    """Return the file in the user's cache folder that holds the checksums of complete downloads, by URL."""
+    return find_cache_dir() / "checksums.json"
 
 
-def _registered(url):
-    """(bytes, SHA-256) registered for a URL, or None."""
-    for line in _checksum_lines():
-        fields = line.split("\t")
-        if fields[0] == url:
-            return int(fields[1]), fields[2]
-    return None
+def read_known_checksum(url: str) -> Checksum | None:
+    """Return the checksum that the last complete download of a URL had, or None."""
+    known = (read_json(find_checksums_file()) or {}).get(url)
+    return Checksum(**known) if known else None
 
 
-def _say_what_it_holds(builder):
-    counts = {split: builder.info.splits[split].num_examples for split in EXPECTED}
-    console.print(f"nature_12k: {counts['train']:,} training and {counts['test']:,} test images")
-    if counts != EXPECTED:
-        console.print(f"note: the reference project's copy has {EXPECTED['train']:,} and {EXPECTED['test']:,}")
-    console.print(f"prepared in {builder.data_path}; the archive is not needed any more")
-    console.print("now: python -m cnn_scratch.train --data nature_12k")
+def write_known_checksum(url: str, checksum: Checksum) -> None:
+    """Note the checksum of a complete download, which later downloads of the URL must have."""
+    path = find_checksums_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {**(read_json(path) or {}), url: dataclasses.asdict(checksum)})

@@ -1,17 +1,20 @@
-"""One pass over a data set: what each file is, and which images show the same photo."""
+"""A scan of a data set in one pass: what each file is, and which images show the same photo."""
 
 import dataclasses
 import hashlib
+from collections.abc import Container, Iterable, Iterator
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from workbench.console import bar, console
-from workbench.data.decoding import UnreadableImage, decode, dimensions
-from workbench.data.duplicates import HASH_SIZE, Pairs, find_pairs, fingerprints
-from workbench.data.parallel import in_order
-from workbench.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION
+from workbench.data.decoding import UnreadableImage, decode, read_dimensions
+from workbench.data.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
+from workbench.data.thread_pool import map_in_order
 
-PARTS = (TRAIN, UNSPLIT, VALIDATION, TEST)  # an image that stands in two of them belongs to the first
+Result = TypeVar("Result")
+PARTS = (TRAIN, UNSPLIT, VALIDATION, TEST)  # an image that is in two of them belongs to the first
 _CHUNK = 1024  # images whose pixels are in memory at a time
 
 
@@ -19,45 +22,53 @@ _CHUNK = 1024  # images whose pixels are in memory at a time
 class Scan:
     """What a data set holds; row i of names, labels, parts, sizes and items belongs to image i.
 
-    Rows are ordered by part as `PARTS` is, and within a part as the source has them.
+    Rows are in the order of `PARTS`, and within a part in the order of the source.
 
     Attributes:
         names: n names.
         labels: int64 (n,) class indices.
         parts: int64 (n,) indices into `PARTS`.
         sizes: int64 (n, 2), width and height in pixels.
-        items: int64 (n,), numbers of the source's items.
+        items: int64 (n,), number of its item in the source.
         unreadable: [name, reason] of the images that cannot be decoded.
         others: names of the files that are no images, by name or content.
         pairs: `workbench.data.duplicates.Pairs` of rows.
     """
 
-    names: list
+    names: list[str]
     labels: np.ndarray
     parts: np.ndarray
     sizes: np.ndarray
     items: np.ndarray
-    unreadable: list
-    others: list
+    unreadable: list[list[str]]
+    others: list[str]
     pairs: Pairs
 
 
-def scan(source):
+class _Look(NamedTuple):
+    """What is read of one image: small pixels to compare it by, (width, height), and the digest of its bytes."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+    digest: bytes
+
+
+def scan_source(source: Source) -> Scan:
     """Read every item of a source once; memory grows by about a kilobyte an image."""
     rows, prints, unreadable, others, pixels = [], [], [], [], []
-    for number, (item, found) in enumerate(_shown(in_order(_look_at, source.load_items()), source.num_items)):
-        if found is None:
+    looks = map_in_order(_look_at, source.load_items())
+    for number, (item, look) in enumerate(_show_progress(looks, source.num_items)):
+        if look is None:
             others.append(item.name)
-        elif isinstance(found, str):
-            unreadable.append([item.name, found])
+        elif isinstance(look, str):
+            unreadable.append([item.name, look])
         else:
-            small, size, digest = found
-            rows.append((item.name, item.label, PARTS.index(item.part), *size, number, digest))
-            pixels.append(small)
+            rows.append((item.name, item.label, PARTS.index(item.part), *look.size, number, look.digest))
+            pixels.append(look.pixels)
         if len(pixels) == _CHUNK:
-            prints.append(fingerprints(np.stack(pixels)))
+            prints.append(compute_fingerprints(np.stack(pixels)))
             pixels.clear()
-    prints.append(fingerprints(np.array(pixels, np.uint8).reshape(-1, HASH_SIZE, HASH_SIZE, 3)))
+    prints.append(compute_fingerprints(np.array(pixels, np.uint8).reshape(-1, HASH_SIZE, HASH_SIZE, 3)))
     hashes, details = (np.concatenate(both) for both in zip(*prints, strict=True))
     numbers = np.array([row[1:6] for row in rows], np.int64).reshape(-1, 5)
     order = np.argsort(numbers[:, 1], kind="stable")
@@ -74,21 +85,21 @@ def scan(source):
     )
 
 
-def _look_at(item):
-    """(item, (pixels, size, digest) | reason | None) of an image, of one that is unreadable, of no image."""
+def _look_at(item: Item) -> tuple[Item, _Look | str | None]:
+    """Return the item with its look, or the reason why it is unreadable, or None if it is no image."""
     try:
         data = item.read()
         if data is None:
             return item, None
         digest = hashlib.blake2b(data if isinstance(data, bytes) else repr(data.shape).encode() + data.tobytes())
-        return item, (decode(data, HASH_SIZE, "stretch"), dimensions(data), digest.digest()[:16])
+        return item, _Look(decode(data, HASH_SIZE, "stretch"), read_dimensions(data), digest.digest()[:16])
     except UnreadableImage as error:
         return item, str(error)
     except OSError as error:
         return item, error.strerror or str(error)
 
 
-def _shown(results, total):
+def _show_progress(results: Iterable[Result], total: int) -> Iterator[Result]:
     with bar() as progress:
         task = progress.add_task("reading", total=total)
         if not console.is_terminal:
@@ -98,29 +109,30 @@ def _shown(results, total):
             yield result
 
 
-def repeats(found, left_out):
-    """Images that stand in an earlier part already: row -> the row that it repeats.
+def find_repeats(scan: Scan, left_out: Container[str]) -> dict[int, int]:
+    """Return row -> row that it repeats, for the images whose photo is already in an earlier part.
 
-    A training image repeats none. A validation or test image does if the same photo is in an earlier part, and in
-    a set that is not split yet every image but the first of a photo does.
+    A training image repeats none. A validation or test image does if the same photo is in an earlier part. In a set
+    without a split, every image of a photo but the first one does.
 
     Args:
-        found: a `Scan`.
-        left_out: names that are out of use; they neither repeat nor are repeated.
+        scan: of the data set.
+        left_out: names of images that are not used; they neither repeat others nor are repeated.
     """
-    pairs, group = found.pairs, np.arange(len(found.names))
+    pairs, group = scan.pairs, np.arange(len(scan.names))
     group[pairs.second[pairs.identical]] = pairs.first[pairs.identical]
-    near = {}
+    near: dict[int, list[int]] = {}
     for one, other in zip(pairs.first[~pairs.identical], pairs.second[~pairs.identical], strict=True):
         near.setdefault(one, []).append(other)
         near.setdefault(other, []).append(one)
-    repeated, kept = {}, {}
+    repeated: dict[int, int] = {}
+    kept: dict[int, int] = {}
     unsplit = PARTS.index(UNSPLIT)
-    for row, part in enumerate(found.parts):
-        if found.names[row] in left_out:
+    for row, part in enumerate(scan.parts):
+        if scan.names[row] in left_out:
             continue
         twins = [kept[other] for other in (group[row], *near.get(group[row], ())) if other in kept]
-        earlier = [twin for twin in twins if found.parts[twin] < part or part == unsplit]
+        earlier = [twin for twin in twins if scan.parts[twin] < part or part == unsplit]
         if earlier:
             repeated[row] = min(earlier)
         else:

@@ -1,111 +1,141 @@
-"""TensorFlow Datasets as sources: `tfds:NAME[:VERSION]`, and any prepared builder."""
+"""TensorFlow Datasets as sources: `tfds:NAME[:VERSION]`, and the prepared `nature_12k`.
+
+Functions import tensorflow_datasets themselves: it takes half a second, and most runs read a folder.
+"""
 
 import contextlib
 import difflib
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workbench.console import console
-from workbench.data import left_out
-from workbench.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source, printable
+from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
+from workbench.data.folder_source import make_printable
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.errors import UserError
 
+if TYPE_CHECKING:
+    from tensorflow_datasets.core import DatasetBuilder
+
 PREFIX = "tfds:"
-for _chatty in ("absl", "urllib3"):  # which warn of each set that is not prepared yet, and of each try to fetch it
-    logging.getLogger(_chatty).setLevel(logging.ERROR)
+NATURE_12K, NATURE_12K_VERSION = "nature_12k", "1.0.0"
+for _name in ("absl", "urllib3"):  # they warn of each set that is not prepared yet, and of each attempt to download it
+    logging.getLogger(_name).setLevel(logging.ERROR)
 _NAME_FEATURES = ("image/filename", "image/file_name", "file_name", "filename")
 
 
-def data_dir():
-    """Where TensorFlow Datasets keeps its sets: $TFDS_DATA_DIR, or None for its own default."""
-    return os.environ.get("TFDS_DATA_DIR")
+def find_data_dir() -> str:
+    """Return the folder in which TensorFlow Datasets keeps its sets: $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
+    return os.path.expanduser(os.environ.get("TFDS_DATA_DIR") or os.path.join("~", "tensorflow_datasets"))
 
 
-def open_tfds(spec):
-    """The source of `tfds:NAME[:VERSION]`, downloaded and prepared if it is not yet.
+def open_nature_12k() -> Source:
+    """Return the source of nature_12k, which `workbench.data.nature_12k.prepare` has written.
 
     Raises:
-        UserError: no such set or version, it cannot be prepared, or it does not hold one image with one label.
+        UserError: it is not prepared yet.
+    """
+    import tensorflow_datasets as tfds
+
+    folder = Path(find_data_dir()) / NATURE_12K / NATURE_12K_VERSION
+    if not (folder / "dataset_info.json").exists():
+        raise UserError(
+            f"--data nature_12k: not prepared yet in {folder}; run python -m workbench.data nature_12k "
+            "(a download of about 3.6 GB, or --archive FILE for a copy you have); "
+            "a set prepared elsewhere is found through TFDS_DATA_DIR"
+        )
+    return make_source(tfds.builder_from_directory(folder), NATURE_12K)
+
+
+def open_tfds(spec: str) -> Source:
+    """Return the source of `tfds:NAME[:VERSION]`; download and prepare it first if necessary.
+
+    Raises:
+        UserError: there is no such set or version, it cannot be prepared, or its examples are not one image with one
+            label.
     """
     import tensorflow_datasets as tfds
 
     name = spec.removeprefix(PREFIX)
     try:
-        builder = tfds.builder(name, data_dir=data_dir())
+        builder = tfds.builder(name, data_dir=find_data_dir())
     except tfds.core.DatasetNotFoundError:
         close = difflib.get_close_matches(name.partition(":")[0], tfds.list_builders(), n=1)
         hint = f"did you mean tfds:{close[0]}?" if close else "tensorflow.org/datasets lists them all"
         raise UserError(f"--data {spec}: TensorFlow Datasets has no such set; {hint}") from None
     except Exception as error:
-        raise UserError(f"--data {spec}: {first_line(error)}") from error
-    _image_and_label(builder, spec)  # before anything is downloaded
+        raise UserError(f"--data {spec}: {get_first_line(error)}") from error
+    _find_features(builder, spec)  # refuse it before anything is downloaded
     if not builder.is_prepared():
         size = builder.info.download_size
-        told = f", {size / 1e6:,.0f} MB" if size else ""
-        console.print(f"{builder.name}: TensorFlow Datasets downloads and prepares it in {builder.data_path}{told}")
+        size_text = f", {size / 1e6:,.0f} MB" if size else ""
+        console.print(
+            f"{builder.name}: TensorFlow Datasets downloads and prepares it in {builder.data_path}{size_text}"
+        )
         try:
-            make(builder)
+            download_and_prepare(builder)
         except Exception as error:  # each set fails in its own way
-            raise UserError(f"--data {spec}: cannot be downloaded and prepared: {first_line(error)}") from error
-    return source_of(builder, spec)
+            raise UserError(f"--data {spec}: cannot be downloaded and prepared: {get_first_line(error)}") from error
+    return make_source(builder, spec)
 
 
-def make(builder):
-    """Download and prepare a set: with TFDS' own bars on a terminal, silently elsewhere."""
+def download_and_prepare(builder: "DatasetBuilder") -> None:
+    """Download and prepare a set, with the progress bars of TensorFlow Datasets on a terminal only."""
     import tensorflow_datasets as tfds
 
     if not console.is_terminal:
         tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(None):  # two lines about sizes it does not know
+    with contextlib.redirect_stdout(None):  # it prints two lines about sizes that it does not know
         builder.download_and_prepare()
 
 
-def source_of(builder, spec):
-    """The source of a prepared builder; `spec` names it in errors.
+def make_source(builder: "DatasetBuilder", spec: str) -> Source:
+    """Return the source of a prepared builder; `spec` names it in errors.
 
-    A `test` split is the test set; without one, `validation` is; without either, the source is not split yet.
+    A `test` split is the test set; without one, `validation` is; without either, the source is not split.
 
     Raises:
-        UserError: the builder does not hold one image with one label, or has no split to train on.
+        UserError: its examples are not one image with one label, or it has no split to train on.
     """
-    image_key, label_key = _image_and_label(builder, spec)
-    parts = _parts(builder, image_key, label_key, spec)
+    image_key, label_key = _find_features(builder, spec)
+    parts = _find_parts(builder, image_key, label_key, spec)
     sizes = {split: builder.info.splits[split].num_examples for split in parts}
-    facts = [builder.info.full_name, sizes, [builder.info.splits[split].num_bytes for split in parts]]
+    facts: list[Any] = [builder.info.full_name, sizes, [builder.info.splits[split].num_bytes for split in parts]]
     facts.append(os.stat(builder.data_path / "dataset_info.json").st_mtime_ns)
 
-    def load_items(start=0):
+    def load_items(start: int = 0) -> Iterator[Item]:
         for split, part in parts.items():
             rows = range(min(start, sizes[split]), sizes[split])
             start -= rows.start
             examples = _read(builder, f"{split}[{rows.start}:]", image_key) if rows else ()
             for row, example in zip(rows, examples, strict=True):
-                image = example[image_key]
-                yield Item(_name(example, split, row), int(example[label_key]), part, lambda image=image: image)
+                yield Item.from_data(_find_name(example, split, row), int(example[label_key]), part, example[image_key])
 
     return Source(
         name=builder.name,
-        class_names=[printable(name) for name in builder.info.features[label_key].names],
+        class_names=[make_printable(name) for name in builder.info.features[label_key].names],
         key=hashlib.sha256(repr(facts).encode()).hexdigest(),
         num_items=sum(sizes.values()),
         load_items=load_items,
-        left_out_file=Path(builder.data_path) / left_out.FILE,
-        left_out=left_out.read(Path(builder.data_path) / left_out.FILE),
+        left_out_file=Path(builder.data_path) / EXCLUSIONS_FILE,
+        left_out=read_exclusions(Path(builder.data_path) / EXCLUSIONS_FILE),
     )
 
 
-def first_line(error):
-    """The first line of an exception's message, or its type."""
+def get_first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, or its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 
-def _image_and_label(builder, spec):
-    """Names of the one image feature and the one class label."""
+def _find_features(builder: "DatasetBuilder", spec: str) -> tuple[str, str]:
+    """Return the names of the one image feature and the one class label."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -132,11 +162,11 @@ def _image_and_label(builder, spec):
         raise UserError(f"--data {spec}: its images hold {dtype} values; only uint8 and uint16 can be read")
     if features[chosen[1]].num_classes is None or features[chosen[1]].num_classes < 2:
         raise UserError(f"--data {spec}: has fewer than two classes")
-    return chosen
+    return chosen[0], chosen[1]
 
 
-def _parts(builder, image_key, label_key, spec):
-    """split name -> part; a test split whose labels are withheld (-1) is none."""
+def _find_parts(builder: "DatasetBuilder", image_key: str, label_key: str, spec: str) -> dict[str, str]:
+    """Return split name -> part; a test split whose labels are withheld (-1) is not used."""
     splits = [name for name, split in builder.info.splits.items() if split.num_examples]
     known = [name for name in ("train", "validation", "test") if name in splits]
     held_out = [name for name in known[1:] if _is_labelled(builder, name, image_key, label_key)]
@@ -151,13 +181,13 @@ def _parts(builder, image_key, label_key, spec):
     return {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
-def _is_labelled(builder, split, image_key, label_key):
+def _is_labelled(builder: "DatasetBuilder", split: str, image_key: str, label_key: str) -> bool:
     (example,) = _read(builder, f"{split}[:1]", image_key)
     return int(example[label_key]) >= 0
 
 
-def _read(builder, split, image_key):
-    """The examples of a split as dictionaries, their images as the bytes that are stored."""
+def _read(builder: "DatasetBuilder", split: str, image_key: str) -> Iterator[dict[str, Any]]:
+    """Yield the examples of a split as dictionaries, their images as the bytes that are stored."""
     import tensorflow_datasets as tfds
 
     reading = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
@@ -166,8 +196,8 @@ def _read(builder, split, image_key):
     return examples.as_numpy_iterator()
 
 
-def _name(example, split, row):
-    """The image's file name where the set has kept it, else its number."""
+def _find_name(example: dict[str, Any], split: str, row: int) -> str:
+    """Return the image's file name where the set holds it, else its number."""
     for key in _NAME_FEATURES:
         if isinstance(example.get(key), bytes):
             return f"{split}/{example[key].decode('utf-8', 'backslashreplace')}"

@@ -1,43 +1,48 @@
-"""The page of an inspection: one HTML file that needs no other."""
+"""The page of an inspection: one HTML file that needs no other files."""
 
 import base64
 import io
 import itertools
 import zlib
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from workbench.data.decoding import UnreadableImage, decode
 from workbench.data.duplicates import TURNS
-from workbench.data.inspection import summary
-from workbench.data.scan import PARTS
+from workbench.data.findings import Findings, summarize
+from workbench.data.scan import PARTS, Scan
+from workbench.data.source import Item, Source
 from workbench.files import write_text
 from workbench.reporting.templates import render
 
-MAX_PAIRS, MAX_CONTACTS = 60, 240  # shown with their images
-MAX_LISTED = 5_000  # pairs and repeats listed by name; left_out.csv has them all
+MAX_PAIRS, MAX_CONTACTS = 60, 240  # pairs and images of the contact sheet that are shown
+MAX_LISTED = 5_000  # pairs and repeats that are listed by name; left_out.csv has them all
 _THUMBNAIL = 112  # pixels of the longer side
+Thumbnail = tuple[str, int, int]  # `data:` address of a small JPEG, its width and height
+Pair = tuple[int, int, int]  # row, other row, number of the pair
 
 
-def write_page(findings):
-    """Write the page of `Findings` to its place."""
+def write_page(findings: Findings) -> None:
+    """Write the page of an inspection to `findings.page`."""
     scan = findings.scan
-    pairs, contacts = _pairs_shown(findings), _contacts(scan, len(findings.source.class_names))
+    pairs, contacts = _choose_pairs(findings), _choose_contacts(scan, len(findings.source.class_names))
     rows = {row for numbers in contacts.values() for row in numbers} | {row for pair in pairs for row in pair[:2]}
-    pictures = _pictures(findings.source, scan, rows)
-    counts = findings.counts()
+    thumbnails = _make_thumbnails(findings.source, scan, rows)
+    counts = findings.count_images()
     page = render(
         "inspection.html",
         name=findings.source.name,
-        summary=summary(findings),
-        parts=[(number, PARTS[number]) for number in range(4) if counts[:, number].any()],
+        summary=summarize(findings),
+        parts=[(number, PARTS[number]) for number in range(len(PARTS)) if counts[:, number].any()],
         classes=list(zip(findings.source.class_names, counts.tolist(), strict=True)),
         largest=max(1, counts.sum(axis=1).max()),
-        pairs=[_pair(findings, pair, pictures) for pair in pairs],
+        pairs=[_describe_pair(findings, pair, thumbnails) for pair in pairs],
         num_pairs=len(scan.pairs.first),
         num_repeats=len(findings.repeats),
-        all_pairs=[_words(findings, number) for number in range(min(MAX_LISTED, len(scan.pairs.first)))],
+        all_pairs=[_name_pair(findings, number) for number in range(min(MAX_LISTED, len(scan.pairs.first)))],
         repeats=[
             (scan.names[row], scan.names[twin]) for row, twin in itertools.islice(findings.repeats.items(), MAX_LISTED)
         ],
@@ -48,7 +53,7 @@ def write_page(findings):
         contacts=[
             (
                 findings.source.class_names[label],
-                [(scan.names[row], pictures[row]) for row in rows if pictures.get(row)],
+                [(scan.names[row], thumbnails[row]) for row in rows if thumbnails.get(row)],
             )
             for label, rows in contacts.items()
         ],
@@ -56,8 +61,8 @@ def write_page(findings):
     write_text(findings.page, page)
 
 
-def _pairs_shown(findings):
-    """(row, other row, number of the pair) of the pairs that matter most: two parts, two classes, then the rest."""
+def _choose_pairs(findings: Findings) -> list[Pair]:
+    """Return the pairs that matter most: first those in two parts, then those in two classes, then the rest."""
     scan, pairs = findings.scan, findings.scan.pairs
     across = scan.parts[pairs.first] != scan.parts[pairs.second]
     conflict = scan.labels[pairs.first] != scan.labels[pairs.second]
@@ -65,29 +70,30 @@ def _pairs_shown(findings):
     return [(int(pairs.first[number]), int(pairs.second[number]), int(number)) for number in order]
 
 
-def _pair(findings, pair, pictures):
+def _describe_pair(findings: Findings, pair: Pair, thumbnails: dict[int, Thumbnail]) -> dict[str, Any]:
+    """Return what the template shows of a pair."""
     scan = findings.scan
     first, second, number = pair
     return {
-        "images": [(scan.names[row], pictures.get(row)) for row in (first, second)],
-        "how": _words(findings, number)[2],
+        "images": [(scan.names[row], thumbnails.get(row)) for row in (first, second)],
+        "how": _name_pair(findings, number)[2],
         "leak": scan.parts[first] != scan.parts[second],
         "conflict": scan.labels[first] != scan.labels[second],
     }
 
 
-def _words(findings, number):
-    """The two names of a pair, and how it is alike."""
+def _name_pair(findings: Findings, number: int) -> tuple[str, str, str]:
+    """Return the two names of a pair, and how similar they are."""
     names, pairs = findings.scan.names, findings.scan.pairs
     how = "identical file" if pairs.identical[number] else f"distance {pairs.distance[number]} of 64"
     turn = TURNS[pairs.turn[number]]
     return names[pairs.first[number]], names[pairs.second[number]], f"{how}, {turn}" if turn else how
 
 
-def _contacts(scan, num_classes):
-    """label -> rows shown of that class, drawn evenly by their names; the same ones each time."""
+def _choose_contacts(scan: Scan, num_classes: int) -> dict[int, list[int]]:
+    """Return label -> rows shown of that class, chosen by a checksum of their names: the same ones each time."""
     each = min(12, max(1, MAX_CONTACTS // num_classes))
-    rows = {}
+    rows: dict[int, list[int]] = {}
     for row in sorted(range(len(scan.names)), key=lambda row: zlib.crc32(scan.names[row].encode())):
         of_class = rows.setdefault(int(scan.labels[row]), [])
         if len(of_class) < each:
@@ -95,27 +101,31 @@ def _contacts(scan, num_classes):
     return dict(sorted(rows.items())[:MAX_CONTACTS])
 
 
-def _pictures(source, scan, rows):
-    """row -> (data address of a small JPEG, width, height); read anew, since few of all images are shown."""
-    wanted, pictures = {int(scan.items[row]): row for row in rows}, {}
+def _make_thumbnails(source: Source, scan: Scan, rows: Collection[int]) -> dict[int, Thumbnail]:
+    """Return row -> thumbnail; the images are read again, because few of them are shown."""
+    wanted = {int(scan.items[row]): row for row in rows}
+    thumbnails: dict[int, Thumbnail] = {}
     if not wanted:
-        return pictures
+        return thumbnails
     start = min(wanted)
     for number, item in enumerate(source.load_items(start), start):
         if number in wanted:
             row = wanted[number]
-            picture = _picture(item, scan.sizes[row])
-            if picture is not None:
-                pictures[row] = picture
+            thumbnail = _make_thumbnail(item, scan.sizes[row])
+            if thumbnail is not None:
+                thumbnails[row] = thumbnail
         if number >= max(wanted):
             break
-    return pictures
+    return thumbnails
 
 
-def _picture(item, size):
-    """An image as it stands in its file, small; None where it has vanished meanwhile."""
+def _make_thumbnail(item: Item, size: np.ndarray) -> Thumbnail | None:
+    """Return a small copy of an image of this size; None if the image cannot be read any more."""
     try:
-        pixels = decode(item.read(), _THUMBNAIL, "stretch")
+        data = item.read()
+        if data is None:
+            return None
+        pixels = decode(data, _THUMBNAIL, "stretch")
     except (OSError, UnreadableImage):
         return None
     width, height = np.maximum(1, np.round(_THUMBNAIL * size / size.max())).astype(int).tolist()

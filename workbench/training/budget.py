@@ -5,13 +5,12 @@ import contextlib
 import dataclasses
 import statistics
 import time
-from pathlib import Path
 
 import keras
 
+from workbench.cache import find_cache_dir
 from workbench.console import console, duration
 from workbench.data.pipeline import steps_per_epoch
-from workbench.data.store import default_cache
 from workbench.errors import UserError
 from workbench.files import append_csv, read_csv
 from workbench.runtime import gpus, peak_gpu_memory, peak_memory
@@ -170,4 +169,4 @@ def remember(kind, estimated, actual):
 
 
 def _log():
-    return Path(default_cache()) / "estimates.csv"
+    return find_cache_dir() / "estimates.csv"

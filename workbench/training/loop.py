@@ -1,6 +1,6 @@
 """The training loop: a compiled model, a data set and a configuration in, the epochs' rows and best weights out."""
 
-from workbench.data.dataset import balanced_weights
+from workbench.data.dataset import compute_class_weights
 from workbench.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from workbench.training.callbacks import AverageWeights, EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
 from workbench.training.optimizer import ScheduleLearningRate, takes_one_hot
@@ -66,7 +66,7 @@ def batches(config, dataset, first_epoch=0, image_size=None):
         data_aug=config.data_aug,
         seed=config.seed,
         first_epoch=first_epoch,
-        class_weights=balanced_weights(dataset) if config.class_weights == "balanced" else None,
+        class_weights=compute_class_weights(dataset) if config.class_weights == "balanced" else None,
         one_hot=takes_one_hot(config),
         erasing=config.erasing,
         mixup=config.mixup,

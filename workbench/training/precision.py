@@ -7,7 +7,6 @@ import json
 import platform
 import time
 import typing
-from pathlib import Path
 
 from workbench.errors import UserError
 from workbench.files import read_json, write_json
@@ -114,7 +113,7 @@ def _machine():
 
 
 def _cache_file(facts):
-    from workbench.data.store import default_cache
+    from workbench.cache import find_cache_dir
 
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    return Path(default_cache()) / "precision" / f"{digest}.json"
+    return find_cache_dir() / "precision" / f"{digest}.json"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.data.dataset import DataConfig, balanced_weights, imbalance, load_dataset, resolve_image_size
+from workbench.config import DataConfig
+from workbench.data.dataset import compute_class_weights, describe_imbalance, load_dataset, resolve_image_size
 from workbench.errors import UserError
 
 
@@ -211,15 +212,15 @@ def uneven(root):
 
 def test_uneven_classes_are_told(photo_folder):
     even = photo_folder(train=10, test=4)
-    assert imbalance(load(even)) is None
-    message = imbalance(load(uneven(even)))
+    assert describe_imbalance(load(even)) is None
+    message = describe_imbalance(load(uneven(even)))
     assert "'daisy' has 8 training images and 'rose' 1;" in message
     assert "--class-weights balanced" in message
 
 
 def test_balanced_weights_give_every_class_the_same_weight(photo_folder):
     dataset = load(uneven(photo_folder(train=10, test=4)))
-    weights = balanced_weights(dataset)
+    weights = compute_class_weights(dataset)
     assert weights.dtype == np.float32
-    np.testing.assert_allclose(weights * dataset.class_counts(), len(dataset.train) / 3, rtol=1e-6)
+    np.testing.assert_allclose(weights * dataset.count_classes(), len(dataset.train) / 3, rtol=1e-6)
     np.testing.assert_allclose(weights[dataset.labels[dataset.train]].mean(), 1, rtol=1e-6)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.data.decoding import MAX_PIXELS, UnreadableImage, claims_to_be_an_image, decode, dimensions, image_type
+from workbench.data.decoding import (
+    MAX_PIXELS,
+    UnreadableImage,
+    decode,
+    find_image_type,
+    has_image_suffix,
+    read_dimensions,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -48,7 +55,7 @@ def assert_halves(pixels, left, right, tolerance=12):
 )
 def test_every_format(kind, options):
     data = encoded(halves(), kind, **options)
-    assert image_type(data[:12]) == kind
+    assert find_image_type(data[:12]) == kind
     assert_halves(decode(data, 10, "stretch"), RED, BLUE)
 
 
@@ -135,11 +142,11 @@ def test_dimensions_are_those_of_the_upright_image(kind):
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        shape = dimensions(encoded(halves(width=40, height=20), kind, exif=exif.tobytes()))
+        shape = read_dimensions(encoded(halves(width=40, height=20), kind, exif=exif.tobytes()))
         assert shape == ((40, 20) if orientation < 5 else (20, 40))
-    assert dimensions(np.zeros((8, 9), np.uint8)) == (9, 8)
+    assert read_dimensions(np.zeros((8, 9), np.uint8)) == (9, 8)
     with pytest.raises(UnreadableImage):
-        dimensions(b"")
+        read_dimensions(b"")
 
 
 def test_damaged_exif_does_not_cost_the_image():
@@ -190,17 +197,17 @@ def test_arrays():
 
 
 def test_type_is_told_from_the_bytes():
-    assert image_type(b"\xff\xd8\xff\xe0" + b"\0" * 8) == "JPEG"
-    assert image_type(b"RIFF\0\0\0\0WAVE") is None
-    assert image_type(b"") is None
-    assert image_type(b"<svg xmlns=") is None
+    assert find_image_type(b"\xff\xd8\xff\xe0" + b"\0" * 8) == "JPEG"
+    assert find_image_type(b"RIFF\0\0\0\0WAVE") is None
+    assert find_image_type(b"") is None
+    assert find_image_type(b"<svg xmlns=") is None
 
 
 def test_names_that_claim_to_be_images():
-    assert claims_to_be_an_image("A.JPG")
-    assert claims_to_be_an_image("scan.tiff")
-    assert not claims_to_be_an_image(".DS_Store")
-    assert not claims_to_be_an_image("notes.txt")
+    assert has_image_suffix("A.JPG")
+    assert has_image_suffix("scan.tiff")
+    assert not has_image_suffix(".DS_Store")
+    assert not has_image_suffix("notes.txt")
 
 
 def png(width, height, depth, colour_type, rows):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.workbench.data.file_server import serving
 from workbench.data import download as download_module
-from workbench.data.download import download, unpack
+from workbench.data.download import Checksum, download, unpack
 from workbench.errors import UserError
 from workbench.files import file_hash
 
@@ -76,8 +76,8 @@ def test_goes_on_where_the_server_fell_silent(server, path, monkeypatch):
 def test_goes_on_in_another_call(server, path):
     server.moods = ["break 40000", *["break 0"] * 5]
     message = refused(server.url, path)
-    assert "broke off at 40,000 bytes" in message
-    assert "goes on from there" in message
+    assert "the connection broke at 40,000 bytes" in message
+    assert "continues from there" in message
     assert not path.exists()
     server.sent = 0
     download(server.url, path)
@@ -101,7 +101,7 @@ def test_forever_breaking_off_anew_is_given_up(server, path, monkeypatch):
     sizes = [90_000, 20_000, 50_000, 30_000, 60_000, 10_000, 70_000, 20_000] * 5
     server.moods = [f"break {size}" for size in sizes]
     monkeypatch.setattr(download_module, "read_json", lambda path: None)  # no tag: no range is ever asked for
-    assert "broke off" in refused(server.url, path)
+    assert "the connection broke" in refused(server.url, path)
     assert len(server.ranges) == 1 + download_module.TRIES
 
 
@@ -140,29 +140,29 @@ def test_killed_after_the_last_byte(server, path):
 
 def test_a_promise_of_more_bytes_than_come(server, path):
     server.moods = ["long"] * 50
-    assert "than it promised" in refused(server.url, path)
+    assert "than it announced" in refused(server.url, path)
     assert not path.exists()
 
 
-CHECKSUM = (len(DATA), hashlib.sha256(DATA).hexdigest())
+CHECKSUM = Checksum(len(DATA), hashlib.sha256(DATA).hexdigest())
 
 
 def test_fewer_bytes_than_there_are(server, path):
     server.moods = ["short"]
-    assert "sent 99,000 bytes where 100,000 are right" in refused(server.url, path, checksum=CHECKSUM)
+    assert "it sent 99,000 bytes; 100,000 are right" in refused(server.url, path, checksum=CHECKSUM)
     download(server.url, path, checksum=CHECKSUM)
     assert_whole(path)
 
 
-def test_wrong_bytes_against_the_registered_checksum(server, path):
+def test_wrong_bytes_against_the_known_checksum(server, path):
     server.data = DATA[:-1] + b"?"
-    assert f"SHA-256 is not the registered {CHECKSUM[1][:12]}" in refused(server.url, path, checksum=CHECKSUM)
+    assert f"SHA-256 is not the known one, {CHECKSUM.sha256[:12]}" in refused(server.url, path, checksum=CHECKSUM)
     assert not list(path.parent.glob("images.zip*"))
 
 
 def test_wrong_bytes_against_the_servers_own_checksum(server, path):
     server.headers = {"x-goog-hash": "crc32c=AAAAAA==,md5=" + base64.b64encode(hashlib.md5(b"other").digest()).decode()}
-    assert "do not have the checksum that the server tells" in refused(server.url, path)
+    assert "does not have the checksum that the server sends" in refused(server.url, path)
     server.headers = {"x-goog-hash": "md5=" + base64.b64encode(hashlib.md5(DATA).digest()).decode()}
     server.moods = ["break 100"]
     download(server.url, path)
@@ -238,7 +238,7 @@ def link(name):
         ("C:evil.txt", b"!", "outside the folder"),
         (".", b"!", "outside the folder"),
         (link("a/link"), b"/etc/passwd", "is a link"),
-        ("bomb.jpg", bytes(50_000_000), "swells to 50,000,000 bytes"),
+        ("bomb.jpg", bytes(50_000_000), "unpacks to 50,000,000 bytes"),
     ],
 )
 def test_entries_that_are_refused_before_anything_is_written(tmp_path, entry, data, reason):
@@ -270,7 +270,7 @@ def test_damaged_archives_leave_the_old_folder(tmp_path, damage):
     zipped([("a.bin", DATA)], whole)
     archive = tmp_path / "x.zip"
     archive.write_bytes(damage(whole.getvalue()))
-    with pytest.raises(UserError, match="not a whole zip archive"):
+    with pytest.raises(UserError, match="not a complete zip archive"):
         unpack(archive, folder)
     assert sorted(path.name for path in tmp_path.iterdir() if path.name not in ("cache",)) == ["images", "x.zip"]
     assert (folder / "old").exists()
@@ -278,4 +278,4 @@ def test_damaged_archives_leave_the_old_folder(tmp_path, damage):
 
 def test_file_hash(tmp_path):
     (tmp_path / "a").write_bytes(DATA)
-    assert file_hash(tmp_path / "a", "sha256") == CHECKSUM[1]
+    assert file_hash(tmp_path / "a", "sha256") == CHECKSUM.sha256

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from workbench.data.decoding import decode
-from workbench.data.duplicates import HASH_SIZE, TURNS, find_pairs, fingerprints
+from workbench.data.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs
 from workbench.data.sources import open_source
 
 
@@ -25,7 +25,7 @@ def encoded(image, kind="JPEG", **options):
 
 def pairs_of(files, size=64):
     """(first, second, distance, turn, identical) of each pair among encoded images."""
-    prints = fingerprints(np.stack([decode(data, HASH_SIZE, "stretch") for data in files]))
+    prints = compute_fingerprints(np.stack([decode(data, HASH_SIZE, "stretch") for data in files]))
     pairs = find_pairs(files, *prints, np.full((len(files), 2), size))
     columns = (pairs.first, pairs.second, pairs.distance, pairs.turn, pairs.identical)
     return list(zip(*(values.tolist() for values in columns), strict=True))
@@ -87,7 +87,7 @@ def test_plain_and_tiny_images_are_compared_byte_by_byte_alone():
 
 def test_no_images_and_one():
     assert pairs_of([encoded(photo(0))]) == []
-    nothing = fingerprints(np.zeros((0, HASH_SIZE, HASH_SIZE, 3), np.uint8))
+    nothing = compute_fingerprints(np.zeros((0, HASH_SIZE, HASH_SIZE, 3), np.uint8))
     assert len(find_pairs([], *nothing, np.zeros((0, 2), int)).first) == 0
 
 

@@ -3,9 +3,11 @@
 import pytest
 
 from benchmarks.damaged_images import MUTATIONS, write_damaged_images
-from workbench.data.dataset import DataConfig, load_dataset
+from workbench.config import DataConfig
+from workbench.data.config import InspectConfig
+from workbench.data.dataset import load_dataset
 from workbench.data.decoding import UnreadableImage, decode
-from workbench.data.inspection import InspectConfig, inspect
+from workbench.data.inspection import inspect
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 

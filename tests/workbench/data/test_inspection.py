@@ -1,4 +1,4 @@
-"""`python -m workbench.data inspect`: what it counts, finds and lists, its page, and the splits it mends."""
+"""`python -m workbench.data inspect`: what it counts, finds and lists, its page, and the splits it fixes."""
 
 import html
 import io
@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.data import left_out
+from workbench.config import DataConfig
+from workbench.data import exclusions
 from workbench.data import scan as scan_module
-from workbench.data.dataset import DataConfig, load_dataset
-from workbench.data.inspection import InspectConfig, inspect
+from workbench.data.config import InspectConfig, Nature12kConfig
+from workbench.data.dataset import load_dataset
+from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
+from workbench.data.inspection import inspect
 from workbench.errors import UserError
 from workbench.reporting import inspection_page as page_module
 
@@ -50,12 +53,12 @@ def used_names(root):
 
 def test_a_data_set_with_nothing_wrong(root, capsys):
     findings, told, page = run(root, capsys)
-    assert findings.counts().tolist() == [[6, 0, 0, 3], [6, 0, 0, 3]]
+    assert findings.count_images().tolist() == [[6, 0, 0, 3], [6, 0, 0, 3]]
     assert re.search(r"cat +6 +3", told)
     assert re.search(r"in all +12 +6", told)
     assert "sizes: all 96 x 72 pixels" in told
     assert "every one is a readable image" in told
-    assert "0 pairs of identical files, 0 alike" in told
+    assert "0 pairs of identical files, 0 of similar images" in told
     assert "LEAK" not in told + page
     assert "fix-splits" not in told
     assert page.count("<img") == 18
@@ -100,9 +103,9 @@ def test_leaks_are_named_with_their_pairs(root, capsys):
     names = findings.scan.names
     repeated = {names[row]: names[twin] for row, twin in findings.repeats.items()}
     assert repeated == {"test/cat/copy.jpg": "train/cat/0.jpg", "test/dog/mirrored.jpg": "train/cat/1.jpg"}
-    assert "LEAK: 2 of 9 test images also stand in train, such as test/cat/copy.jpg (train/cat/0.jpg)" in told
-    assert "1 pairs of identical files, 2 alike" in told
-    assert "1 of them stand in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in told
+    assert "LEAK: 2 of 9 test images are also in train, such as test/cat/copy.jpg (train/cat/0.jpg)" in told
+    assert "1 pairs of identical files, 2 of similar images" in told
+    assert "1 of these pairs are in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in told
     assert "--fix-splits" in told
     assert page.count("across splits</span>") == 2
     assert page.count("two classes</span>") == 1
@@ -121,10 +124,10 @@ def test_large_sets_are_looked_at_piece_by_piece(root, monkeypatch):
 def test_fix_splits_lists_what_leaks_and_training_leaves_it_out(root, capsys):
     files = {path: path.read_bytes() for path in leaking(root).rglob("*.*")}
     before = used_names(root)
-    (root / left_out.FILE).write_text("image,reason\ntest/cat/2.jpg,blurred\n")
+    (root / EXCLUSIONS_FILE).write_text("image,reason\ntest/cat/2.jpg,blurred\n")
     findings, told, page = run(root, capsys, fix_splits=True)
     assert findings.added == 2
-    assert left_out.read(root / left_out.FILE) == {
+    assert read_exclusions(root / EXCLUSIONS_FILE) == {
         "test/cat/2.jpg": "blurred",
         "test/cat/copy.jpg": "also train/cat/0.jpg",
         "test/dog/mirrored.jpg": "also train/cat/1.jpg",
@@ -137,8 +140,8 @@ def test_fix_splits_lists_what_leaks_and_training_leaves_it_out(root, capsys):
     findings, told, _ = run(root, capsys, fix_splits=True)
     assert findings.added == 0
     assert "LEAK" not in told
-    assert f"left out by {root / left_out.FILE}: 3 images" in told
-    assert findings.counts().tolist() == [[6, 0, 0, 2], [6, 0, 0, 4]]
+    assert f"left out by {root / EXCLUSIONS_FILE}: 3 images" in told
+    assert findings.count_images().tolist() == [[6, 0, 0, 2], [6, 0, 0, 4]]
 
 
 def test_of_very_many_classes_the_largest_and_smallest_are_shown(tmp_path, capsys):
@@ -158,15 +161,15 @@ def test_of_very_many_classes_the_largest_and_smallest_are_shown(tmp_path, capsy
 
 def test_nothing_to_fix_writes_nothing(root):
     run(root, fix_splits=True)
-    assert not (root / left_out.FILE).exists()
+    assert not (root / EXCLUSIONS_FILE).exists()
 
 
 def test_a_test_set_that_is_the_training_set_is_not_emptied(root):
     shutil.rmtree(root / "test")
     shutil.copytree(root / "train", root / "test")
-    with pytest.raises(UserError, match="every test image of pets also stands in the training set; nothing was listed"):
+    with pytest.raises(UserError, match="every test image of pets is also in the training set; nothing was listed"):
         run(root, fix_splits=True)
-    assert not (root / left_out.FILE).exists()
+    assert not (root / EXCLUSIONS_FILE).exists()
 
 
 def test_validation_and_test_repeat_earlier_parts(root):
@@ -192,9 +195,9 @@ def test_without_a_split_all_but_one_of_a_photo_are_left_out(root, capsys):
 
 
 def test_lines_that_name_nothing_are_told(root, capsys):
-    (root / left_out.FILE).write_text("image,reason\ntest/cat/gone.jpg,\n")
+    (root / EXCLUSIONS_FILE).write_text("image,reason\ntest/cat/gone.jpg,\n")
     _, told, _ = run(root, capsys)
-    assert "1 images; 1 of them are not there" in told
+    assert "1 images; 1 of them do not exist" in told
 
 
 def test_digits_have_no_folder_to_list_in(capsys):
@@ -255,14 +258,13 @@ def test_a_list_that_cannot_be_written_is_told(root, monkeypatch):
     def read_only(path, reasons):
         raise PermissionError(13, "Permission denied", "/tmp/x")
 
-    monkeypatch.setattr(left_out, "write", read_only)
+    monkeypatch.setattr(exclusions, "write_exclusions", read_only)
     with pytest.raises(UserError, match=r"left_out\.csv: Permission denied"):
         run(leaking(root), fix_splits=True)
 
 
 def test_tensorflow_data_sets_have_a_list_too(tmp_path, monkeypatch, root, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    from workbench.data.__main__ import Nature12kConfig
     from workbench.data.nature_12k import CLASS_NAMES, prepare
 
     for part, count in (("train", 3), ("val", 2)):
@@ -276,7 +278,7 @@ def test_tensorflow_data_sets_have_a_list_too(tmp_path, monkeypatch, root, capsy
     shutil.copy(tmp_path / "copy" / "train" / "Aves" / "1.jpg", tmp_path / "copy" / "val" / "Fungi" / "x.jpg")
     prepare(Nature12kConfig(folder=str(tmp_path / "copy")))
     findings, told, page = run("nature_12k", capsys, fix_splits=True)
-    assert "LEAK: 1 of 21 test images also stand in train, such as test/Fungi/x.jpg (train/Aves/1.jpg)" in told
+    assert "LEAK: 1 of 21 test images are also in train, such as test/Fungi/x.jpg (train/Aves/1.jpg)" in told
     assert page.count("<img") == 51 + 2
     dataset = load_dataset(DataConfig(data="nature_12k", image_size=16), seed=0)
     assert len(dataset.test) == 20

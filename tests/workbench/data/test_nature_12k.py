@@ -1,5 +1,6 @@
 """The home data set, shown with a small archive of the same layout from a local server."""
 
+import hashlib
 import io
 import shutil
 import zipfile
@@ -9,13 +10,15 @@ import pytest
 from PIL import Image
 
 from tests.workbench.data.file_server import serving
+from workbench.config import DataConfig
 from workbench.data import download as download_module
 from workbench.data import nature_12k as nature_module
-from workbench.data.__main__ import Nature12kConfig
-from workbench.data.dataset import DataConfig, load_dataset
-from workbench.data.nature_12k import CLASS_NAMES, images_root, prepare
+from workbench.data.config import Nature12kConfig
+from workbench.data.dataset import load_dataset
+from workbench.data.nature_12k import CLASS_NAMES, find_images_root, prepare
 from workbench.data.sources import open_source
 from workbench.errors import UserError
+from workbench.files import read_json
 
 TRAIN, TEST = 3, 2  # images a class
 
@@ -26,7 +29,6 @@ def data_dir(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
     monkeypatch.setattr(download_module, "PAUSE", 0.0)
     monkeypatch.setattr(nature_module, "ARCHIVE_BYTES", 100_000)
-    monkeypatch.setattr(nature_module, "CHECKSUMS", tmp_path / "checksums.tsv")
     return folder
 
 
@@ -106,7 +108,7 @@ def test_downloaded(server, data_dir, capsys):
     assert not (data_dir / "downloads" / "nature_12k").exists()
     sent = server.sent
     prepare(Nature12kConfig(), server.url)
-    assert "stands already" in capsys.readouterr().out
+    assert "already prepared" in capsys.readouterr().out
     assert server.sent == sent
 
 
@@ -136,23 +138,22 @@ def test_an_unreadable_photo_is_kept_for_the_count(folder):
 def test_wrong_bytes_are_thrown_away_and_fetched_again(server, archive):
     server.data = archive[:20000] + b"?" * 2000 + archive[22000:]
     message = refused(url=server.url)
-    assert "not a whole zip archive" in message
+    assert "not a complete zip archive" in message
     assert "the same command downloads it again" in message
     server.data = archive
     prepare(Nature12kConfig(), server.url)
     assert_prepared()
 
 
-def test_a_registered_checksum_must_hold(server, archive, data_dir, capsys):
-    prepare(Nature12kConfig(register_checksum=True), server.url)
-    (row,) = nature_module.CHECKSUMS.read_text().splitlines()
-    assert row.split("\t")[:2] == [server.url, str(len(archive))]
-    assert row.split("\t")[2] in capsys.readouterr().out
+def test_a_later_download_must_have_the_known_checksum(server, archive, data_dir, cache, capsys):
+    prepare(Nature12kConfig(), server.url)
+    known = read_json(cache / "image-workbench" / "checksums.json")
+    assert known == {server.url: {"size": len(archive), "sha256": hashlib.sha256(archive).hexdigest()}}
     shutil.rmtree(data_dir)
     server.data = zipped([*entries(), ("inaturalist_12K/train/Aves/new.jpg", photo(3, 9))])
     assert "are right" in refused(url=server.url)
     server.data = archive[:-1] + b"?"
-    assert "SHA-256 is not the registered" in refused(url=server.url)
+    assert "SHA-256 is not the known one" in refused(url=server.url)
     server.data = archive
     prepare(Nature12kConfig(), server.url)
     assert_prepared()
@@ -192,5 +193,5 @@ def test_what_a_killed_process_left_is_cleared_away(folder, data_dir):
     assert_prepared()
 
 
-def test_images_root_is_found_below(folder):
-    assert images_root(folder) == folder / "inaturalist_12K"
+def test_find_images_root_is_found_below(folder):
+    assert find_images_root(folder) == folder / "inaturalist_12K"

@@ -10,7 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from workbench.data.dataset import DataConfig, load_dataset
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset
 from workbench.data.pipeline import augment, evaluation_batches, steps_per_epoch, training_batches
 
 ROOT = Path(__file__).parents[3]
@@ -182,11 +183,12 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 load_tensorflow()
 import keras
 from workbench.data import pipeline
-from workbench.data.dataset import DataConfig, load_dataset
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset
 
 dataset = load_dataset(DataConfig(data=sys.argv[1], image_size=16), seed=0)
 plain = [image.numpy() for image, _ in pipeline.training_batches(dataset, 10, data_aug=True, seed=0).take(6)]
-pipeline.gpus = lambda: ["/device:CPU:1"]
+pipeline.list_gpus = lambda: ["/device:CPU:1"]
 batches = pipeline.training_batches(dataset, 10, data_aug=True, seed=0)
 for other, (images, labels) in zip(plain, batches, strict=False):
     assert images.device.endswith("CPU:1"), images.device

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from workbench.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, open_source
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
+from workbench.data.sources import open_source
 from workbench.errors import UserError
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.data import resumable_array as building
-from workbench.data import store as store_module
+from workbench.cache import find_cache_dir
+from workbench.data import resumable_array
 from workbench.data.decoding import decode
 from workbench.data.sources import open_source
-from workbench.data.store import default_cache, open_store
+from workbench.data.store import open_store
 from workbench.errors import UserError
 from workbench.files import read_json
 
@@ -194,12 +194,12 @@ def test_progress_sees_every_image(source):
 SCRIPT = """
 import dataclasses, json, os, sys, time
 from pathlib import Path
-from workbench.data import resumable_array as building
-from workbench.data import store as store_module
+from workbench.cache import find_cache_dir
+from workbench.data import resumable_array
 from workbench.data.sources import open_source
 from workbench.data.store import open_store
 root, reads, seconds, partners = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-building.SEGMENT_ITEMS = 8
+resumable_array.SEGMENT_ITEMS = 8
 source = open_source(root)
 
 def load_items(start=0):
@@ -238,11 +238,11 @@ def killed(root, reads):
     """Kill a process with two segments of its store done; returns the names it had begun to read."""
     process = start(root, reads, 0.02)
     try:
-        journal = wait_for(default_cache(), "*.partial/journal.jsonl", lines=2)
+        journal = wait_for(find_cache_dir(), "*.partial/journal.jsonl", lines=2)
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
-    assert not list(default_cache().glob("*/index.json"))
+    assert not list(find_cache_dir().glob("*/index.json"))
     return journal
 
 
@@ -319,9 +319,8 @@ def test_a_failure_while_decoding_leaves_no_store(source, cache):
 
 def test_segments_end_by_bytes_too(source, monkeypatch):
     whole = open_store(source, 16, "crop")
-    monkeypatch.setattr(building, "SEGMENT_BYTES", 1)
-    for module in (building, store_module):
-        monkeypatch.setattr(module, "BLOCK", 1000)
+    monkeypatch.setattr(resumable_array, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(resumable_array, "BLOCK", 1000)
     other = open_store(dataclasses.replace(source, key="another"), 16, "crop")
     assert_same(whole, other)
 
@@ -339,7 +338,7 @@ def test_cache_that_cannot_be_written(source, tmp_path):
 
 def test_a_full_disk_costs_nothing_that_is_done(source, monkeypatch):
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(building, "SEGMENT_ITEMS", 8)
+    monkeypatch.setattr(resumable_array, "SEGMENT_ITEMS", 8)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20 * 16 * 16 * 3, limits[1]))
     try:
@@ -352,10 +351,10 @@ def test_a_full_disk_costs_nothing_that_is_done(source, monkeypatch):
     assert len(reads) == 42 - 16
 
 
-def test_default_cache_follows_the_environment(cache, monkeypatch):
-    assert default_cache() == cache / "image-workbench"
+def test_the_default_cache_follows_the_environment(cache, monkeypatch):
+    assert find_cache_dir() == cache / "image-workbench"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache() == Path.home() / ".cache" / "image-workbench"
+    assert find_cache_dir() == Path.home() / ".cache" / "image-workbench"
 
 
 def test_index_says_what_the_images_are(store_folder):

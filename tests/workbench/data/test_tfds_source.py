@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from workbench.data.dataset import DataConfig, load_dataset
-from workbench.data.sources import TEST, TRAIN, UNSPLIT, VALIDATION, open_source
+from workbench.config import DataConfig
+from workbench.data.dataset import load_dataset
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
+from workbench.data.sources import open_source
 from workbench.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets")

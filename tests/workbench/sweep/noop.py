@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from workbench import cli
-from workbench.data.dataset import DataConfig
+from workbench.config import DataConfig
 from workbench.sweep import command
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from workbench.data.parallel import in_order
+from workbench.data.thread_pool import map_in_order
 
 
 def test_results_are_in_order_whatever_takes_long():
@@ -14,8 +14,8 @@ def test_results_are_in_order_whatever_takes_long():
         time.sleep(0.02 if number % 7 == 0 else 0)
         return 10 * number
 
-    assert list(in_order(slow_first, range(100))) == [10 * number for number in range(100)]
-    assert list(in_order(slow_first, [])) == []
+    assert list(map_in_order(slow_first, range(100))) == [10 * number for number in range(100)]
+    assert list(map_in_order(slow_first, [])) == []
 
 
 def test_few_items_are_taken_before_their_results_are():
@@ -26,7 +26,7 @@ def test_few_items_are_taken_before_their_results_are():
             taken.append(len(taken))
             yield taken[-1]
 
-    results = in_order(lambda number: number, endless())
+    results = map_in_order(lambda number: number, endless())
     assert [next(results) for _ in range(10)] == list(range(10))
     assert len(taken) < 10_000
     results.close()
@@ -38,7 +38,7 @@ def test_an_error_is_raised_where_its_result_would_be():
             raise ValueError("five")
         return number
 
-    results = in_order(broken, range(1000))
+    results = map_in_order(broken, range(1000))
     assert [next(results) for _ in range(5)] == list(range(5))
     with pytest.raises(ValueError, match="five"):
         next(results)
@@ -47,4 +47,4 @@ def test_an_error_is_raised_where_its_result_would_be():
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core")
 def test_more_than_one_thread_works():
     meeting = threading.Barrier(2, timeout=10)  # each waits until the other has come
-    assert len(list(in_order(lambda _: meeting.wait(), range(2)))) == 2
+    assert len(list(map_in_order(lambda _: meeting.wait(), range(2)))) == 2

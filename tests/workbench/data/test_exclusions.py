@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 
-from workbench.data import left_out
-from workbench.data.dataset import DataConfig, describe, load_dataset
+from workbench.config import DataConfig
+from workbench.data.dataset import describe, load_dataset
+from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions, write_exclusions
 from workbench.data.sources import open_source
 from workbench.errors import UserError
 
@@ -20,21 +21,21 @@ def used(dataset):
 
 def test_written_and_read(tmp_path):
     reasons = {"test/a/1.jpg": "also train/a/2.jpg", 'test/b/od"d, \n name.jpg': "", "test/ü/[x].jpg": "mine"}
-    left_out.write(tmp_path / "list.csv", reasons)
-    assert left_out.read(tmp_path / "list.csv") == reasons
-    assert left_out.read(tmp_path / "none.csv") == {}
+    write_exclusions(tmp_path / "list.csv", reasons)
+    assert read_exclusions(tmp_path / "list.csv") == reasons
+    assert read_exclusions(tmp_path / "none.csv") == {}
 
 
 def test_lines_of_ones_own_count(tmp_path):
     (tmp_path / "list.csv").write_text("\ufeffimage,reason\n\ntest/a/1.jpg\ntest/a/2.jpg,blurred, and dark\n")
-    assert left_out.read(tmp_path / "list.csv") == {"test/a/1.jpg": "", "test/a/2.jpg": "blurred, and dark"}
+    assert read_exclusions(tmp_path / "list.csv") == {"test/a/1.jpg": "", "test/a/2.jpg": "blurred, and dark"}
 
 
 @pytest.mark.parametrize("content", [b"", b"test/a/1.jpg\n", b"image,reason\n\xff\xfe\n"])
 def test_a_file_that_is_no_such_list(tmp_path, photo_folder, content):
     root = photo_folder()
-    (root / left_out.FILE).write_bytes(content)
-    with pytest.raises(UserError, match=r"left_out\.csv: .*mend or remove it"):
+    (root / EXCLUSIONS_FILE).write_bytes(content)
+    with pytest.raises(UserError, match=r"left_out\.csv: .*correct or remove"):
         load(root)
 
 
@@ -42,7 +43,7 @@ def test_images_are_in_no_part_and_the_rest_is_as_before(photo_folder):
     root = photo_folder(train=10, test=4)
     before = load(root)
     listed = ["test/iris/iris-00.jpg", "train/rose/rose-03.jpg"]
-    left_out.write(root / left_out.FILE, dict.fromkeys(listed, "blurred"))
+    write_exclusions(root / EXCLUSIONS_FILE, dict.fromkeys(listed, "blurred"))
     dataset = load(root)
     assert used(dataset) == used(before) - set(listed)
     assert sorted(dataset.left_out) == sorted(listed)
@@ -50,14 +51,14 @@ def test_images_are_in_no_part_and_the_rest_is_as_before(photo_folder):
     assert "left out" not in describe(before)[0]
     assert dataset.decode_seconds == 0, "nothing is decoded again"
     assert dataset.key != before.key
-    (root / left_out.FILE).unlink()
+    (root / EXCLUSIONS_FILE).unlink()
     assert used(load(root)) == used(before)
     assert load(root).key == before.key
 
 
 def test_a_data_set_without_a_split(photo_folder):
     root = photo_folder(train=10, test=None)
-    left_out.write(root / left_out.FILE, {"iris/iris-00.jpg": ""})
+    write_exclusions(root / EXCLUSIONS_FILE, {"iris/iris-00.jpg": ""})
     assert len(used(load(root))) == 29
     assert "iris/iris-00.jpg" not in used(load(root))
 
@@ -67,12 +68,12 @@ def test_an_unreadable_image_that_is_left_out_does_not_count(photo_folder):
     (root / "train" / "iris" / "iris-00.jpg").write_bytes(b"\xff\xd8\xff torn")
     with pytest.raises(UserError, match="unreadable"):
         load(root)
-    left_out.write(root / left_out.FILE, {"train/iris/iris-00.jpg": "torn"})
+    write_exclusions(root / EXCLUSIONS_FILE, {"train/iris/iris-00.jpg": "torn"})
     assert load(root).unreadable == []
 
 
 def test_the_list_goes_with_the_folder(photo_folder, tmp_path):
     root = photo_folder()
-    left_out.write(root / left_out.FILE, {"test/iris/iris-00.jpg": ""})
+    write_exclusions(root / EXCLUSIONS_FILE, {"test/iris/iris-00.jpg": ""})
     shutil.move(root, tmp_path / "elsewhere")
     assert open_source(str(tmp_path / "elsewhere")).left_out == {"test/iris/iris-00.jpg": ""}

@@ -1,0 +1,34 @@
+"""The options of `python -m workbench.data`'s commands; importing this module loads nothing heavy."""
+
+import dataclasses
+
+from workbench import cli
+
+
+@dataclasses.dataclass(frozen=True)
+class Nature12kConfig:
+    """The source of nature_12k.
+
+    Args:
+        archive: A copy of nature_12K.zip that you have already; without it the archive is downloaded (3.6 GB).
+        folder: The unpacked archive, if you have that already: it holds train/ and val/.
+    """
+
+    archive: str | None = None
+    folder: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectConfig:
+    """Inspection.
+
+    Args:
+        data: Data to look through, as for training: a folder, `nature_12k`, `tfds:NAME[:VERSION]` or `digits`.
+        page: HTML file to write; by default inspect-NAME.html in the working folder.
+        fix_splits: List the held-out images that are also in the training set in the data's left_out.csv, which
+            every later command leaves out. No image is moved or deleted.
+    """
+
+    data: str = cli.positional()
+    page: str | None = None
+    fix_splits: bool = False

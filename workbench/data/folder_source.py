@@ -1,0 +1,131 @@
+"""A folder of photos as a source: `train/<class>/*` with `test/` or `val/` next to it, or `<class>/*`."""
+
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from workbench.data.decoding import find_image_type, has_image_suffix
+from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
+from workbench.errors import UserError
+
+# Folders that this project's commands write when they are run in the photos' folder; they hold no class.
+_OUTPUT_FOLDERS = {"runs": "*/config.yaml", "logs": "*/*tfevents*"}
+
+
+def open_folder(root: Path) -> Source:
+    """Return the source of the photos in a folder.
+
+    Raises:
+        UserError: fewer than two class folders, an empty one, or a class of the test set that is not trained.
+    """
+    parts = _find_parts(root)
+    class_names = sorted({name for _, folder in parts for name in _find_class_folders(folder)})
+    if len(class_names) < 2:
+        problem = _describe_few_classes(root, class_names)
+        raise UserError(f"{root}: {problem}; put the images of each class in a folder of their own")
+    label_of = {name: label for label, name in enumerate(class_names)}
+    files: list[tuple[str, int, str, int, int]] = []  # path, label, part, size, modification time
+    for part, folder in parts:
+        for name, class_folder in _find_class_folders(folder).items():
+            found = sorted(list_files(class_folder))
+            if part in (TRAIN, UNSPLIT) and not found:
+                raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
+            files += [(path, label_of[name], part, size, modified) for path, size, modified in found]
+    trained = {label for _, label, part, *_ in files if part in (TRAIN, UNSPLIT)}
+    for label, name in enumerate(class_names):
+        if label not in trained:
+            raise UserError(
+                f"{parts[0][1]}: the class folder '{name}' is missing, but the test set has one; "
+                "add it here or remove it there"
+            )
+    listing = "\n".join("\t".join(map(str, row)) for row in files)
+
+    def load_items(start: int = 0) -> list[Item]:
+        return [
+            Item(make_printable(os.path.relpath(path, root)), label, part, functools.partial(read_image_file, path))
+            for path, label, part, *_ in files[start:]
+        ]
+
+    return Source(
+        name=make_printable(root.name),
+        class_names=[make_printable(name) for name in class_names],
+        key=hashlib.sha256(f"{root}\n{listing}".encode(errors="surrogateescape")).hexdigest(),
+        num_items=len(files),
+        load_items=load_items,
+        left_out_file=root / EXCLUSIONS_FILE,
+        left_out=read_exclusions(root / EXCLUSIONS_FILE),
+    )
+
+
+def _find_parts(root: Path) -> list[tuple[str, Path]]:
+    """Return (part, folder) pairs: train with its test and validation sets, or the whole folder without a split.
+
+    A `val` (or `valid`, `validation`) next to `train` is the held-out test set, unless there is a `test` as well.
+    """
+    train, test = root / "train", root / "test"
+    if not train.is_dir():
+        return [(UNSPLIT, root)]
+    validation = next((root / name for name in ("val", "valid", "validation") if (root / name).is_dir()), None)
+    if test.is_dir():
+        return [(TRAIN, train), (TEST, test), *([(VALIDATION, validation)] if validation else [])]
+    return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
+
+
+def _find_class_folders(folder: Path) -> dict[str, str]:
+    """Return name -> path of the class folders, sorted; hidden folders, archivers' and our own are not classes."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    folders = {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
+    return {name: path for name, path in folders.items() if not _is_output(name, path)}
+
+
+def _is_output(name: str, path: str) -> bool:
+    return name in _OUTPUT_FOLDERS and any(Path(path).glob(_OUTPUT_FOLDERS[name]))
+
+
+def _describe_few_classes(root: Path, class_names: list[str]) -> str:
+    if class_names:
+        return f"holds one class folder only ('{class_names[0]}'), and two classes are needed"
+    loose = sum(has_image_suffix(entry.name) for entry in os.scandir(root))
+    return f"holds {loose} images and no class folders" if loose else "holds no class folders"
+
+
+def list_files(folder: str | Path) -> Iterator[tuple[str, int, int]]:
+    """Yield (path, size in bytes, modification time in ns) of every file below a folder, except hidden ones.
+
+    Links are followed, each folder once. A link to nowhere is yielded with zeros, so that it counts as unreadable.
+    """
+    seen = set()
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        if os.path.realpath(directory) in seen:  # a link back to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(directory))
+        for name in names:
+            if not name.startswith("."):
+                path = os.path.join(directory, name)
+                try:
+                    state = os.stat(path)
+                except OSError:
+                    yield path, 0, 0
+                else:
+                    if stat.S_ISREG(state.st_mode):
+                        yield path, state.st_size, state.st_mtime_ns
+
+
+def make_printable(name: str) -> str:
+    """Return a file's name as text that can be printed and written, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def read_image_file(path: str | Path) -> bytes | None:
+    """Return a file's bytes; None if neither its content nor its name is that of an image."""
+    with open(path, "rb") as file:
+        header = file.read(12)
+        if find_image_type(header) is None and not has_image_suffix(os.fspath(path)):
+            return None
+        return header + file.read()
