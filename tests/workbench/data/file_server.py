@@ -1,4 +1,4 @@
-"""A local web server of one file that misbehaves as it is told."""
+"""A local web server of one file that misbehaves on request."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,7 @@ import threading
 
 
 class FileServer(http.server.ThreadingHTTPServer):
-    """Serves `data`; each request is answered as the next of `moods` says, and well when there is none left.
+    """Serves `data`; each request is answered as the next of `moods` says, and correctly when none is left.
 
     Moods: `break N` sends N bytes and closes; `hang N` sends N bytes and then nothing; `long` and `short` lie about
     the length; `ignore range` sends the whole file whatever was asked; `wrong part` answers with a part that was not

@@ -172,7 +172,7 @@ def test_files_that_are_not_images_do_not_count(photo_folder):
 
 
 @pytest.mark.parametrize("size", [0, -3, 5000])
-def test_image_size_that_cannot_be(size):
+def test_image_size_out_of_range(size):
     assert f"--image-size {size}" in refused("digits", image_size=size)
 
 
@@ -210,7 +210,7 @@ def uneven(root):
     return root
 
 
-def test_uneven_classes_are_told(photo_folder):
+def test_uneven_classes_are_described(photo_folder):
     even = photo_folder(train=10, test=4)
     assert describe_imbalance(load(even)) is None
     message = describe_imbalance(load(uneven(even)))

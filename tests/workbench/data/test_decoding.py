@@ -1,4 +1,4 @@
-"""Decoding: every format and colour mode becomes upright uint8 RGB, and damage is told."""
+"""Decoding: every format and colour mode becomes upright uint8 RGB, and damage is reported."""
 
 import io
 import struct
@@ -149,7 +149,7 @@ def test_dimensions_are_those_of_the_upright_image(kind):
         read_dimensions(b"")
 
 
-def test_damaged_exif_does_not_cost_the_image():
+def test_an_image_with_damaged_exif_is_decoded():
     exif = Image.Exif()
     exif[0x0112], exif[0x010E], exif[0x011A] = 6, "a flower", 72.5
     whole = np.frombuffer(exif.tobytes(), np.uint8)
@@ -196,14 +196,14 @@ def test_arrays():
     assert_halves(decode(colour, 8, "crop"), RED, RED)
 
 
-def test_type_is_told_from_the_bytes():
+def test_type_is_found_from_the_bytes():
     assert find_image_type(b"\xff\xd8\xff\xe0" + b"\0" * 8) == "JPEG"
     assert find_image_type(b"RIFF\0\0\0\0WAVE") is None
     assert find_image_type(b"") is None
     assert find_image_type(b"<svg xmlns=") is None
 
 
-def test_names_that_claim_to_be_images():
+def test_names_with_an_image_suffix():
     assert has_image_suffix("A.JPG")
     assert has_image_suffix("scan.tiff")
     assert not has_image_suffix(".DS_Store")

@@ -1,4 +1,4 @@
-"""Downloads from a server that breaks off, lies, and changes its mind; archives that want out of their folder."""
+"""Downloads from servers that break off or send wrong bytes, and archives that would write outside their folder."""
 
 import base64
 import errno
@@ -57,7 +57,7 @@ def test_a_whole_file(server, path):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_goes_on_where_it_broke_off(server, path):
+def test_continues_after_a_broken_connection(server, path):
     server.moods = ["break 30000", "break 1", "break 50000"]
     download(server.url, path)
     assert_whole(path)
@@ -65,7 +65,7 @@ def test_goes_on_where_it_broke_off(server, path):
     assert server.sent == 100_000
 
 
-def test_goes_on_where_the_server_fell_silent(server, path, monkeypatch):
+def test_continues_after_a_silent_server(server, path, monkeypatch):
     monkeypatch.setattr(download_module, "_TIMEOUT", 0.3)
     server.moods = ["hang 30000"]
     download(server.url, path)
@@ -73,7 +73,7 @@ def test_goes_on_where_the_server_fell_silent(server, path, monkeypatch):
     assert server.ranges == [None, "bytes=30000-"]
 
 
-def test_goes_on_in_another_call(server, path):
+def test_continues_in_another_call(server, path):
     server.moods = ["break 40000", *["break 0"] * 5]
     message = refused(server.url, path)
     assert "the connection broke at 40,000 bytes" in message
@@ -85,19 +85,19 @@ def test_goes_on_in_another_call(server, path):
     assert server.sent == 60_000
 
 
-def test_a_server_that_ignores_ranges_starts_anew(server, path):
+def test_a_server_that_ignores_ranges_starts_again(server, path):
     server.moods = ["break 40000", "ignore range"]
     download(server.url, path)
     assert_whole(path)
 
 
-def test_a_server_that_never_gets_further_is_given_up(server, path):
+def test_gives_up_on_a_server_that_sends_nothing_new(server, path):
     server.moods = ["break 40000", *["break 0"] * 50]
     refused(server.url, path)
     assert len(server.ranges) == 1 + download_module.TRIES
 
 
-def test_forever_breaking_off_anew_is_given_up(server, path, monkeypatch):
+def test_gives_up_on_a_connection_that_always_breaks(server, path, monkeypatch):
     sizes = [90_000, 20_000, 50_000, 30_000, 60_000, 10_000, 70_000, 20_000] * 5
     server.moods = [f"break {size}" for size in sizes]
     monkeypatch.setattr(download_module, "read_json", lambda path: None)  # no tag: no range is ever asked for
@@ -112,7 +112,7 @@ def test_a_part_that_does_not_fit_is_not_appended(server, path, mood):
     assert_whole(path)
 
 
-def test_a_file_that_changes_midway_is_fetched_from_its_start(server, path):
+def test_a_file_that_changes_midway_is_downloaded_from_its_start(server, path):
     other = DATA[::-1]
     server.moods = ["break 40000"]
     with pytest.MonkeyPatch.context() as patch:
@@ -138,7 +138,7 @@ def test_killed_after_the_last_byte(server, path):
     assert_whole(path)
 
 
-def test_a_promise_of_more_bytes_than_come(server, path):
+def test_more_bytes_are_announced_than_sent(server, path):
     server.moods = ["long"] * 50
     assert "than it announced" in refused(server.url, path)
     assert not path.exists()
@@ -147,7 +147,7 @@ def test_a_promise_of_more_bytes_than_come(server, path):
 CHECKSUM = Checksum(len(DATA), hashlib.sha256(DATA).hexdigest())
 
 
-def test_fewer_bytes_than_there_are(server, path):
+def test_fewer_bytes_than_known(server, path):
     server.moods = ["short"]
     assert "it sent 99,000 bytes; 100,000 are right" in refused(server.url, path, checksum=CHECKSUM)
     download(server.url, path, checksum=CHECKSUM)
@@ -170,7 +170,7 @@ def test_wrong_bytes_against_the_servers_own_checksum(server, path):
 
 
 @pytest.mark.parametrize(("status", "tries"), [(404, 1), (403, 1), (503, 5), (429, 5)])
-def test_what_the_server_refuses(server, path, status, tries):
+def test_the_server_refuses(server, path, status, tries):
     server.moods = [f"status {status}"] * 50
     assert f"the server answers {status}" in refused(server.url, path)
     assert len(server.ranges) == tries
@@ -188,7 +188,7 @@ def test_no_server_at_all(path):
     assert "refused" in refused(url, path)
 
 
-def test_a_full_disk_is_no_broken_connection(server, path):
+def test_a_full_disk_is_not_a_broken_connection(server, path):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 

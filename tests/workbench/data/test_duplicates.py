@@ -1,4 +1,4 @@
-"""The same photo is found after what happens to photos, and different photos are not taken for one."""
+"""Duplicates are found after the usual changes of photos, and different photos are not called duplicates."""
 
 import io
 
@@ -74,7 +74,7 @@ def test_identical_files_are_paired_with_the_first():
     assert found == [(0, 5, 0, 0, True), (1, 2, 0, 0, True), (1, 4, 0, 0, True)]
 
 
-def test_different_photos_are_no_pairs():
+def test_different_photos_are_not_paired():
     assert pairs_of([encoded(photo(seed)) for seed in range(500)]) == []
 
 
@@ -108,7 +108,7 @@ def test_many_hashes_are_searched_without_comparing_all_with_all():
 
 
 def test_real_photos(flowers):
-    """Pairs looked at one by one: the same photo each, some cut or mirrored, and none of other distances."""
+    """These pairs were checked by eye: each is the same photo, some cut or mirrored."""
     items = list(open_source(str(flowers)).load_items())
     names = [item.name for item in items]
     pairs = pairs_of([item.read() for item in items], size=224)

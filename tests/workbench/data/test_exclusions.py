@@ -1,4 +1,4 @@
-"""The list of left-out images, and that every reading of the data honours it."""
+"""The list of left-out images, and that every command leaves these images out."""
 
 import shutil
 
@@ -26,20 +26,20 @@ def test_written_and_read(tmp_path):
     assert read_exclusions(tmp_path / "none.csv") == {}
 
 
-def test_lines_of_ones_own_count(tmp_path):
+def test_lines_that_a_user_adds_count(tmp_path):
     (tmp_path / "list.csv").write_text("\ufeffimage,reason\n\ntest/a/1.jpg\ntest/a/2.jpg,blurred, and dark\n")
     assert read_exclusions(tmp_path / "list.csv") == {"test/a/1.jpg": "", "test/a/2.jpg": "blurred, and dark"}
 
 
 @pytest.mark.parametrize("content", [b"", b"test/a/1.jpg\n", b"image,reason\n\xff\xfe\n"])
-def test_a_file_that_is_no_such_list(tmp_path, photo_folder, content):
+def test_a_file_that_is_not_such_a_list(tmp_path, photo_folder, content):
     root = photo_folder()
     (root / EXCLUSIONS_FILE).write_bytes(content)
     with pytest.raises(UserError, match=r"left_out\.csv: .*correct or remove"):
         load(root)
 
 
-def test_images_are_in_no_part_and_the_rest_is_as_before(photo_folder):
+def test_listed_images_are_in_no_part_and_the_others_are_as_before(photo_folder):
     root = photo_folder(train=10, test=4)
     before = load(root)
     listed = ["test/iris/iris-00.jpg", "train/rose/rose-03.jpg"]
@@ -72,7 +72,7 @@ def test_an_unreadable_image_that_is_left_out_does_not_count(photo_folder):
     assert load(root).unreadable == []
 
 
-def test_the_list_goes_with_the_folder(photo_folder, tmp_path):
+def test_the_list_moves_with_the_folder(photo_folder, tmp_path):
     root = photo_folder()
     write_exclusions(root / EXCLUSIONS_FILE, {"test/iris/iris-00.jpg": ""})
     shutil.move(root, tmp_path / "elsewhere")

@@ -52,15 +52,15 @@ def used_names(root):
 
 
 def test_a_data_set_with_nothing_wrong(root, capsys):
-    findings, told, page = run(root, capsys)
+    findings, printed, page = run(root, capsys)
     assert findings.count_images().tolist() == [[6, 0, 0, 3], [6, 0, 0, 3]]
-    assert re.search(r"cat +6 +3", told)
-    assert re.search(r"in all +12 +6", told)
-    assert "sizes: all 96 x 72 pixels" in told
-    assert "every one is a readable image" in told
-    assert "0 pairs of identical files, 0 of similar images" in told
-    assert "LEAK" not in told + page
-    assert "fix-splits" not in told
+    assert re.search(r"cat +6 +3", printed)
+    assert re.search(r"in all +12 +6", printed)
+    assert "sizes: all 96 x 72 pixels" in printed
+    assert "every one is a readable image" in printed
+    assert "0 pairs of identical files, 0 of similar images" in printed
+    assert "LEAK" not in printed + page
+    assert "fix-splits" not in printed
     assert page.count("<img") == 18
     assert str(findings.page) == "inspect-pets.html"
 
@@ -69,9 +69,9 @@ def test_sizes_are_those_of_the_upright_images(root, capsys):
     exif = Image.Exif()
     exif[0x0112] = 6
     photo(1, 400, 100).save(root / "train" / "cat" / "0.jpg", exif=exif)
-    findings, told, _ = run(root, capsys)
+    findings, printed, _ = run(root, capsys)
     assert [100, 400] in findings.scan.sizes.tolist()
-    assert "short side 72 to 100 pixels (median 72), long side up to 400; most often 96 x 72 (17 images)" in told
+    assert "short side 72 to 100 pixels (median 72), long side up to 400; most often 96 x 72 (17 images)" in printed
 
 
 def test_every_file_is_used_or_listed(root, capsys):
@@ -79,9 +79,9 @@ def test_every_file_is_used_or_listed(root, capsys):
     (root / "test" / "dog" / "empty.png").write_bytes(b"")
     (root / "test" / "dog" / "notes.txt").write_text("in May")
     (root / "test" / "dog" / "photo.txt").write_bytes((root / "test" / "dog" / "0.jpg").read_bytes() + b"\0")
-    findings, told, page = run(root, capsys)
-    assert "19 readable images, 2 unreadable (such as train/cat/torn.jpg: the header of the JPEG is damaged)" in told
-    assert "1 that are no images (such as test/dog/notes.txt)" in told
+    findings, printed, page = run(root, capsys)
+    assert "19 readable images, 2 unreadable (such as train/cat/torn.jpg: the header of the JPEG is damaged)" in printed
+    assert "1 that are no images (such as test/dog/notes.txt)" in printed
     assert {name for name, _ in findings.scan.unreadable} == {"train/cat/torn.jpg", "test/dog/empty.png"}
     for name in ("train/cat/torn.jpg", "the file is empty", "test/dog/notes.txt"):
         assert name in page
@@ -99,20 +99,20 @@ def leaking(root):
 
 
 def test_leaks_are_named_with_their_pairs(root, capsys):
-    findings, told, page = run(leaking(root), capsys)
+    findings, printed, page = run(leaking(root), capsys)
     names = findings.scan.names
     repeated = {names[row]: names[twin] for row, twin in findings.repeats.items()}
     assert repeated == {"test/cat/copy.jpg": "train/cat/0.jpg", "test/dog/mirrored.jpg": "train/cat/1.jpg"}
-    assert "LEAK: 2 of 9 test images are also in train, such as test/cat/copy.jpg (train/cat/0.jpg)" in told
-    assert "1 pairs of identical files, 2 of similar images" in told
-    assert "1 of these pairs are in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in told
-    assert "--fix-splits" in told
+    assert "LEAK: 2 of 9 test images are also in train, such as test/cat/copy.jpg (train/cat/0.jpg)" in printed
+    assert "1 pairs of identical files, 2 of similar images" in printed
+    assert "1 of these pairs are in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in printed
+    assert "--fix-splits" in printed
     assert page.count("across splits</span>") == 2
     assert page.count("two classes</span>") == 1
     assert "mirrored" in page
 
 
-def test_large_sets_are_looked_at_piece_by_piece(root, monkeypatch):
+def test_large_sets_are_scanned_in_chunks(root, monkeypatch):
     whole = run(leaking(root))
     monkeypatch.setattr(scan_module, "_CHUNK", 4)
     pieces = run(root)
@@ -125,33 +125,33 @@ def test_fix_splits_lists_what_leaks_and_training_leaves_it_out(root, capsys):
     files = {path: path.read_bytes() for path in leaking(root).rglob("*.*")}
     before = used_names(root)
     (root / EXCLUSIONS_FILE).write_text("image,reason\ntest/cat/2.jpg,blurred\n")
-    findings, told, page = run(root, capsys, fix_splits=True)
+    findings, printed, page = run(root, capsys, fix_splits=True)
     assert findings.added == 2
     assert read_exclusions(root / EXCLUSIONS_FILE) == {
         "test/cat/2.jpg": "blurred",
         "test/cat/copy.jpg": "also train/cat/0.jpg",
         "test/dog/mirrored.jpg": "also train/cat/1.jpg",
     }
-    assert "training leaves them out from now on" in told
+    assert "training leaves them out from now on" in printed
     assert "also train/cat/1.jpg" in page
     assert {path: path.read_bytes() for path in files} == files, "no image is touched"
     dropped = {"test/cat/2.jpg", "test/cat/copy.jpg", "test/dog/mirrored.jpg"}
     assert used_names(root) == before - dropped
-    findings, told, _ = run(root, capsys, fix_splits=True)
+    findings, printed, _ = run(root, capsys, fix_splits=True)
     assert findings.added == 0
-    assert "LEAK" not in told
-    assert f"left out by {root / EXCLUSIONS_FILE}: 3 images" in told
+    assert "LEAK" not in printed
+    assert f"left out by {root / EXCLUSIONS_FILE}: 3 images" in printed
     assert findings.count_images().tolist() == [[6, 0, 0, 2], [6, 0, 0, 4]]
 
 
-def test_of_very_many_classes_the_largest_and_smallest_are_shown(tmp_path, capsys):
+def test_of_many_classes_the_largest_and_smallest_are_shown(tmp_path, capsys):
     for number in range(60):
         folder = tmp_path / "many" / f"class-{number:02d}"
         folder.mkdir(parents=True)
         for copy in range(3 if number == 45 else 1 if number == 50 else 2):
             photo(100 * number + copy).save(folder / f"{copy}.jpg")
-    _, told, page = run(tmp_path / "many", capsys)
-    lines = [line.split() for line in told.splitlines() if line.startswith(("class-", "..."))]
+    _, printed, page = run(tmp_path / "many", capsys)
+    lines = [line.split() for line in printed.splitlines() if line.startswith(("class-", "..."))]
     assert lines[0] == ["class-45", "3"]
     assert lines[20] == ["...", "20", "more"]
     assert lines[-1] == ["class-50", "1"]
@@ -187,31 +187,31 @@ def test_without_a_split_all_but_one_of_a_photo_are_left_out(root, capsys):
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(flat / "cat" / "0.jpg", flat / "cat" / name)
     Image.open(flat / "cat" / "0.jpg").resize((80, 60)).save(flat / "dog" / "small.png")
-    findings, told, _ = run(flat, capsys, fix_splits=True)
-    assert "3 images repeat an earlier one" in told
+    findings, printed, _ = run(flat, capsys, fix_splits=True)
+    assert "3 images repeat an earlier one" in printed
     assert len(used_names(flat)) == 12
     assert findings.added == 3
     assert "cat/0.jpg" in used_names(flat)
 
 
-def test_lines_that_name_nothing_are_told(root, capsys):
+def test_lines_that_name_no_image_are_counted(root, capsys):
     (root / EXCLUSIONS_FILE).write_text("image,reason\ntest/cat/gone.jpg,\n")
-    _, told, _ = run(root, capsys)
-    assert "1 images; 1 of them do not exist" in told
+    _, printed, _ = run(root, capsys)
+    assert "1 images; 1 of them do not exist" in printed
 
 
 def test_digits_have_no_folder_to_list_in(capsys):
-    _, told, page = run("digits", capsys, fix_splits=True)
-    assert "all 8 x 8 pixels" in told
+    _, printed, page = run("digits", capsys, fix_splits=True)
+    assert "all 8 x 8 pixels" in printed
     assert "LEAK" not in page
 
 
 def test_a_data_set_in_which_nothing_is_readable(root, capsys):
     for image in root.rglob("*.jpg"):
         image.write_bytes(b"\xff\xd8\xff")
-    findings, told, _ = run(root, capsys)
+    findings, printed, _ = run(root, capsys)
     assert len(findings.scan.unreadable) == 18
-    assert "no readable image" in told
+    assert "no readable image" in printed
 
 
 def test_names_are_escaped_on_the_page_and_on_the_screen(root, capsys):
@@ -219,9 +219,9 @@ def test_names_are_escaped_on_the_page_and_on_the_screen(root, capsys):
     (root / "train" / "cat").rename(root / "train" / name)
     (root / "test" / "cat").rename(root / "test" / name)
     (root / "test" / name / "[bold]x.jpg").write_bytes(b"")
-    _, told, page = run(root, capsys)
-    assert "[red]<script>" in told
-    assert "[bold]x.jpg" in told
+    _, printed, page = run(root, capsys)
+    assert "[red]<script>" in printed
+    assert "[bold]x.jpg" in printed
     assert "<script>" not in page
     assert html.escape("[red]<script>") in page
 
@@ -238,7 +238,7 @@ def test_very_many_pairs_are_counted_and_some_of_them_listed(root, monkeypatch):
     assert page.count("across splits</span>") == 1
 
 
-def test_the_page_stands_alone(root, tmp_path):
+def test_the_page_needs_no_other_file(root, tmp_path):
     (tmp_path / "pages").mkdir()
     page = run(root, page=str(tmp_path / "pages" / "x.html")).page.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)""", page)
@@ -254,7 +254,7 @@ def test_pictures_are_small_and_keep_their_shape(root):
     assert len(page) < 200_000
 
 
-def test_a_list_that_cannot_be_written_is_told(root, monkeypatch):
+def test_a_list_that_cannot_be_written_is_an_error(root, monkeypatch):
     def read_only(path, reasons):
         raise PermissionError(13, "Permission denied", "/tmp/x")
 
@@ -263,7 +263,7 @@ def test_a_list_that_cannot_be_written_is_told(root, monkeypatch):
         run(leaking(root), fix_splits=True)
 
 
-def test_tensorflow_data_sets_have_a_list_too(tmp_path, monkeypatch, root, capsys):
+def test_tensorflow_data_sets_have_an_exclusion_list_too(tmp_path, monkeypatch, root, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     from workbench.data.nature_12k import CLASS_NAMES, prepare
 
@@ -277,8 +277,8 @@ def test_tensorflow_data_sets_have_a_list_too(tmp_path, monkeypatch, root, capsy
                 (folder / f"{number}.jpg").write_bytes(buffer.getvalue())
     shutil.copy(tmp_path / "copy" / "train" / "Aves" / "1.jpg", tmp_path / "copy" / "val" / "Fungi" / "x.jpg")
     prepare(Nature12kConfig(folder=str(tmp_path / "copy")))
-    findings, told, page = run("nature_12k", capsys, fix_splits=True)
-    assert "LEAK: 1 of 21 test images are also in train, such as test/Fungi/x.jpg (train/Aves/1.jpg)" in told
+    findings, printed, page = run("nature_12k", capsys, fix_splits=True)
+    assert "LEAK: 1 of 21 test images are also in train, such as test/Fungi/x.jpg (train/Aves/1.jpg)" in printed
     assert page.count("<img") == 51 + 2
     dataset = load_dataset(DataConfig(data="nature_12k", image_size=16), seed=0)
     assert len(dataset.test) == 20

@@ -1,4 +1,4 @@
-"""`python -m workbench.data` and its sub-commands as a person calls them."""
+"""`python -m workbench.data` and its sub-commands as a user calls them."""
 
 import subprocess
 import sys

@@ -10,7 +10,7 @@ COUNT, SIZE = 300, 24
 
 @pytest.fixture
 def batch():
-    """Each image of one grey value, which its target gives away: image i is i % 5 times 50."""
+    """Each image of one grey value, which its target says: image i is i % 5 times 50."""
     labels = np.random.default_rng(0).integers(0, 5, COUNT)
     images = np.broadcast_to((50 * labels).astype(np.uint8)[:, None, None, None], (COUNT, SIZE, SIZE, 3))
     return images, np.eye(5, dtype=np.float32)[labels]
@@ -44,7 +44,7 @@ def test_alpha_says_how_even_a_mixture_is(batch):
     assert shares[0] > shares[1] > shares[2]
 
 
-def test_erasing_takes_a_box_of_some_images():
+def test_erasing_fills_a_box_of_some_images():
     images = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
     lost = (erase_boxes(images, 0.4, np.array([1, 2])).numpy() != images).any(-1)
     assert 0.3 < lost.any((1, 2)).mean() < 0.5

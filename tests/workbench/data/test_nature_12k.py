@@ -1,4 +1,4 @@
-"""The home data set, shown with a small archive of the same layout from a local server."""
+"""Preparing nature_12k, tested with a small archive of the same layout from a local server."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ def photo(label, number):
 
 
 def entries():
-    """(name, bytes) of the archive, with what strays into such archives."""
+    """(name, bytes) of the archive, with other files that such archives contain."""
     yield "__MACOSX/inaturalist_12K/train/._x", b"\0\5\x16\7"
     yield "inaturalist_12K/.DS_Store", b"\0\0\0\1Bud1"
     for part, count in (("train", TRAIN), ("val", TEST)):
@@ -100,11 +100,11 @@ def test_downloaded(server, data_dir, capsys):
     path = prepare(Nature12kConfig(), server.url)
     assert path == data_dir / "nature_12k" / "1.0.0"
     assert_prepared()
-    told, chatter = capsys.readouterr()
+    printed, chatter = capsys.readouterr()
     assert chatter == ""
-    assert "Unknown size" not in told
-    assert told.index("0.0 GB from http") < told.index("30 training and 20 test images")
-    assert "reference project's copy has 9,999 and 2,000" in told
+    assert "Unknown size" not in printed
+    assert printed.index("0.0 GB from http") < printed.index("30 training and 20 test images")
+    assert "reference project's copy has 9,999 and 2,000" in printed
     assert not (data_dir / "downloads" / "nature_12k").exists()
     sent = server.sent
     prepare(Nature12kConfig(), server.url)
@@ -135,7 +135,7 @@ def test_an_unreadable_photo_is_kept_for_the_count(folder):
     assert [name for name, _ in dataset.unreadable] == ["test/Aves/000.jpg"]
 
 
-def test_wrong_bytes_are_thrown_away_and_fetched_again(server, archive):
+def test_a_damaged_archive_is_deleted_and_downloaded_again(server, archive):
     server.data = archive[:20000] + b"?" * 2000 + archive[22000:]
     message = refused(url=server.url)
     assert "not a complete zip archive" in message
@@ -159,7 +159,7 @@ def test_a_later_download_must_have_the_known_checksum(server, archive, data_dir
     assert_prepared()
 
 
-def test_what_is_missing_is_named(tmp_path, folder):
+def test_errors_name_what_is_missing(tmp_path, folder):
     assert "one of them" in refused(Nature12kConfig(archive="a", folder="b"))
     assert "no such file" in refused(Nature12kConfig(archive=str(tmp_path / "nowhere.zip")))
     assert "train/ and val/" in refused(Nature12kConfig(folder=str(tmp_path / "nowhere")))
@@ -176,7 +176,7 @@ def test_another_archive_than_nature_12k(tmp_path):
     assert mine.exists()
 
 
-def test_too_little_space_is_told_before_anything_is_fetched(server, monkeypatch):
+def test_too_little_space_is_an_error_before_the_download(server, monkeypatch):
     monkeypatch.setattr(nature_module, "ARCHIVE_BYTES", 10**18)
     message = refused(url=server.url)
     assert "3000000000.0 GB" in message
@@ -184,7 +184,7 @@ def test_too_little_space_is_told_before_anything_is_fetched(server, monkeypatch
     assert server.ranges == []
 
 
-def test_what_a_killed_process_left_is_cleared_away(folder, data_dir):
+def test_the_files_of_a_killed_process_are_deleted(folder, data_dir):
     left = data_dir / "nature_12k" / "incomplete.JLIP13_1.0.0"
     left.mkdir(parents=True)
     (left / "x.tfrecord").write_bytes(b"torn")
@@ -193,5 +193,5 @@ def test_what_a_killed_process_left_is_cleared_away(folder, data_dir):
     assert_prepared()
 
 
-def test_find_images_root_is_found_below(folder):
+def test_the_images_root_may_be_a_folder_below(folder):
     assert find_images_root(folder) == folder / "inaturalist_12K"

@@ -1,4 +1,4 @@
-"""Batches: every image, the right order, augmentation in training alone, and the way to a device."""
+"""Batches: every image, the right order, augmentation in training only, and prefetching to a device."""
 
 import dataclasses
 import os
@@ -97,7 +97,7 @@ def test_seed_fixes_order_and_augmentation(dataset, data_aug):
 
 
 def test_no_copy_of_the_images_is_made(dataset):
-    """Which is how a set larger than memory can be trained on; shown with a store that goes on after its images."""
+    """So a set larger than memory can be trained on; tested with a store that is longer than its images."""
     rows = (256 << 20) // (16 * 16 * 3)
     os.truncate(dataset.images.filename, rows * 16 * 16 * 3)
     images = np.memmap(dataset.images.filename, np.uint8, "r", shape=(rows, 16, 16, 3))
@@ -117,7 +117,7 @@ def test_images_in_memory_may_begin_anywhere(dataset):
     )
 
 
-def test_a_slice_of_the_stored_images_is_read_where_it_lies(dataset):
+def test_a_slice_of_the_stored_images_is_read_correctly(dataset):
     sliced = dataclasses.replace(dataset, images=dataset.images[3:])
     ((images, _),) = take(evaluation_batches(sliced, np.array([0, 1]), 2), 1)
     np.testing.assert_array_equal(images, dataset.images[3:5])
@@ -135,6 +135,11 @@ def test_augmentation_changes_training_images_and_not_their_labels(dataset):
             dict(zip(rows_of(dataset, plain), np.concatenate([images for images, _ in augmented]), strict=True))
         )
     assert all((shown[0][row] != shown[1][row]).any() for row in dataset.train)
+
+
+def test_images_that_may_not_be_augmented_are_not(dataset):
+    stored = dataclasses.replace(dataset, augmentable=False)
+    assert_same(epochs(stored, 1, data_aug=True)[0], epochs(dataset, 1)[0])
 
 
 def test_augmentation_flips_half_crops_and_jitters():
@@ -168,7 +173,7 @@ def test_mixed_batches_are_resumed_with_weights_that_follow_their_labels(dataset
         np.testing.assert_allclose(seen, targets @ weights, rtol=1e-5)
 
 
-def test_augmentation_of_one_image_hangs_on_its_key_alone():
+def test_augmentation_depends_on_the_key_only():
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
     np.testing.assert_array_equal(augment(images, [1, 2]), augment(images, [1, 2]))
     assert (augment(images, [1, 2]).numpy() != augment(images, [1, 3]).numpy()).any()
@@ -208,7 +213,7 @@ print("trained")
 
 
 def test_batches_are_prefetched_to_a_device(photo_folder):
-    """Shown with a second logical CPU in the place of a GPU."""
+    """Test this with a second logical CPU instead of a GPU."""
     command = [sys.executable, "-c", DEVICE_SCRIPT, str(photo_folder(train=10, test=4))]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.stdout == "trained\n", result.stderr

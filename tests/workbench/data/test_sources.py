@@ -1,4 +1,4 @@
-"""Where images come from: folder layouts, what is passed over, and what is refused in one line."""
+"""Where images come from: folder layouts, which files are ignored, and which folders are refused in one line."""
 
 import collections
 import os
@@ -75,7 +75,7 @@ def test_images_in_deeper_folders_belong_to_the_class(photo_folder):
     assert counts(open_source(str(root)))[UNSPLIT, "a"] == 3
 
 
-def test_what_is_not_an_image_is_passed_over(photo_folder):
+def test_files_that_are_not_images_are_ignored(photo_folder):
     root = photo_folder(classes=("a", "b"), train=2, test=None)
     (root / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     (root / "a" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
@@ -98,7 +98,7 @@ def test_what_is_not_an_image_is_passed_over(photo_folder):
     assert all(read.values())
 
 
-def test_type_is_told_from_the_bytes_not_the_name(photo_folder):
+def test_type_is_found_from_the_bytes_not_the_name(photo_folder):
     root = photo_folder(classes=("a", "b"), train=2, test=None)
     (root / "a" / "a-00.jpg").rename(root / "a" / "picture")
     (root / "a" / "a-01.jpg").write_text("not a JPEG, though it says so")
@@ -119,7 +119,7 @@ def test_links_are_followed_once(photo_folder, tmp_path):
     assert found[UNSPLIT, "a"] <= 4  # its own two, and the two that `up` leads to
 
 
-def test_a_link_that_leads_nowhere_is_an_unreadable_image(photo_folder):
+def test_a_link_to_nowhere_is_an_unreadable_image(photo_folder):
     root = photo_folder(classes=("a", "b"), train=2, test=None)
     (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     (item,) = [item for item in open_source(str(root)).load_items() if "gone" in item.name]
@@ -127,7 +127,7 @@ def test_a_link_that_leads_nowhere_is_an_unreadable_image(photo_folder):
         item.read()
 
 
-def test_pipes_are_passed_over(photo_folder):
+def test_pipes_are_ignored(photo_folder):
     root = photo_folder(classes=("a", "b"), train=2, test=None)
     os.mkfifo(root / "a" / "pipe.jpg")
     items = open_source(str(root)).load_items()

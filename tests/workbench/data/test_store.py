@@ -1,4 +1,4 @@
-"""The decode-once store: made once, trusted only whole, resumed, shared between processes."""
+"""The decode-once store: made once, checked when it is opened, resumed, shared between processes."""
 
 import dataclasses
 import json
@@ -235,7 +235,7 @@ def test_two_processes_at_once_do_the_work_once(photo_folder, tmp_path):
 
 
 def killed(root, reads):
-    """Kill a process with two segments of its store done; returns the names it had begun to read."""
+    """Kill a process that has completed two segments of its store; return the path of its journal."""
     process = start(root, reads, 0.02)
     try:
         journal = wait_for(find_cache_dir(), "*.partial/journal.jsonl", lines=2)
@@ -287,7 +287,7 @@ def lost_images(partial):
         (lost_images, 0, 0),
     ],
 )
-def test_killed_in_the_middle_goes_on_from_what_is_whole(photo_folder, tmp_path, damage, least, most):
+def test_a_killed_process_is_continued_from_its_complete_segments(photo_folder, tmp_path, damage, least, most):
     root = photo_folder(train=10, test=4)
     (root / "train" / "daisy" / "daisy-03.jpg").write_bytes(b"\xff\xd8\xff torn")
     (root / "train" / "daisy" / "daisy-04.jpg").rename(root / "train" / "daisy" / "notes.txt")
@@ -336,7 +336,7 @@ def test_cache_that_cannot_be_written(source, tmp_path):
         assert "--cache-dir" in str(error.value)
 
 
-def test_a_full_disk_costs_nothing_that_is_done(source, monkeypatch):
+def test_a_full_disk_loses_no_complete_segment(source, monkeypatch):
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(resumable_array, "SEGMENT_ITEMS", 8)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""Work on all cores: results in order, few items at a time, and the first error ends it."""
+"""Work on all cores: results in order, few items at a time, the first error ends it."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ import pytest
 from workbench.data.thread_pool import map_in_order
 
 
-def test_results_are_in_order_whatever_takes_long():
+def test_results_are_in_the_order_of_the_items():
     def slow_first(number):
         time.sleep(0.02 if number % 7 == 0 else 0)
         return 10 * number
