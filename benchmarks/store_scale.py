@@ -27,7 +27,7 @@ load_tensorflow()  # quietly, before an import below does it
 
 from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
-from workbench.data.pipeline import steps_per_epoch, training_batches
+from workbench.data.pipeline import count_steps, make_training_batches
 
 NUM_CLASSES, SMALL, BATCH = 10, 2_000, 64
 SEEN_IMAGES = 160_000  # read at least, or one epoch
@@ -67,8 +67,8 @@ def measure(data: Path, size: int, cache: Path) -> Measurement:
     """Decode a data set and read epochs of it."""
     idle = read_memory()
     dataset = load_dataset(DataConfig(data=str(data), image_size=size, cache_dir=str(cache)), seed=0)
-    steps = steps_per_epoch(dataset, BATCH)
-    batches = iter(training_batches(dataset, BATCH, data_aug=False, seed=0))
+    steps = count_steps(dataset, BATCH)
+    batches = iter(make_training_batches(dataset, BATCH, data_aug=False, seed=0))
     for _ in itertools.islice(batches, steps):  # an epoch to warm up
         pass
     epochs, images, memory = max(1, SEEN_IMAGES // len(dataset.train)), 0, [read_memory()]

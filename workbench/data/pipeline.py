@@ -18,7 +18,7 @@ _PREFETCH = 4  # batches
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
-def training_batches(
+def make_training_batches(
     dataset: Dataset,
     batch_size: int,
     *,
@@ -50,7 +50,7 @@ def training_batches(
 
     Returns:
         Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights float32
-        (batch,) as a third element; an epoch has `steps_per_epoch(dataset, batch_size)` batches.
+        (batch,) as a third element; an epoch has `count_steps(dataset, batch_size)` batches.
     """
     read = _make_reader(dataset, dataset.train)
     make_targets = _make_target_function(dataset, one_hot)
@@ -89,7 +89,9 @@ def _shuffle_rows(count: int, batch_size: int, seed: int, first_epoch: int) -> t
     return tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(shuffle_epoch)
 
 
-def evaluation_batches(dataset: Dataset, rows: np.ndarray, batch_size: int, one_hot: bool = False) -> tf.data.Dataset:
+def make_evaluation_batches(
+    dataset: Dataset, rows: np.ndarray, batch_size: int, one_hot: bool = False
+) -> tf.data.Dataset:
     """Return batches of the given rows in their order, each image once, not augmented, remainder included.
 
     Batches of small images are larger than `batch_size`, which changes no result and saves steps.
@@ -107,7 +109,7 @@ def evaluation_batches(dataset: Dataset, rows: np.ndarray, batch_size: int, one_
     return _prefetch(positions.map(load, num_parallel_calls=count_threads()))
 
 
-def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+def count_steps(dataset: Dataset, batch_size: int) -> int:
     """Return the number of batches that hold the training set; the last one may not be full.
 
     Where several devices share a batch, the images that do not fill a last batch are not used in this epoch, because
@@ -208,3 +210,9 @@ def _prefetch(batches: tf.data.Dataset) -> tf.data.Dataset:
     if devices and count_replicas() == 1:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
     return batches
+
+
+# Former names, used until the last caller has changed.
+training_batches = make_training_batches
+evaluation_batches = make_evaluation_batches
+steps_per_epoch = count_steps

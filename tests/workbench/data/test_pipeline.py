@@ -12,7 +12,7 @@ import pytest
 
 from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
-from workbench.data.pipeline import augment, evaluation_batches, steps_per_epoch, training_batches
+from workbench.data.pipeline import augment, count_steps, make_evaluation_batches, make_training_batches
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,8 +29,8 @@ def take(batches, count):
 
 def epochs(dataset, count, batch_size=10, data_aug=False, seed=0, first_epoch=0):
     """The next epochs' batches, a list for each epoch."""
-    steps = steps_per_epoch(dataset, batch_size)
-    stream = training_batches(dataset, batch_size, data_aug=data_aug, seed=seed, first_epoch=first_epoch)
+    steps = count_steps(dataset, batch_size)
+    stream = make_training_batches(dataset, batch_size, data_aug=data_aug, seed=seed, first_epoch=first_epoch)
     batches = take(stream, count * steps)
     return [batches[start : start + steps] for start in range(0, len(batches), steps)]
 
@@ -53,7 +53,7 @@ def assert_same(batches, others):
 @pytest.mark.parametrize(("pixels", "sizes"), [(0, [5, 5, 2]), (1 << 18, [12])])
 def test_evaluation_sees_each_image_once_in_order_unchanged(dataset, monkeypatch, pixels, sizes):
     monkeypatch.setattr("workbench.data.pipeline.EVALUATION_PIXELS", pixels)
-    batches = take(evaluation_batches(dataset, dataset.test, 5), -1)
+    batches = take(make_evaluation_batches(dataset, dataset.test, 5), -1)
     assert [len(labels) for _, labels in batches] == sizes
     assert batches[0][0].dtype == np.uint8
     assert batches[0][1].dtype == np.int32
@@ -62,7 +62,7 @@ def test_evaluation_sees_each_image_once_in_order_unchanged(dataset, monkeypatch
 
 
 def test_evaluation_of_no_images_is_empty(dataset):
-    assert take(evaluation_batches(dataset, dataset.test[:0], 5), -1) == []
+    assert take(make_evaluation_batches(dataset, dataset.test[:0], 5), -1) == []
 
 
 def test_each_epoch_is_another_order_of_the_whole_training_set(dataset):
@@ -73,10 +73,10 @@ def test_each_epoch_is_another_order_of_the_whole_training_set(dataset):
 
 
 def test_the_remainder_is_a_batch(dataset):
-    assert steps_per_epoch(dataset, 10) == 3
+    assert count_steps(dataset, 10) == 3
     assert [[len(labels) for _, labels in epoch] for epoch in epochs(dataset, 2)] == [[10, 10, 4]] * 2
-    assert steps_per_epoch(dataset, 12) == 2
-    assert steps_per_epoch(dataset, 100) == 1
+    assert count_steps(dataset, 12) == 2
+    assert count_steps(dataset, 100) == 1
     assert [len(labels) for _, labels in epochs(dataset, 1, batch_size=100)[0]] == [24]
 
 
@@ -108,18 +108,18 @@ def test_no_copy_of_the_images_is_made(dataset):
 
 
 def test_images_in_memory_may_begin_anywhere(dataset):
-    expected = take(evaluation_batches(dataset, dataset.validation, 10), 1)
+    expected = take(make_evaluation_batches(dataset, dataset.validation, 10), 1)
     raw = np.zeros(dataset.images.size + 1, np.uint8)
     images = raw[1:].reshape(dataset.images.shape)
     images[:] = dataset.images
     assert_same(
-        take(evaluation_batches(dataclasses.replace(dataset, images=images), dataset.validation, 10), 1), expected
+        take(make_evaluation_batches(dataclasses.replace(dataset, images=images), dataset.validation, 10), 1), expected
     )
 
 
 def test_a_slice_of_the_stored_images_is_read_correctly(dataset):
     sliced = dataclasses.replace(dataset, images=dataset.images[3:])
-    ((images, _),) = take(evaluation_batches(sliced, np.array([0, 1]), 2), 1)
+    ((images, _),) = take(make_evaluation_batches(sliced, np.array([0, 1]), 2), 1)
     np.testing.assert_array_equal(images, dataset.images[3:5])
 
 
@@ -162,9 +162,9 @@ def test_augmentation_flips_half_crops_and_jitters():
 def test_mixed_batches_are_resumed_with_weights_that_follow_their_labels(dataset):
     weights = np.array([1.0, 2.0, 4.0], np.float32)
     options = {"erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "one_hot": True, "class_weights": weights}
-    stream = training_batches(dataset, 10, data_aug=True, seed=0, **options)
+    stream = make_training_batches(dataset, 10, data_aug=True, seed=0, **options)
     whole = [[part.numpy() for part in batch] for batch in stream.take(6)]
-    resumed = training_batches(dataset, 10, data_aug=True, seed=0, first_epoch=1, **options)
+    resumed = make_training_batches(dataset, 10, data_aug=True, seed=0, first_epoch=1, **options)
     for batch, other in zip(whole[3:], resumed.take(3), strict=True):
         for one, same in zip(batch, other, strict=True):
             np.testing.assert_array_equal(one, same)
@@ -192,20 +192,20 @@ from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
 
 dataset = load_dataset(DataConfig(data=sys.argv[1], image_size=16), seed=0)
-plain = [image.numpy() for image, _ in pipeline.training_batches(dataset, 10, data_aug=True, seed=0).take(6)]
+plain = [image.numpy() for image, _ in pipeline.make_training_batches(dataset, 10, data_aug=True, seed=0).take(6)]
 pipeline.list_gpus = lambda: ["/device:CPU:1"]
-batches = pipeline.training_batches(dataset, 10, data_aug=True, seed=0)
+batches = pipeline.make_training_batches(dataset, 10, data_aug=True, seed=0)
 for other, (images, labels) in zip(plain, batches, strict=False):
     assert images.device.endswith("CPU:1"), images.device
     assert labels.device.endswith("CPU:1"), labels.device
     assert (images.numpy() == other).all()
-seen = sum(len(labels) for _, labels in pipeline.evaluation_batches(dataset, dataset.test, 5))
+seen = sum(len(labels) for _, labels in pipeline.make_evaluation_batches(dataset, dataset.test, 5))
 assert seen == 12, seen
 
 model = keras.Sequential([keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)])
 model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-steps = pipeline.steps_per_epoch(dataset, 10)
-validation = pipeline.evaluation_batches(dataset, dataset.validation, 10)
+steps = pipeline.count_steps(dataset, 10)
+validation = pipeline.make_evaluation_batches(dataset, dataset.validation, 10)
 history = model.fit(batches, validation_data=validation, steps_per_epoch=steps, epochs=3, shuffle=False, verbose=0)
 assert len(history.history["val_loss"]) == 3
 print("trained")
@@ -222,14 +222,14 @@ def test_batches_are_prefetched_to_a_device(photo_folder):
 def test_no_thread_tunes_a_pipeline(dataset):
     """TensorFlow's autotuning can miss that an iterator ends, which then waits for it: seconds at the end of a fit."""
     for batches in (
-        training_batches(dataset, 4, data_aug=True, seed=0),
-        evaluation_batches(dataset, dataset.test, 5),
+        make_training_batches(dataset, 4, data_aug=True, seed=0),
+        make_evaluation_batches(dataset, dataset.test, 5),
     ):
         assert batches.options().autotune.enabled is False
 
 
 def test_class_weights_come_with_the_batches(dataset):
     weights = np.array([0.5, 1.0, 2.0], np.float32)
-    batches = training_batches(dataset, 10, data_aug=False, seed=0, class_weights=weights)
+    batches = make_training_batches(dataset, 10, data_aug=False, seed=0, class_weights=weights)
     for _, labels, batch_weights in batches.take(3):
         np.testing.assert_array_equal(batch_weights, weights[labels.numpy()])

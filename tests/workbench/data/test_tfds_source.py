@@ -227,8 +227,6 @@ def test_a_download_is_announced(capsys, tmp_path):
     load("tiny_trees")
     folder = tmp_path / "tfds" / "tiny_trees" / "1.2.0"
     printed = f"tiny_trees: TensorFlow Datasets downloads and prepares it in {folder}"
-        f"tiny_trees: TensorFlow Datasets downloads and prepares it in {tmp_path / 'tfds' / 'tiny_trees' / '1.2.0'}"
-    )
     assert printed in capsys.readouterr().out
     load("tiny_trees")
     assert "downloads" not in capsys.readouterr().out
