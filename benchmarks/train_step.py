@@ -82,12 +82,13 @@ def keras_step(case, precision):
     """Of our network in a precision, or of plain Keras where that is None."""
     import keras
 
-    from cnn_scratch.fast_model import accelerated
-    from workbench.training.optimizer import compiled
+    from cnn_scratch.fast_model import build_fast_model
+    from workbench.training.optimizer import compile_model
 
     model = build_cnn(case, case.image_size, CLASSES)
     if precision:
-        model = compiled(accelerated(model, precision), case)
+        model = build_fast_model(model, precision)
+        compile_model(model, case)
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(case.learning_rate), loss, metrics=["accuracy"], jit_compile=False)

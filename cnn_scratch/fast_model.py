@@ -1,125 +1,142 @@
-"""The network as it is trained: what the plain one computes, in fewer passes over memory."""
+"""The network as it is trained: it computes what the plain one computes, in fewer passes over memory."""
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from cnn_scratch import fused_block as kernels
+from cnn_scratch import fused_block
 from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
-from workbench.runtime import gpus, num_replicas
-from workbench.training.callbacks import stand_in
-from workbench.training.optimizer import compiled, step_seconds
-from workbench.training.precision import dtype_policy, resolve_precision
+from workbench.config import TrainingConfig
+from workbench.keras_graph import LOGITS
+from workbench.runtime import count_replicas, list_gpus
+from workbench.training.optimizer import compile_model, measure_step_seconds
+from workbench.training.precision import choose_precision, get_dtype_policy
+from workbench.training.training_model import TrainingModel
 
-LARGE_MAPS = 2**15  # values an image above which a compiled kernel pays for its compilation
+LARGE_MAPS = 2**15  # values an image above which a compiled kernel is worth its compilation
 
 
-class PooledBlock(layers.Layer):
-    """Convolution, batch norm or bias, activation and 2x2 max-pooling in one operation; trained, never saved.
+class FusedBlock(layers.Layer):
+    """Convolution, batch norm or bias, activation and 2x2 max-pooling in one operation. It is trained, never saved.
 
-    Its weights are those of the layers in whose place it stands, in their order.
-
-    Args:
-        convolution: keras.layers.Conv2D with stride 1 and padding `same`.
-        batch_norm: keras.layers.BatchNormalization, or None if the convolution has a bias.
-        activation: a name in `kernels.ACTIVATIONS`.
-        first: whether no layer before has weights, so that no gradient of the inputs is needed.
-        **kwargs: those of keras.layers.Layer.
+    Its weights are those of the layers that it replaces, in the same order.
     """
 
-    def __init__(self, convolution, batch_norm, activation, first, **kwargs):
+    def __init__(
+        self,
+        convolution: layers.Conv2D,
+        batch_norm: layers.BatchNormalization | None,
+        activation: str,
+        is_first: bool,
+        **kwargs: Any,
+    ) -> None:
+        """Take over the settings of the layers to replace.
+
+        Args:
+            convolution: a convolution with stride 1 and padding `same`.
+            batch_norm: None if the convolution has a bias instead.
+            activation: a name in `fused_block.ACTIVATIONS`.
+            is_first: whether no layer before has weights, so that no gradient of the inputs is needed.
+            **kwargs: arguments of keras.layers.Layer.
+        """
         super().__init__(name=convolution.name, **kwargs)
         self._filters, self._size = convolution.filters, convolution.kernel_size
-        self._activation, self._first = activation, first
-        if batch_norm is None:
-            self.momentum = None
-        else:
-            self.momentum, self._epsilon = batch_norm.momentum, batch_norm.epsilon
+        self._activation, self._is_first = activation, is_first
+        self.momentum = None if batch_norm is None else batch_norm.momentum
+        self._epsilon = None if batch_norm is None else batch_norm.epsilon
 
-    def build(self, input_shape):
-        def channels(name, initializer="zeros", **kwargs):
-            return self.add_weight((self._filters,), initializer, name=name, autocast=False, **kwargs)
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights."""
+
+        def add_vector(name: str, initializer: str = "zeros", trainable: bool = True) -> keras.Variable:
+            return self.add_weight((self._filters,), initializer, name=name, autocast=False, trainable=trainable)
 
         self.kernel = self.add_weight((*self._size, input_shape[-1], self._filters), name="kernel")
         if self.momentum is None:
-            self.bias = channels("bias")
+            self.bias = add_vector("bias")
         else:
-            self.gamma, self.beta = channels("gamma", "ones"), channels("beta")
-            self.moving_mean = channels("moving_mean", trainable=False)
-            self.moving_variance = channels("moving_variance", "ones", trainable=False)
+            self.gamma, self.beta = add_vector("gamma", "ones"), add_vector("beta")
+            self.moving_mean = add_vector("moving_mean", trainable=False)
+            self.moving_variance = add_vector("moving_variance", "ones", trainable=False)
 
-    def call(self, inputs, training=False):
-        kernel, *weights = (tf.convert_to_tensor(weight) for weight in self.weights)
-        kernel = tf.cast(kernel, inputs.dtype)
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Compute the pooled maps; in training, update the moving statistics of batch norm."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
         if self.momentum is None:
-            return kernels.biased_block(inputs, kernel, *weights, self._activation, self._first)
-        gamma, beta, moving_mean, moving_variance = weights
+            bias = tf.convert_to_tensor(self.bias)
+            return fused_block.biased_block(inputs, kernel, bias, self._activation, self._is_first)
+        gamma, beta, moving_mean, moving_variance = (tf.convert_to_tensor(weight) for weight in self.weights[1:])
         if not training:
             scale = gamma * tf.math.rsqrt(moving_variance + self._epsilon)
-            return kernels.pooled_block(inputs, kernel, moving_mean, scale, beta, self._activation)
-        pooled, mean, variance = kernels.batch_normalized_block(
-            inputs, kernel, gamma, beta, self._epsilon, self._activation, self._first
+            return fused_block.pooled_block(inputs, kernel, moving_mean, scale, beta, self._activation)
+        pooled, mean, variance = fused_block.batch_normalized_block(
+            inputs, kernel, gamma, beta, self._epsilon, self._activation, self._is_first
         )
         self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
         self.moving_variance.assign(moving_variance * self.momentum + variance * (1 - self.momentum))
         return pooled
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return (batch, height // 2, width // 2, filters)."""
         batch, *sides, _ = input_shape
         return batch, *(side and side // 2 for side in sides), self._filters
 
 
-class CompiledNormalization(layers.Layer):
-    """A built keras.layers.Normalization in one pass over the images; never saved."""
+class FusedNormalization(layers.Layer):
+    """A built keras.layers.Normalization in one pass over the images. It is never saved."""
 
-    def __init__(self, plain):
+    def __init__(self, plain: layers.Normalization) -> None:
         super().__init__(name=plain.name)
         self._mean, self._deviation = plain.mean, np.maximum(np.sqrt(plain.variance), keras.config.epsilon())
 
-    def call(self, inputs):
-        return kernels.normalized(inputs, self._mean, self._deviation)
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return (inputs - mean) / standard deviation, float32."""
+        return fused_block.normalized(inputs, self._mean, self._deviation)
 
 
-def accelerated(plain, precision="float32", fused=None):
-    """A model that computes what `plain` computes, faster, and is trained in its place.
+def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool | None = None) -> TrainingModel:
+    """Build a model that computes what `plain` computes, faster, and is trained in its place.
+
+    It does not use `keras_graph.rebuild`, because that makes one layer of each layer, and here one layer replaces four.
 
     Args:
-        plain: a chain of layers, as `build_cnn` makes it.
-        precision: `float32`, or what maps and products are held in: `bfloat16` or `float16`. Weights,
-            statistics and logits are float32 always.
-        fused: whether normalisation, and each block's batch norm, activation and pooling, become one operation; by
-            default those of large maps do where there is no GPU, because a GPU's compiler does that itself.
+        plain: a chain of layers, as `build_cnn` makes it; it is what is saved.
+        precision: number format of activations and products: `float32`, `bfloat16` or `float16`. Weights, statistics
+            and logits are always float32.
+        fuse: whether to replace the normalization, and the convolution, batch norm, activation and pooling of each
+            block, by one operation. By default this is done for large maps on CPUs; on a GPU, XLA does it itself.
 
     Returns:
-        keras.Model with weights of its own, in the order of those of `plain`; with a head that averages, of images
-        of any size. Its attribute `plain` returns `plain`, which is saved in its place.
+        A model with weights of its own. If its head averages over positions, it takes images of any size.
     """
-    policy = dtype_policy(precision)
+    policy = get_dtype_policy(precision)
     averages = any(isinstance(layer, layers.GlobalAveragePooling2D) for layer in plain.layers)
     image = keras.Input((None, None, 3), dtype="uint8", name="image") if averages else plain.input  # of any size
-    x, remaining, first = image, plain.layers[1:], True
+    x, remaining, is_first = image, plain.layers[1:], True
     while remaining:
-        large = not gpus() and num_replicas() == 1 and math.prod(remaining[0].output.shape[1:]) > LARGE_MAPS
-        parts = _fusible(remaining) if fused or (fused is None and large) else []
-        x = (_fused(parts, policy, first) if parts else _copy(remaining[0], policy))(x)
-        first = first and not remaining[0].weights
+        is_large = math.prod(remaining[0].output.shape[1:]) > LARGE_MAPS
+        wants_fusing = is_large and not list_gpus() and count_replicas() == 1 if fuse is None else fuse
+        parts = _find_fusible(remaining) if wants_fusing else []
+        x = (_fuse(parts, policy, is_first) if parts else _copy_layer(remaining[0], policy))(x)
+        is_first = is_first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
-    return stand_in(keras.Model(image, x, name=plain.name), plain)
+    return TrainingModel(image, x, saved_as=plain, name=plain.name)
 
 
-_FUSIBLE = (
+_FUSIBLE: tuple[tuple[type[keras.Layer], ...], ...] = (
     (layers.Normalization,),
     (layers.Conv2D, layers.BatchNormalization, layers.Activation, layers.MaxPooling2D),
     (layers.Conv2D, layers.Activation, layers.MaxPooling2D),
 )
 
 
-def _fusible(remaining):
-    """The next layers if one operation can take their place, else none."""
+def _find_fusible(remaining: list[keras.Layer]) -> list[keras.Layer]:
+    """Return the next layers if one operation can replace them, else an empty list."""
     for kinds in _FUSIBLE:
         parts = remaining[: len(kinds)]
         matches = len(parts) == len(kinds) and all(map(isinstance, parts, kinds))
@@ -128,32 +145,37 @@ def _fusible(remaining):
     return []
 
 
-def _fused(parts, policy, first):
+def _fuse(parts: list[keras.Layer], policy: str, is_first: bool) -> keras.Layer:
+    """Build the layer that replaces `parts`."""
     if isinstance(parts[0], layers.Normalization):
-        return CompiledNormalization(parts[0])
-    convolution, *batch_norm, activation, _ = parts
-    return PooledBlock(convolution, *(batch_norm or [None]), activation.activation.__name__, first=first, dtype=policy)
+        return FusedNormalization(parts[0])
+    convolution, *norms, activation, _ = parts
+    return FusedBlock(
+        convolution, norms[0] if norms else None, activation.activation.__name__, is_first=is_first, dtype=policy
+    )
 
 
-def _copy(layer, policy):
-    """The layer anew in another precision; normalisation and dropout, which keep float32, serve both models."""
+def _copy_layer(layer: keras.Layer, policy: str) -> keras.Layer:
+    """Copy a layer in another precision. Normalization and dropout, which stay float32, are used by both models."""
     if isinstance(layer, (layers.Normalization, layers.Dropout)):
         return layer
-    dtype = "float32" if layer.name == "logits" else policy
+    dtype = "float32" if layer.name == LOGITS else policy
     return type(layer).from_config({**layer.get_config(), "dtype": dtype})
 
 
-def fastest_precision(config, image_size):
-    """The format in which this machine trains the network fastest, or the one that `config` asks for.
+def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image_size: int) -> str:
+    """Return the number format in which this machine trains the network fastest, or the one `training` asks for.
 
-    Args:
-        config: has the fields of `NetworkConfig`, `PrecisionConfig` and those of a training.
+    Raises:
+        UserError: float16 without a GPU.
     """
-    network = [image_size, *(str(getattr(config, field.name)) for field in dataclasses.fields(NetworkConfig))]
-    multiply_adds = network_cost(config, image_size, 10).multiply_adds
+    names = [field.name for field in dataclasses.fields(NetworkConfig)]
+    facts: list[str | int | None] = [image_size, *(str(getattr(network, name)) for name in names)]
+    multiply_adds = network_cost(network, image_size, 10).multiply_adds
 
-    def seconds(precision):
-        model = compiled(accelerated(build_cnn(config, image_size, 10), precision), config)
-        return step_seconds(model, config, (32, image_size, image_size, 3), steps=3)
+    def measure_step(precision: str) -> float:
+        model = build_fast_model(build_cnn(network, image_size, 10), precision)
+        compile_model(model, training)
+        return measure_step_seconds(model, training, (32, image_size, image_size, 3), steps=3)
 
-    return resolve_precision(config.precision, network, multiply_adds, seconds)
+    return choose_precision(training.precision, facts, multiply_adds, measure_step)

@@ -1,37 +1,47 @@
-"""Compiled graphs of the network, each traced once and used by every trial that can share it."""
+"""Compiled networks, each traced once and used by every trial that can share its graph."""
 
 import dataclasses
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from cnn_scratch.fast_model import accelerated, fastest_precision
+from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.model import NetworkConfig, build_cnn
-from workbench.training.optimizer import compiled, takes_one_hot
+from workbench.config import TrainingConfig
+from workbench.training.optimizer import compile_model, needs_one_hot
+from workbench.training.training_model import TrainingModel
 
-_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema", "precision")  # besides the network
-_GRAPH_SIZE = 40 << 20  # bytes
-_INITIALIZED = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema", "precision")  # settings of the training
+_GRAPH_BYTES = 40 << 20  # of a traced graph, about
+_DRAWN = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
 class AdjustableDropout(keras.layers.Dropout):
     """Dropout whose rate is a variable, so that one traced graph serves every rate.
 
-    Draws and scales exactly as keras.layers.Dropout does. It is used while a graph is shared and never saved.
-    The variables are TensorFlow's own, so that they are no weights of the model.
+    It draws and scales exactly as keras.layers.Dropout does. It is used while a graph is shared, and never saved.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
+        """Make the layer with a rate of 0.5.
+
+        Args:
+            **kwargs: arguments of keras.layers.Layer.
+        """
         super().__init__(rate=0.5, **kwargs)
+        # Variables of TensorFlow's, so that they are no weights of the model.
         self._drop_rate = tf.Variable(0.5, trainable=False)
         self._scale = tf.Variable(2.0, trainable=False)
 
-    def set_rate(self, rate):
+    def set_rate(self, rate: float) -> None:
         """Drop this share of the inputs from now on."""
         self._drop_rate.assign(rate)
         self._scale.assign(1 / (1 - rate))
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Drop inputs at random and scale up the rest, in training only."""
         if not training:
             return inputs
         seed = tf.cast(tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1), tf.int32)  # as Keras casts it
@@ -40,70 +50,106 @@ class AdjustableDropout(keras.layers.Dropout):
         return tf.where(kept, inputs * tf.cast(self._scale, inputs.dtype), tf.zeros_like(inputs))
 
 
-def initialize(model, seed):
-    """Draw all weights anew: the same ones for the same seed, whatever the model did before."""
+def draw_weights(model: keras.Model, seed: int) -> None:
+    """Draw all weights of a model by its initializers. The same seed gives the same weights, whatever was before."""
     for position, layer in enumerate(layer for layer in model.layers if layer.weights):
-        for offset, name in enumerate(_INITIALIZED):
+        for offset, name in enumerate(_DRAWN):
             variable, initializer = getattr(layer, name, None), getattr(layer, f"{name}_initializer", None)
             if variable is None or initializer is None:
                 continue
             config = initializer.get_config()
             if "seed" in config:
-                config["seed"] = (seed * 1_000_003 + position * len(_INITIALIZED) + offset) % (1 << 31)
+                config["seed"] = (seed * 1_000_003 + position * len(_DRAWN) + offset) % (1 << 31)
             variable.assign(type(initializer).from_config(config)(variable.shape, variable.dtype))
 
 
+@dataclasses.dataclass(frozen=True)
+class _SharedNetwork:
+    """A traced network: the compiled model that is trained, the plain one it is made from, and their dropout layer."""
+
+    model: TrainingModel
+    plain: keras.Model
+    dropout: AdjustableDropout
+
+    def reset(self, network: NetworkConfig, training: TrainingConfig) -> None:
+        """Set weights, optimizer and rates to those of a network that was just built."""
+        draw_weights(self.plain, training.seed)
+        self.model.load_saved_weights()
+        optimizer = self.model.optimizer
+        for variable in optimizer.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            optimizer.dynamic_scale.assign(optimizer.initial_scale)
+        optimizer.learning_rate.assign(training.learning_rate)
+        self.dropout.set_rate(network.dropout)
+
+    def count_bytes(self) -> int:
+        """Estimate the memory: the graph, and the weights with their gradients and two moments."""
+        return _GRAPH_BYTES + 16 * self.model.count_params()
+
+
 class GraphCache:
-    """The compiled models of a process, one for each network whose graph differs.
+    """The compiled networks of a process, one for each different graph.
 
-    Dropout rate and learning rate are variables of the graph, batch size is left open, so that of the
-    reference's 9,216 points 96 share one graph.
-
-    Args:
-        memory: bytes that the models may take; the one used longest ago makes room for a new one.
+    Dropout rate and learning rate are variables of the graph, and the batch size is left open. So of the reference's
+    9,216 points, 96 share one graph.
     """
 
-    def __init__(self, memory=1 << 30):
-        self._models, self._memory = {}, memory
+    def __init__(self, memory: int = 1 << 30) -> None:
+        """Make an empty cache.
 
-    def take(self, config, image_size, num_classes):
-        """A compiled model as freshly built for `config`: weights from its seed, optimizer state zero."""
-        key = self.key(config, image_size)
-        model = self._models.pop(key, None)
-        if model is None:
-            plain = build_cnn(config, image_size, num_classes, AdjustableDropout(name="dropout"))
-            model = compiled(accelerated(plain, fastest_precision(config, image_size)), config)
-            while self._models and _size(model, *self._models.values()) > self._memory:
-                self._models.pop(next(iter(self._models)))
-        self._models[key] = model
-        initialize(model.plain(), config.seed)
-        model.set_weights(model.plain().get_weights())
-        for variable in model.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
-        if hasattr(model.optimizer, "dynamic_scale"):
-            model.optimizer.dynamic_scale.assign(model.optimizer.initial_scale)
-        model.optimizer.learning_rate.assign(config.learning_rate)
-        model.get_layer("dropout").set_rate(config.dropout)
-        return model
+        Args:
+            memory: bytes that the networks may take. The one that was used longest ago is dropped for a new one.
+        """
+        self._networks: dict[tuple, _SharedNetwork] = {}
+        self._memory = memory
+
+    def take(
+        self, network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
+    ) -> TrainingModel:
+        """Return a compiled model in the state of one just built: weights from the seed, optimizer state zero."""
+        key = self.make_key(network, training, image_size)
+        shared = self._networks.pop(key, None)
+        if shared is None:
+            shared = _build_shared_network(network, training, image_size, num_classes)
+            while self._networks and self._count_bytes() + shared.count_bytes() > self._memory:
+                self._networks.pop(next(iter(self._networks)))
+        self._networks[key] = shared
+        shared.reset(network, training)
+        return shared.model
 
     @staticmethod
-    def key(config, image_size):
-        """What two configurations must have in common to share a graph."""
+    def make_key(network: NetworkConfig, training: TrainingConfig, image_size: int) -> tuple:
+        """Return what two trials must have in common to share a graph."""
         names = [field.name for field in dataclasses.fields(NetworkConfig) if field.name != "dropout"]
-        return image_size, takes_one_hot(config), *(str(getattr(config, name)) for name in [*names, *_GRAPH_CHANGING])
+        settings = [getattr(network, name) for name in names] + [getattr(training, name) for name in _GRAPH_CHANGING]
+        return image_size, needs_one_hot(training), *map(str, settings)
+
+    def _count_bytes(self) -> int:
+        return sum(shared.count_bytes() for shared in self._networks.values())
 
 
-def _size(*models):
-    """Bytes that compiled models take, about: graphs, weights, gradients and two moments of each weight."""
-    return sum(_GRAPH_SIZE + 16 * model.count_params() for model in models)
+def _build_shared_network(
+    network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
+) -> _SharedNetwork:
+    dropout = AdjustableDropout(name="dropout")
+    plain = build_cnn(network, image_size, num_classes, dropout)
+    model = build_fast_model(plain, choose_cnn_precision(network, training, image_size))
+    compile_model(model, training)
+    return _SharedNetwork(model, plain, dropout)
 
 
-def plain_model(config, image_size, num_classes, weights):
-    """The network with the given weights as a plain Keras model, which loads without this project's code.
+def build_plain_model(
+    network: NetworkConfig, image_size: int, num_classes: int, weights: list[np.ndarray]
+) -> keras.Model:
+    """Build the network with given weights as a plain Keras model, which loads without this project's code.
 
     Args:
-        weights: list of arrays, `get_weights()` of a model that `GraphCache` or `build_cnn` made.
+        network: settings of the network.
+        image_size: side of the square images in pixels.
+        num_classes: number of logits.
+        weights: `get_weights()` of a model that `GraphCache` or `build_cnn` made.
     """
-    model = build_cnn(config, image_size, num_classes)
+    model = build_cnn(network, image_size, num_classes)
     model.set_weights(weights)
     return model

@@ -13,13 +13,13 @@ from workbench.training.config import (
     DevicesConfig,
     ExecutionConfig,
     LearningRateConfig,
+    PrecisionConfig,
     ProgressiveConfig,
     RecipeConfig,
     TrainingConfig,
     check_training,
     seconds,
 )
-from workbench.training.precision import PrecisionConfig
 from workbench.training.run_folder import RunConfig
 from workbench.training.training_run import ResumeConfig, resumed, run_folder, train_in
 
@@ -66,25 +66,25 @@ def train(config):
     from workbench.runtime import distribution, load_tensorflow
 
     load_tensorflow()
-    from cnn_scratch.fast_model import accelerated, fastest_precision
-    from cnn_scratch.graph_cache import initialize
+    from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
+    from cnn_scratch.graph_cache import draw_weights
     from cnn_scratch.model import build_cnn
     from workbench.console import decoding_progress
     from workbench.data.pipeline import steps_per_epoch
-    from workbench.training.optimizer import compiled, execution_steps
+    from workbench.training.optimizer import choose_steps_per_execution, compile_model
 
     dataset = load_dataset(config, config.seed, decoding_progress)
     num_classes = len(dataset.class_names)
     cost = network_cost(config, config.image_size, num_classes)
-    precision = fastest_precision(config, config.image_size)
+    precision = choose_cnn_precision(config, config, config.image_size)
 
     def make_model():
-        model = build_cnn(config, config.image_size, num_classes)
-        initialize(model, config.seed)
-        asked = 1 if config.lr_find else config.steps_per_execution
-        at_once = execution_steps(asked, steps_per_epoch(dataset, config.batch_size))
-        fused = False if config.xla == "yes" else None  # XLA fuses by itself, and lacks operations of ours
-        return compiled(accelerated(model, precision, fused), config, xla=config.xla, steps_per_execution=at_once)
+        plain = build_cnn(config, config.image_size, num_classes)
+        draw_weights(plain, config.seed)
+        model = build_fast_model(plain, precision)
+        steps = 1 if config.lr_find else choose_steps_per_execution(steps_per_epoch(dataset, config.batch_size))
+        compile_model(model, config, steps_per_execution=steps)
+        return model
 
     name = f"cnn-{dataset.name}-{config.image_size}px"
     if config.lr_find:

@@ -1,6 +1,6 @@
 """One trial of a sweep of the network: KerasTuner's hypermodel of it."""
 
-from cnn_scratch.graph_cache import GraphCache, plain_model
+from cnn_scratch.graph_cache import GraphCache, build_plain_model
 from cnn_scratch.model import network_cost
 from workbench.sweep.hypermodel import TrialHyperModel
 
@@ -17,15 +17,15 @@ class CnnHyperModel(TrialHyperModel):
     def graph_key(self, values):
         """What the trials of two points have in common if they share a traced graph."""
         config = self.with_values(values)
-        return GraphCache.key(config, config.image_size)
+        return GraphCache.make_key(config, config, config.image_size)
 
     def make(self, config):
         """A compiled model as freshly built for `config`."""
-        return self._graphs.take(config, config.image_size, self.num_classes(config))
+        return self._graphs.take(config, config, config.image_size, self.num_classes(config))
 
     def plain(self, config, weights):
         """The network with the given weights as a plain Keras model."""
-        return plain_model(config, config.image_size, self.num_classes(config), weights)
+        return build_plain_model(config, config.image_size, self.num_classes(config), weights)
 
     def work(self, config):
         """Multiply-adds of an image, all epochs together; `_OVERHEAD` stands for what is done besides them."""

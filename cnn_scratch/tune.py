@@ -9,8 +9,7 @@ from workbench.config import DataConfig
 from workbench.sweep import command
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition
-from workbench.training.config import RecipeConfig, TrainingConfig
-from workbench.training.precision import PrecisionConfig, for_a_sweep
+from workbench.training.config import PrecisionConfig, RecipeConfig, TrainingConfig
 from workbench.training.run_folder import RunConfig
 
 BASES = (TrainingConfig, RecipeConfig, PrecisionConfig, NetworkConfig)
@@ -41,9 +40,10 @@ def tune(config):
 def make_hypermodel(folder):
     """The hypermodel of the sweep in a run folder."""
     from cnn_scratch.trial import CnnHyperModel
+    from workbench.training.precision import choose_sweep_precision
 
     base, *others = command.hypermodel_arguments(folder, DEFINITION)
-    return CnnHyperModel(for_a_sweep(base), *others)
+    return CnnHyperModel(choose_sweep_precision(base), *others)
 
 
 def main(argv=None):

@@ -9,9 +9,9 @@ import keras
 from transfer.weights import file_weights, imagenet_weights
 from workbench.errors import UserError
 from workbench.finished_run import open_run
-from workbench.keras_graph import flat
+from workbench.keras_graph import LOGITS, flatten_model, list_inputs
 
-POOL, DROPOUT, LOGITS = "head_pool", "head_dropout", "logits"
+POOL, DROPOUT = "head_pool", "head_dropout"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +74,14 @@ def _application(config):
         model.set_weights(imagenet_weights(build))
     elif config.weights != "none":
         model.set_weights(file_weights(build, size, config.weights, config.backbone))
-    return flat(model)
+    return flatten_model(model)
 
 
 def _from_run(folder):
     """What a trained network computes up to its last dense layer and the dropout in front of it."""
     model = open_run(folder).model
     last = model.layers[-1].input
-    before = last._keras_history.operation
+    before = list_inputs(model.layers[-1])[0]
     if isinstance(before, keras.layers.Dropout):
         last = before.input
     return keras.Model(model.input, last, name=model.name)

@@ -23,7 +23,7 @@ from workbench.errors import UserError
 from workbench.files import read_json, write_json
 from workbench.finished_run import open_run
 from workbench.runtime import python_path
-from workbench.training.precision import PrecisionConfig
+from workbench.training.config import PrecisionConfig
 from workbench.training.run_folder import RunConfig, read_config
 
 

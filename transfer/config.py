@@ -7,8 +7,7 @@ from workbench.config import DataConfig
 from workbench.data.dataset import resolve_image_size
 from workbench.errors import UserError
 from workbench.finished_run import open_run
-from workbench.training.config import BudgetConfig, check_training, seconds
-from workbench.training.precision import PrecisionConfig
+from workbench.training.config import BudgetConfig, PrecisionConfig, check_training, seconds
 from workbench.training.run_folder import RunConfig
 from workbench.training.training_run import ResumeConfig
 

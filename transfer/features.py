@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from transfer.feature_store import count_bytes, open_features
-from transfer.folding import folded
+from transfer.folding import fold_batch_norm
 from workbench.console import bar, console, duration
 from workbench.data.pipeline import augment
 from workbench.errors import UserError
+from workbench.keras_graph import find_input
 from workbench.runtime import gpus
-from workbench.training.precision import gpus_have_bfloat16, resolve_precision, shortest_seconds
+from workbench.training.precision import choose_precision, gpus_have_bfloat16, measure_call
 
 FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
 BATCH = 32
@@ -52,7 +53,7 @@ def stored_features(dataset, operation, config):
     Raises:
         UserError: there is no room on the disk, or the activations are too large for float16.
     """
-    frozen = keras.Model(_image_of(operation), operation.output)
+    frozen = keras.Model(find_input(operation), operation.output)
     compute_dtype = "float32" if config.feature_precision == "float32" else fastest_dtype(frozen)
     start = time.perf_counter()
     store_dtype = "float32" if config.feature_precision == "float32" else "float16"
@@ -63,7 +64,7 @@ def stored_features(dataset, operation, config):
 
     def blocks(done):
         console.print(_announcement(len(rows) - done, shape, store_dtype, compute_dtype), style="dim")
-        return _compute(folded(frozen, compute_dtype), dataset.images, batches, done, config.seed, store_dtype)
+        return _compute(fold_batch_norm(frozen, compute_dtype), dataset.images, batches, done, config.seed, store_dtype)
 
     array, computed = open_features(key, shape, store_dtype, config.cache_dir, blocks)
     seconds = time.perf_counter() - start if computed else 0.0
@@ -90,14 +91,14 @@ def fastest_dtype(frozen):
     if not _has_bfloat16():
         return "float32"
     network = ["inference", len(frozen.layers), frozen.layers[-1].name, *frozen.input_shape[1:]]
-    return resolve_precision("auto", network, math.inf, lambda dtype: _batch_seconds(frozen, dtype))
+    return choose_precision("auto", network, math.inf, lambda dtype: _batch_seconds(frozen, dtype))
 
 
 def _batch_seconds(frozen, dtype):
     """Seconds for a small batch, the shorter of two times."""
-    model, images = folded(frozen, dtype), tf.zeros((8, *frozen.input_shape[1:]), tf.uint8)
+    model, images = fold_batch_norm(frozen, dtype), tf.zeros((8, *frozen.input_shape[1:]), tf.uint8)
     forward = tf.function(lambda batch: model(batch, training=False))
-    return shortest_seconds(lambda: forward(images), 2)
+    return measure_call(lambda: forward(images), 2)
 
 
 def _has_bfloat16():
@@ -113,13 +114,6 @@ def _cpu_flags():
     except OSError:
         return set()
     return set(next((line for line in lines if line.startswith("flags")), "").split())
-
-
-def _image_of(operation):
-    """The input of the functional model that an operation belongs to."""
-    while operation._inbound_nodes[0].input_tensors:
-        operation = operation._inbound_nodes[0].input_tensors[0]._keras_history.operation
-    return operation.output
 
 
 def _plan(dataset, views):

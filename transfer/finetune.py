@@ -9,11 +9,11 @@ import keras
 from transfer.backbone import build_network
 from transfer.features import stored_features
 from transfer.freezing import freeze, last_frozen
-from transfer.optimizer import optimizer
-from transfer.precision import fastest_precision, in_precision
+from transfer.optimizer import build_optimizer
+from transfer.precision import build_in_precision, choose_model_precision
 from workbench.training.callbacks import best_row
 from workbench.training.loop import fit
-from workbench.training.optimizer import compiled
+from workbench.training.optimizer import compile_model
 
 
 class FineTuning:
@@ -54,7 +54,7 @@ class FineTuning:
     @functools.cached_property
     def precision(self):
         """The format in which `trained` is trained."""
-        return fastest_precision(self.trained, self._config)
+        return choose_model_precision(self.trained, self._config)
 
     @property
     def stores(self):
@@ -68,7 +68,7 @@ class FineTuning:
     def compile(self):
         """`trained`, or a copy of it in another format, compiled with the learning rates of head and backbone."""
         self.facts["precision"] = self.precision
-        return self._compiled(self.trained, self._config)
+        return self._build_compiled(self.trained, self._config)
 
     def settings(self):
         """The configuration that `trained` is fitted with: stored features are augmented already."""
@@ -86,14 +86,15 @@ class FineTuning:
         if cut is not None:
             config = dataclasses.replace(config, data_aug=False)
             dataset = self._features(cut, config)
-        rows, weights = fit(self._compiled(head, config), config, dataset)
+        rows, weights = fit(self._build_compiled(head, config), config, dataset)
         head.set_weights(weights)
         freeze(self.network, self._config)
         return best_row(rows)
 
-    def _compiled(self, model, config):
-        model = model if self.precision == "float32" else in_precision(model, self.precision)
-        return compiled(model, config, optimizer(self.network, config, model))
+    def _build_compiled(self, model, config):
+        copy = build_in_precision(model, self.precision)
+        compile_model(copy, config, build_optimizer(self.network, config, copy))
+        return copy
 
     def _after(self, operation):
         """The model from an operation's output to the logits; the whole one for None."""

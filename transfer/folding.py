@@ -1,10 +1,9 @@
-"""A copy of a network for inference: batch norm folded into the convolutions before it, in any precision."""
+"""Fold batch norm into the convolutions before it: a faster copy of a network for inference, in any number format."""
 
 import keras
 import numpy as np
 
-from transfer.precision import anew
-from workbench.keras_graph import consumers
+from workbench.keras_graph import list_consumers, rebuild
 
 _KERNELS = {
     keras.layers.Conv2D: "kernel",
@@ -13,50 +12,46 @@ _KERNELS = {
 }
 
 
-def folded(model, dtype="float32"):
-    """A functional model that computes what `model` does in inference, with fewer operations.
+def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
+    """Build a model that computes what `model` computes in inference, with fewer operations.
 
-    A batch norm that is the only consumer of a convolution without activation vanishes: the kernel is scaled by
-    gamma / sqrt(variance + epsilon) and the bias shifted. Others stay as they are.
+    A batch norm that is the only consumer of a convolution without activation is removed: the kernel is multiplied by
+    gamma / sqrt(variance + epsilon), and the bias is shifted. Other batch norms are kept.
 
     Args:
         model: flat functional Keras model.
-        dtype: of the arithmetic, `float32` or `bfloat16`.
+        dtype: number format of the arithmetic, `float32` or `bfloat16`.
     """
-    norm_of = _foldable(model)
-    norms = {norm.name for norm in norm_of.values()}
+    norm_of = _find_foldable(model)
+    removed = {norm.name for norm in norm_of.values()}
 
-    def clone(layer):
-        if layer.name in norms:
+    def change(layer: keras.Layer) -> keras.Layer:
+        if layer.name in removed:
             return keras.layers.Identity(name=layer.name, dtype=dtype)
-        return anew(layer, dtype, use_bias=True) if layer.name in norm_of else anew(layer, dtype)
-
-    def call(layer, *args, **kwargs):
-        return layer(*args) if layer.name in norms else layer(*args, **kwargs)  # Identity takes no mask
-
-    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in model.layers:
         if layer.name in norm_of:
-            copy.get_layer(layer.name).set_weights(_folded_weights(layer, norm_of[layer.name]))
-        elif layer.weights and layer.name not in norms:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
-    return copy
+            return type(layer).from_config({**layer.get_config(), "use_bias": True})
+        return layer
+
+    folded = rebuild(model, change, dtype)
+    for name, norm in norm_of.items():
+        folded.get_layer(name).set_weights(_fold_weights(model.get_layer(name), norm))
+    return folded
 
 
-def _foldable(model):
-    """Name of a convolution -> the batch norm that can be folded into it."""
-    taken, found = consumers(model), {}
+def _find_foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
+    """Return name of a convolution -> the batch norm that can be folded into it."""
+    consumers, found = list_consumers(model), {}
     for layer in model.layers:
         if type(layer) not in _KERNELS or layer.activation is not keras.activations.linear:
             continue
-        following = taken[layer]
+        following = consumers[layer]
         if len(following) == 1 and isinstance(following[0], keras.layers.BatchNormalization):
             found[layer.name] = following[0]
     return found
 
 
-def _folded_weights(layer, norm):
-    """The convolution's weights with those of the batch norm in them, kernels first and the bias last."""
+def _fold_weights(layer: keras.Layer, norm: keras.layers.BatchNormalization) -> list[np.ndarray]:
+    """Return the convolution's weights with the batch norm folded in: the kernels first, the bias last."""
     mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
     scale = (norm.gamma.numpy() if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
     bias = (layer.bias.numpy() if layer.use_bias else 0.0) - mean

@@ -8,9 +8,8 @@ import keras
 from rich.table import Table
 
 from transfer.backbone import DROPOUT
-from transfer.precision import EXACT
 from workbench.errors import UserError
-from workbench.keras_graph import cuts
+from workbench.keras_graph import FLOAT32_LAYERS, find_cuts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Stage:
 def stages(network):
     """The backbone's stages in order. Those of ResNet50 begin at layers 0, 7, 39, 81 and 143."""
     position = {layer: index for index, layer in enumerate(network.layers)}
-    whole = [position[operation] + 1 for operation in cuts(network.model) if operation in position]
+    whole = [position[operation] + 1 for operation in find_cuts(network.model) if operation in position]
     starts, resolution = [0], None
     for index, layer in enumerate(network.layers):
         if not layer.weights or len(layer.output.shape) != 4:
@@ -84,11 +83,11 @@ def last_frozen(network):
 
     Its output can be computed once. None where nothing with weights comes before it.
     """
-    whole, found, has_weights = set(cuts(network.model)), None, False
+    whole, found, has_weights = set(find_cuts(network.model)), None, False
     for operation in network.model.operations:
         if getattr(operation, "trainable_weights", []) or _is_random(operation):
             break
-        has_weights |= bool(getattr(operation, "weights", [])) and not isinstance(operation, EXACT)
+        has_weights |= bool(getattr(operation, "weights", [])) and not isinstance(operation, FLOAT32_LAYERS)
         if operation in whole and has_weights:
             found = operation
     return found

@@ -1,53 +1,73 @@
-"""AdamW with a learning rate for each variable: the head's, and the backbone's falling towards the image."""
+"""AdamW with a learning rate for each variable: one for the head, and one for each stage of the backbone."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
+import tensorflow as tf
 
+from transfer.backbone import Network
+from transfer.config import TransferConfig
 from transfer.freezing import stages
-from workbench.training.optimizer import adam_step
+from workbench.training.optimizer import FusedAdam
 
 
-class LayerwiseAdamW(keras.optimizers.Adam):
-    """Adam with decoupled weight decay whose learning rate has a factor for each variable.
-
-    Args:
-        learning_rate: of the variables with a factor of 1.
-        factors: path of a variable -> factor of its learning rate.
-        decay: of the kernels' weights (those of two or more dimensions), times their own learning rate.
+class LayerwiseAdamW(FusedAdam):
+    """Adam with decoupled weight decay, and with a learning-rate factor for each variable.
 
     Source: Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
     """
 
-    def __init__(self, learning_rate=1e-3, factors=None, decay=0.0, **kwargs):
-        super().__init__(learning_rate, **kwargs)
-        self._factors, self._decay = factors or {}, decay
-        self._rates = []
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        factors: Mapping[str, float] | None = None,
+        decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        """Set the rates.
 
-    def build(self, variables):
-        """Note each variable's factor and decay, in the order of its index."""
+        Args:
+            learning_rate: learning rate of the variables whose factor is 1.
+            factors: path of a variable -> factor of its learning rate.
+            decay: weight decay of the kernels (weights of two or more dimensions), multiplied by their learning rate.
+            **kwargs: arguments of keras.optimizers.Adam.
+        """
+        super().__init__(learning_rate, **kwargs)
+        self._factors, self._decay = dict(factors or {}), decay
+        self._rates: list[tuple[float, float]] = []
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Store each variable's factor and decay, in the order of its index."""
         self._rates = [
             (self._factors[variable.path], self._decay if len(variable.shape) > 1 else 0.0) for variable in variables
         ]
         super().build(variables)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable | tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Decay one variable and update it with its own learning rate."""
         factor, decay = self._rates[self._get_variable_index(variable)]
         rate = keras.ops.cast(learning_rate, variable.dtype) * factor
         if decay:
             self.assign_sub(variable, variable * (rate * decay))
-        adam_step(self, gradient, variable, rate)
+        super().update_step(gradient, variable, rate)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factors": self._factors, "decay": self._decay}
 
 
-def optimizer(network, config, model):
-    """The optimizer of a fine-tuning: the head at its rate, each stage of the backbone at its own.
+def build_optimizer(network: Network, config: TransferConfig, model: keras.Model) -> LayerwiseAdamW:
+    """Build the optimizer of a fine-tuning. The head and each stage of the backbone have a learning rate of their own.
 
     Args:
-        network: a `transfer.backbone.Network`.
-        config: a resolved `transfer.config.TransferConfig`.
+        network: the network that is fine-tuned.
+        config: a resolved configuration.
         model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
     """
+    assert config.learning_rate
+    assert config.backbone_learning_rate
     factor_of, factor = {}, config.backbone_learning_rate / config.learning_rate
     for stage in reversed(stages(network)):
         factor_of.update({layer.name: factor for layer in stage.layers})

@@ -1,67 +1,54 @@
-"""A network in another number format, and the format in which this machine trains it fastest."""
+"""Train a network in another number format, and choose the format in which this machine trains it fastest."""
 
 import math
 
 import keras
 
-from transfer.backbone import LOGITS
-from workbench.training.callbacks import stand_in
-from workbench.training.optimizer import compiled, step_seconds
-from workbench.training.precision import dtype_policy, resolve_precision
+from transfer.config import TransferConfig
+from workbench.keras_graph import rebuild
+from workbench.training.optimizer import compile_model, measure_step_seconds
+from workbench.training.precision import choose_precision, get_dtype_policy
+from workbench.training.training_model import TrainingModel
 
-EXACT = (keras.layers.Rescaling, keras.layers.Normalization)  # what turns pixels into inputs stays float32
 _BATCH = 16  # images of a measured step
 
 
-def anew(operation, dtype, **changes):
-    """A copy of an operation of a functional model, without its weights, that computes in another format.
+def build_in_precision(model: keras.Model, precision: str) -> TrainingModel:
+    """Build the model that is trained in place of `model`, its activations and products held in `precision`.
 
     Args:
-        operation: a layer, or a bare operation such as a sum.
-        dtype: dtype policy; what turns pixels into inputs, and the logits, keep to float32.
-        **changes: of a layer's configuration.
-    """
-    if not isinstance(operation, keras.layers.Layer):
-        return type(operation).from_config(operation.get_config())
-    exact = isinstance(operation, EXACT) or operation.name == LOGITS
-    return type(operation).from_config({**operation.get_config(), "dtype": "float32" if exact else dtype, **changes})
-
-
-def in_precision(model, precision):
-    """A model that is trained in the place of `model`, its maps and products held in `precision`.
-
-    Args:
-        model: functional Keras model.
-        precision: `float32`, `bfloat16` or `float16`; weights are float32 always.
+        model: functional Keras model; it is what is saved.
+        precision: `float32`, `bfloat16` or `float16`. Weights are always float32.
 
     Returns:
-        keras.Model with weights of its own, in the order of those of `model`. Its attribute `plain` returns `model`,
-        which is saved in its place.
+        A model with weights of its own; in float32, a model of the same layers.
     """
-    policy = dtype_policy(precision)
-    return stand_in(keras.models.clone_model(model, clone_function=lambda operation: anew(operation, policy)), model)
+    copy = model if precision == "float32" else rebuild(model, dtype=get_dtype_policy(precision))
+    return TrainingModel(copy.input, copy.output, saved_as=model, name=model.name)
 
 
-def fastest_precision(model, config):
-    """The format in which this machine trains a model fastest, or the one that `config` asks for.
+def choose_model_precision(model: keras.Model, config: TransferConfig) -> str:
+    """Return the number format in which this machine trains a model fastest, or the one that `config` asks for.
 
     Args:
         model: functional Keras model, frozen as it is to be trained.
-        config: a `transfer.config.TransferConfig`.
+        config: a resolved configuration.
 
     Raises:
         UserError: float16 without a GPU.
     """
-    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    network = ["training", model.name, len(model.layers), trained, *model.input_shape[1:]]
+    num_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    facts = ["training", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
 
-    def seconds(precision):
-        return step_seconds(compiled(in_precision(model, precision), config), config, (_BATCH, *model.input_shape[1:]))
+    def measure_step(precision: str) -> float:
+        copy = rebuild(model, dtype=get_dtype_policy(precision))  # its weights change
+        compile_model(copy, config)
+        return measure_step_seconds(copy, config, (_BATCH, *model.input_shape[1:]))
 
-    return resolve_precision(config.precision, network, multiply_adds(model), seconds)
+    return choose_precision(config.precision, facts, count_multiply_adds(model), measure_step)
 
 
-def multiply_adds(model):
-    """Multiply-adds of one input's forward pass: each kernel's, at each position of its layer's output."""
+def count_multiply_adds(model: keras.Model) -> int:
+    """Return the multiply-adds of one input's forward pass: each kernel's, at each position of its layer's output."""
     kernels = [(weight, layer) for layer in model.layers for weight in layer.weights if len(weight.shape) > 1]
     return sum(math.prod(weight.shape) * math.prod(layer.output.shape[1:-1]) for weight, layer in kernels)

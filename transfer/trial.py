@@ -6,8 +6,8 @@ import math
 from transfer.backbone import DROPOUT, build_network
 from transfer.config import resolve
 from transfer.finetune import FineTuning
+from workbench.keras_graph import build_uncompiled
 from workbench.sweep.hypermodel import TrialHyperModel
-from workbench.training.callbacks import uncompiled
 
 
 class TransferHyperModel(TrialHyperModel):
@@ -46,7 +46,7 @@ class TransferHyperModel(TrialHyperModel):
         """The whole network with the given weights of its trained part, not compiled."""
         tuning = self._tuning(config)
         tuning.trained.set_weights(weights)
-        return uncompiled(tuning.network.model)
+        return build_uncompiled(tuning.network.model)
 
     def parameters(self, config):
         """Number of trained parameters."""

@@ -8,7 +8,7 @@ from workbench.config import DataConfig
 from workbench.sweep import command
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition
-from workbench.training.precision import PrecisionConfig, for_a_sweep
+from workbench.training.config import PrecisionConfig
 from workbench.training.run_folder import RunConfig
 
 _SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig, PrecisionConfig)
@@ -41,9 +41,10 @@ def tune(config):
 def make_hypermodel(folder):
     """The hypermodel of the sweep in a run folder."""
     from transfer.trial import TransferHyperModel
+    from workbench.training.precision import choose_sweep_precision
 
     base, *others = command.hypermodel_arguments(folder, DEFINITION)
-    return TransferHyperModel(for_a_sweep(base), *others)
+    return TransferHyperModel(choose_sweep_precision(base), *others)
 
 
 def main(argv=None):

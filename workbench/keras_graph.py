@@ -1,62 +1,125 @@
-"""A network's graph: flat, and the places at which it is one tensor wide and can be cut in two."""
+"""The graph of a functional Keras model: walk it, find where it can be cut in two, and rebuild it with other layers.
+
+This is the one module that uses private names of Keras.
+"""
 
 import collections
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
+LOGITS = "logits"  # name of the layer that gives the logits
+FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)  # they turn pixels into the network's inputs
 
-def inputs_of(operation):
-    """The operations whose outputs an operation of a functional model takes, in order, one entry for each use."""
+
+def list_inputs(operation: keras.Operation) -> list[keras.Operation]:
+    """Return the operations whose outputs an operation takes, in order, one entry for each use."""
     return [tensor._keras_history.operation for tensor in operation._inbound_nodes[0].input_tensors]
 
 
-def consumers(model):
-    """operation -> list of the operations of `model` that take its output."""
-    taken = collections.defaultdict(list)
+def list_consumers(model: keras.Model) -> dict[keras.Operation, list[keras.Operation]]:
+    """Return operation -> the operations of `model` that take its output."""
+    consumers = collections.defaultdict(list)
     for operation in model.operations:
-        for source in inputs_of(operation):
-            taken[source].append(operation)
-    return taken
+        for source in list_inputs(operation):
+            consumers[source].append(operation)
+    return consumers
 
 
-def cuts(model):
-    """The operations, in order, after which a single tensor carries all that the rest of the model needs."""
-    taken = consumers(model)
-    waiting, found = {}, []  # operation -> how many consumers are still to come
+def find_input(operation: keras.Operation) -> keras.KerasTensor:
+    """Return the first input tensor of the functional model that an operation belongs to."""
+    while sources := list_inputs(operation):
+        operation = sources[0]
+    return operation.output
+
+
+def find_cuts(model: keras.Model) -> list[keras.Operation]:
+    """Return the operations, in order, whose output alone is all that the rest of the model needs."""
+    consumers = list_consumers(model)
+    open_uses: dict[keras.Operation, int] = {}  # operation -> how many consumers are still to come
+    cuts = []
     for operation in model.operations:
-        for source in inputs_of(operation):
-            waiting[source] -= 1
-            if not waiting[source]:
-                del waiting[source]
-        waiting[operation] = len(taken[operation])
-        if len(waiting) == 1:
-            found.append(operation)
-    return found
+        for source in list_inputs(operation):
+            open_uses[source] -= 1
+            if not open_uses[source]:
+                del open_uses[source]
+        open_uses[operation] = len(consumers[operation])
+        if len(open_uses) == 1:
+            cuts.append(operation)
+    return cuts
 
 
-def flat(model):
-    """`model`, or a copy of it in which the layers of each keras.Sequential that stands as a layer are its own."""
-    if not any(isinstance(layer, keras.Sequential) for layer in model.layers):
-        return model
+def rebuild(
+    model: keras.Model,
+    change_layer: Callable[[keras.Layer], keras.Layer] | None = None,
+    dtype: str | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+) -> keras.Model:
+    """Build a copy of a functional model, with weights of its own, in which layers may be changed.
 
-    def clone(operation):
-        is_chain = isinstance(operation, keras.Sequential)
-        return operation if is_chain else type(operation).from_config(operation.get_config())
+    Each keras.Sequential that is a layer of the model is replaced by its layers.
 
-    def call(operation, *args, **kwargs):
-        if not isinstance(operation, keras.Sequential):
-            return operation(*args, **kwargs)
-        return functools.reduce(lambda x, layer: clone(layer)(x), operation.layers, *args)
+    Args:
+        model: functional Keras model; it is not changed.
+        change_layer: called with the copy of each layer before it is connected, returns the layer to use. If that
+            has as many weights as the original, it gets the original's values.
+        dtype: dtype policy of the layers, by default their own. Layers that turn pixels into inputs (`Rescaling`,
+            `Normalization`) and the layer `logits` get float32 instead.
+        input_tensor: input of the copy, by default one like the model's.
 
-    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    weights = {layer.name: layer.get_weights() for layer in _layers(model)}
-    for layer in copy.layers:
-        layer.set_weights(weights[layer.name])
-    return copy
+    Returns:
+        keras.Model, not compiled.
+    """
+    copies: dict[keras.Layer, keras.Layer] = {}  # layer of `model` -> layer of the copy
+
+    def copy(operation: keras.Operation) -> keras.Operation:
+        if isinstance(operation, keras.Sequential):
+            return operation  # `call` copies its layers
+        if not isinstance(operation, keras.Layer):
+            return type(operation).from_config(operation.get_config())
+        if operation not in copies:
+            made = _copy_layer(operation, dtype)
+            copies[operation] = change_layer(made) if change_layer else made
+        return copies[operation]
+
+    def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(operation, keras.Sequential):
+            return functools.reduce(lambda x, layer: copy(layer)(x), operation.layers, *args)
+        if isinstance(operation, keras.layers.Identity):  # takes no mask, which the layer that it replaces may take
+            return operation(*args)
+        return operation(*args, **kwargs)
+
+    uncompiled = build_uncompiled(model) if model.compiled else model  # else Keras would compile the copy
+    inputs = None if input_tensor is None else keras.tree.map_structure(lambda _: input_tensor, uncompiled.input)
+    copied = keras.models.clone_model(uncompiled, input_tensors=inputs, clone_function=copy, call_function=call)
+    for original, made in copies.items():
+        if len(made.weights) == len(original.weights):
+            made.set_weights(original.get_weights())
+        if isinstance(made, keras.layers.Normalization):
+            made.finalize_state()  # computes what it normalizes with from its weights
+    return copied
 
 
-def _layers(model):
-    """The layers of a model, those of a keras.Sequential in it one by one."""
-    for layer in model.layers:
-        yield from layer.layers if isinstance(layer, keras.Sequential) else [layer]
+def flatten_model(model: keras.Model) -> keras.Model:
+    """Return `model`, or a copy of it in which each keras.Sequential that is a layer is replaced by its layers."""
+    return rebuild(model) if any(isinstance(layer, keras.Sequential) for layer in model.layers) else model
+
+
+def build_uncompiled(model: keras.Model) -> keras.Model:
+    """Build a model of the same layers that has no optimizer."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
+def get_weight_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Return the moving averages that an optimizer with `use_ema` makes of the trainable variables, in their order."""
+    return getattr(optimizer, "inner_optimizer", optimizer)._model_variables_moving_average
+
+
+def _copy_layer(layer: keras.Layer, dtype: str | None) -> keras.Layer:
+    """Copy a layer without its weights; see `rebuild` for `dtype`."""
+    config = layer.get_config()
+    if dtype is not None:
+        config["dtype"] = "float32" if isinstance(layer, FLOAT32_LAYERS) or layer.name == LOGITS else dtype
+    return type(layer).from_config(config)

@@ -4,16 +4,15 @@ import pytest
 import tensorflow as tf
 
 from cnn_scratch import fused_block as kernels
-from cnn_scratch.fast_model import accelerated
-from cnn_scratch.graph_cache import initialize
-from cnn_scratch.model import build_cnn
+from cnn_scratch.fast_model import build_fast_model
 from cnn_scratch.train import TrainConfig
+from tests.models import build_compiled_cnn, build_compiled_fast_model
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
-from workbench.training.callbacks import SaveEpoch, restore
+from workbench.training.callbacks import SaveEpoch
 from workbench.training.loop import fit
-from workbench.training.optimizer import compiled
-from workbench.training.precision import resolve_precision
+from workbench.training.precision import choose_precision
+from workbench.training.training_model import restore_checkpoint
 
 NAMES = sorted(kernels.ACTIVATIONS)
 MAGNITUDES = np.logspace(-37, 4, 400)  # from float32's smallest normal number on
@@ -71,8 +70,8 @@ def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
             norm.set_weights(
                 [np.array(gammas[filters]), np.array(betas[filters]), np.ones(filters), np.full(filters, 2.0)]
             )
-    fast = accelerated(reference, dtype, fused=True)
-    assert [type(layer).__name__ for layer in fast.layers[1:]] == ["PooledBlock"] * len(blocks)
+    fast = build_fast_model(reference, dtype, fuse=True)
+    assert [type(layer).__name__ for layer in fast.layers[1:]] == ["FusedBlock"] * len(blocks)
     images = tf.random.stateless_normal((4, 15, 13, 3), (1, 2)) * 2 + 3
     tolerance = 2e-5 if dtype == "float32" else 0.1
     outcomes = []
@@ -90,15 +89,13 @@ def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == "float32" else 5e-2)
 
 
-def test_an_accelerated_network_trains_as_the_plain_one(config):
-    """The same losses and weights, epoch by epoch, and saved as a plain network that loads without this code."""
+def test_a_fast_model_trains_as_the_plain_one(config):
+    """The losses and weights are the same in each epoch."""
     dataset = load_dataset(config, 0)
-    plain = build_cnn(config, 32, 2)
-    initialize(plain, 0)
-    fast = accelerated(plain, fused=True)
-    assert {"CompiledNormalization", "PooledBlock"} <= {type(layer).__name__ for layer in fast.layers}
-    rows, weights = fit(compiled(fast, config), config, dataset)
-    plain_rows, plain_weights = fit(compiled(plain, config), config, dataset)
+    fast, plain = build_compiled_fast_model(config), build_compiled_cnn(config)
+    assert {"FusedNormalization", "FusedBlock"} <= {type(layer).__name__ for layer in fast.layers}
+    rows, weights = fit(fast, config, dataset)
+    plain_rows, plain_weights = fit(plain, config, dataset)
     for row, plain_row in zip(rows, plain_rows, strict=True):
         assert row["loss"] == pytest.approx(plain_row["loss"], rel=1e-3)
         assert row["val_loss"] == pytest.approx(plain_row["val_loss"], rel=1e-3)
@@ -109,25 +106,20 @@ def test_an_accelerated_network_trains_as_the_plain_one(config):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_is_saved_is_plain_and_resumes(config, tmp_path, precision):
     dataset = load_dataset(config, 0)
-
-    def fast_model():
-        plain = build_cnn(config, 32, 2)
-        initialize(plain, 0)
-        return compiled(accelerated(plain, precision, fused=True), config)
-
-    trained = fast_model()
+    trained = build_compiled_fast_model(config, precision)
     assert trained.get_layer("block2_conv").compute_dtype == precision
     fit(trained, config, dataset, callbacks=lambda record: [SaveEpoch(record, tmp_path)])
     for name in ("model.keras", "last.keras"):
         loaded = keras.saving.load_model(tmp_path / name, safe_mode=True)
         assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
         assert {layer.compute_dtype for layer in loaded.layers} <= {"float32", "uint8"}
+    assert type(loaded.optimizer) is keras.optimizers.Adam
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     np.testing.assert_allclose(
         loaded(images), trained(images, training=False), atol=1e-5 if precision == "float32" else 0.1
     )
-    resumed = fast_model()
-    restore(resumed, tmp_path / "last.keras")
+    resumed = build_compiled_fast_model(config, precision)
+    restore_checkpoint(resumed, tmp_path / "last.keras")
     for one, other in zip(resumed.variables, trained.variables, strict=True):
         if "seed" not in one.path:
             np.testing.assert_array_equal(one, other)
@@ -142,12 +134,12 @@ def test_auto_precision_measures_once_and_float16_needs_a_gpu(cache):
         asked.append(precision)
         return {"float32": 2.0, "bfloat16": 1.0}[precision]
 
-    assert resolve_precision("auto", ["small"], 1e6, seconds) == "float32"
+    assert choose_precision("auto", ["small"], 1e6, seconds) == "float32"
     assert asked == []
     for _ in range(2):
-        assert resolve_precision("auto", ["large"], 1e9, seconds) == "bfloat16"
+        assert choose_precision("auto", ["large"], 1e9, seconds) == "bfloat16"
     assert asked == ["float32", "bfloat16"]
-    assert resolve_precision("auto", ["other"], 1e9, {"float32": 1.0, "bfloat16": 2.0}.get) == "float32"
-    assert resolve_precision("bfloat16", ["other"], 1e9, seconds) == "bfloat16"
+    assert choose_precision("auto", ["other"], 1e9, {"float32": 1.0, "bfloat16": 2.0}.get) == "float32"
+    assert choose_precision("bfloat16", ["other"], 1e9, seconds) == "bfloat16"
     with pytest.raises(UserError, match=r"--precision float16.*GPU"):
-        resolve_precision("float16", ["other"], 1e9, seconds)
+        choose_precision("float16", ["other"], 1e9, seconds)

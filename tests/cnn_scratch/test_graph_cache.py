@@ -5,12 +5,12 @@ import keras
 import numpy as np
 import pytest
 
-from cnn_scratch.graph_cache import GraphCache, initialize, plain_model
+from cnn_scratch.graph_cache import GraphCache, build_plain_model, draw_weights
 from cnn_scratch.model import build_cnn
 from cnn_scratch.train import TrainConfig
+from tests.models import build_compiled_cnn
 from workbench.data.dataset import load_dataset
 from workbench.training.loop import fit
-from workbench.training.optimizer import compiled
 
 
 @pytest.fixture
@@ -28,12 +28,10 @@ def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
         trial = dataclasses.replace(
             config, dropout=dropout, learning_rate=learning_rate, batch_size=batch_size, data_aug=data_aug, seed=seed
         )
-        reused = graphs.take(trial, 32, 2)
+        reused = graphs.take(trial, trial, 32, 2)
         models.add(id(reused))
         rows, weights = fit(reused, trial, dataset)
-        fresh = build_cnn(trial, 32, 2)
-        initialize(fresh, trial.seed)
-        fresh_rows, fresh_weights = fit(compiled(fresh, trial), trial, dataset)
+        fresh_rows, fresh_weights = fit(build_compiled_cnn(trial), trial, dataset)
         for row, fresh_row in zip(rows, fresh_rows, strict=True):
             for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
                 assert row[name] == pytest.approx(fresh_row[name], rel=1e-4)
@@ -47,10 +45,8 @@ def test_a_reused_graph_averages_weights_as_a_fresh_one(config):
     graphs = GraphCache()
     for seed, mixup in ((0, 0.2), (1, 0.4)):
         trial = dataclasses.replace(config, seed=seed, ema=0.8, mixup=mixup)
-        reused = graphs.take(trial, 32, 2)
-        fresh = build_cnn(trial, 32, 2)
-        initialize(fresh, seed)
-        kept = [fit(model, trial, dataset)[1] for model in (reused, compiled(fresh, trial))]
+        reused = graphs.take(trial, trial, 32, 2)
+        kept = [fit(model, trial, dataset)[1] for model in (reused, build_compiled_cnn(trial))]
         for one, other in zip(*kept, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
@@ -59,13 +55,13 @@ def test_one_graph_is_traced_once(config):
     """A network that counts how often its loss is traced: once for training, once for validation."""
     dataset = load_dataset(config, 0)
     graphs = GraphCache()
-    model = graphs.take(config, 32, 2)
+    model = graphs.take(config, config, 32, 2)
     traced, compute_loss = [], model.compute_loss
     model.compute_loss = lambda *args, **kwargs: traced.append(1) or compute_loss(*args, **kwargs)
     counts = []
     for dropout, batch_size in ((0.2, 8), (0.3, 4), (0.4, 16)):
         trial = dataclasses.replace(config, dropout=dropout, batch_size=batch_size)
-        assert graphs.take(trial, 32, 2) is model
+        assert graphs.take(trial, trial, 32, 2) is model
         fit(model, trial, dataset)
         counts.append(len(traced))
     assert counts == [2, 2, 2]
@@ -82,15 +78,19 @@ def test_other_networks_have_other_graphs(config):
         {"ema": 0.9},
         {"mixup": 0.2},
     ]
-    keys = {GraphCache.key(dataclasses.replace(config, **change), 32) for change in others}
-    assert len(keys) == len(others)
-    assert GraphCache.key(config, 32) != GraphCache.key(config, 64)
-    assert GraphCache.key(config, 32) == GraphCache.key(dataclasses.replace(config, dropout=0.4, epochs=9), 32)
+
+    def key(image_size=32, **change):
+        changed = dataclasses.replace(config, **change)
+        return GraphCache.make_key(changed, changed, image_size)
+
+    assert len({key(**change) for change in others}) == len(others)
+    assert key() != key(image_size=64)
+    assert key() == key(dropout=0.4, epochs=9)
 
 
 def test_the_plain_model_predicts_as_the_trained_one(config, tmp_path):
-    trained = GraphCache().take(config, 32, 2)
-    plain = plain_model(config, 32, 2, trained.get_weights())
+    trained = GraphCache().take(config, config, 32, 2)
+    plain = build_plain_model(config, 32, 2, trained.get_weights())
     plain.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
@@ -102,7 +102,7 @@ def test_weights_depend_on_the_seed_alone(config):
     model = build_cnn(config, 32, 2)
     drawn = []
     for seed in (1, 2, 1):
-        initialize(model, seed)
+        draw_weights(model, seed)
         drawn.append(model.get_layer("block1_conv").get_weights()[0])
     np.testing.assert_array_equal(drawn[0], drawn[2])
     assert not np.array_equal(drawn[0], drawn[1])

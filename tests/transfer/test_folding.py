@@ -4,7 +4,7 @@ import pytest
 
 from transfer.backbone import build_network
 from transfer.config import TransferConfig, resolve
-from transfer.folding import folded
+from transfer.folding import fold_batch_norm
 
 
 def with_random_statistics(model):
@@ -27,7 +27,7 @@ def test_folding_changes_nothing_but_the_number_of_operations(backbone, size):
     model = with_random_statistics(network(backbone, size))
     features = keras.Model(model.input, model.get_layer("head_pool").output)
     images = np.random.default_rng(1).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
-    copy = folded(features)
+    copy = fold_batch_norm(features)
     expected = features(images, training=False)
     np.testing.assert_allclose(copy(images, training=False), expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in copy.layers)
@@ -41,7 +41,7 @@ def test_separable_convolutions_and_missing_scales_are_folded():
     x = keras.layers.BatchNormalization()(x)
     model = with_random_statistics(keras.Model(image, x))
     images = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(folded(model)(images), model(images, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fold_batch_norm(model)(images), model(images, training=False), rtol=1e-4, atol=1e-5)
 
 
 def test_norms_that_cannot_be_folded_stay():
@@ -51,7 +51,7 @@ def test_norms_that_cannot_be_folded_stay():
     model = keras.Model(image, keras.layers.Add()([x, keras.layers.BatchNormalization(name="norm")(x)]))
     model = with_random_statistics(model)
     images = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(folded(model)(images), model(images, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(fold_batch_norm(model)(images), model(images, training=False), rtol=1e-4, atol=1e-5)
 
 
 def test_bfloat16_is_close():
@@ -59,5 +59,5 @@ def test_bfloat16_is_close():
     features = keras.Model(model.input, model.get_layer("head_pool").output)
     images = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
     expected = np.asarray(features(images, training=False))
-    found = np.asarray(folded(features, "bfloat16")(images, training=False), np.float32)
+    found = np.asarray(fold_batch_norm(features, "bfloat16")(images, training=False), np.float32)
     assert np.abs(found - expected).mean() < 0.05 * np.abs(expected).mean()

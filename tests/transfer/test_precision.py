@@ -5,9 +5,10 @@ import pytest
 from transfer.backbone import build_network
 from transfer.config import TransferConfig, resolve
 from transfer.freezing import freeze
-from transfer.optimizer import optimizer
-from transfer.precision import fastest_precision, in_precision, multiply_adds
+from transfer.optimizer import build_optimizer
+from transfer.precision import build_in_precision, choose_model_precision, count_multiply_adds
 from workbench.errors import UserError
+from workbench.training.training_model import get_saved_model
 
 
 def asked(**values):
@@ -23,21 +24,21 @@ def network(**values):
 
 def test_the_copy_computes_the_same_in_bfloat16():
     model = network().model
-    copy = in_precision(model, "bfloat16")
+    copy = build_in_precision(model, "bfloat16")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
     expected, found = np.asarray(model(images)), np.asarray(copy(images))
     assert found.dtype == np.float32
     assert np.abs(found - expected).mean() < 0.1 * np.abs(expected).mean()
     assert {weight.dtype for weight in copy.trainable_weights} == {"float32"}
     assert copy.get_layer("block_1_expand").compute_dtype == "bfloat16"
-    assert copy.plain() is model
+    assert get_saved_model(copy) is model
 
 
 def test_the_rates_of_the_copy_are_those_of_the_network():
     settings = asked(lr_decay=0.5, learning_rate=1e-3, weight_decay=0.0)
     made = network()
-    copy = in_precision(made.model, "bfloat16")
-    variables, steps = copy.trainable_variables, optimizer(made, settings, copy)
+    copy = build_in_precision(made.model, "bfloat16")
+    variables, steps = copy.trainable_variables, build_optimizer(made, settings, copy)
     steps.build(variables)
     before = [variable.numpy() for variable in variables]
     steps.apply([np.ones(variable.shape, np.float32) for variable in variables])
@@ -50,14 +51,14 @@ def test_the_rates_of_the_copy_are_those_of_the_network():
 def test_no_part_of_a_backbone_has_the_heads_rate():
     """Not even where paths do not begin with the layers' names, as in NASNet."""
     made = network(backbone="NASNetMobile")
-    factors = optimizer(made, asked(backbone="NASNetMobile"), made.model).get_config()["factors"]
+    factors = build_optimizer(made, asked(backbone="NASNetMobile"), made.model).get_config()["factors"]
     assert {path for path, factor in factors.items() if factor == 1} == {"logits/kernel", "logits/bias"}
     assert len(factors) == len(made.model.trainable_variables)
 
 
 def test_weight_decay_is_for_kernels_alone():
     made = network(backbone="ConvNeXtTiny", until="convnext_tiny_stage_2_block_8_identity", mode="first_k")
-    steps = optimizer(made, asked(weight_decay=0.1), made.model)
+    steps = build_optimizer(made, asked(weight_decay=0.1), made.model)
     variables = made.model.trainable_variables
     steps.build(variables)
     before = [variable.assign(variable + 1).numpy() for variable in variables]
@@ -68,17 +69,17 @@ def test_weight_decay_is_for_kernels_alone():
 
 def test_multiply_adds_of_resnet50():
     model = keras.applications.ResNet50(weights=None)
-    assert multiply_adds(model) == pytest.approx(3.86e9, rel=0.01)  # of He et al. 2015, its strides in the 1x1 ones
+    assert count_multiply_adds(model) == pytest.approx(3.86e9, rel=0.01)  # of He et al., strides in the 1x1 ones
 
 
 def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, monkeypatch, capsys):
     config = resolve(config)
     model = build_network(config, 3).model
     before = model.get_weights()
-    assert fastest_precision(model, config) == "float32"
+    assert choose_model_precision(model, config) == "float32"
     assert "measuring" not in capsys.readouterr().out
     monkeypatch.setattr("workbench.training.precision.LARGE", 1e5)
-    assert fastest_precision(model, config) in ("float32", "bfloat16")
+    assert choose_model_precision(model, config) in ("float32", "bfloat16")
     assert "measuring" in capsys.readouterr().out
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -86,4 +87,4 @@ def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, mon
 
 def test_float16_needs_a_gpu():
     with pytest.raises(UserError, match="--precision float16: needs a GPU"):
-        fastest_precision(network().model, asked(precision="float16"))
+        choose_model_precision(network().model, asked(precision="float16"))

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from workbench.keras_graph import consumers, cuts, flat
+from workbench.keras_graph import find_cuts, flatten_model, list_consumers
 
 
 def test_a_residual_block_has_no_cut_inside():
@@ -10,8 +10,8 @@ def test_a_residual_block_has_no_cut_inside():
     x = keras.layers.Dense(3, name="inside")(x)
     x = keras.layers.Add(name="sum")([x, before])
     model = keras.Model(image, keras.layers.Dense(2, name="after")(x))
-    assert [operation.name for operation in cuts(model)] == ["image", "before", "sum", "after"]
-    assert [operation.name for operation in consumers(model)[model.get_layer("before")]] == ["inside", "sum"]
+    assert [operation.name for operation in find_cuts(model)] == ["image", "before", "sum", "after"]
+    assert [operation.name for operation in list_consumers(model)[model.get_layer("before")]] == ["inside", "sum"]
 
 
 def test_the_layers_of_a_chain_become_the_models_own():
@@ -19,9 +19,9 @@ def test_the_layers_of_a_chain_become_the_models_own():
     chain = keras.Sequential([keras.layers.Dense(3, name="one"), keras.layers.LayerNormalization(name="two")])
     x = keras.layers.Add(name="sum")([chain(image), keras.layers.Dense(3, name="beside")(image)])
     model = keras.Model(image, keras.layers.Dense(2, name="after")(x))
-    copy = flat(model)
+    copy = flatten_model(model)
     assert {layer.name for layer in copy.layers} == {"image", "one", "two", "beside", "sum", "after"}
-    assert [operation.name for operation in cuts(copy)] == ["image", "sum", "after"]
+    assert [operation.name for operation in find_cuts(copy)] == ["image", "sum", "after"]
     inputs = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     np.testing.assert_array_equal(copy(inputs), model(inputs))
-    assert flat(copy) is copy
+    assert flatten_model(copy) is copy

@@ -57,7 +57,7 @@ class Explainer:
         Raises:
             UserError: the model cannot be explained, or has no such layer of maps.
         """
-        self.network = network.floating(model)
+        self.network = network.build_float_model(model)
         self.stages = network.stage_ends(self.network)
         self.layer = network.map_layer(self.network, layer) if layer else self.stages[-1]
         self._cam_layer = self.layer if layer else cam_layer(self.network, self.stages)

@@ -11,7 +11,7 @@ def grad_cam(network, layer, images, classes):
     """Where the maps of a layer speak for a class: ReLU(sum_k a_k A_k), a_k the mean gradient of its logit in map k.
 
     Args:
-        network: from `workbench.explaining.network.floating`.
+        network: from `workbench.explaining.network.build_float_model`.
         layer: name of a layer of maps A, usually the last.
         images: uint8 or float32 RGB, 0..255, shape (n, size, size, 3).
         classes: class index, one an image.

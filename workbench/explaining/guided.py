@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from workbench.explaining.network import floating, in_batches, output_of, with_gradient
+from workbench.explaining.network import build_float_model, in_batches, output_of, with_gradient
 
 
 def guided_network(model):
@@ -21,7 +21,7 @@ def guided_network(model):
 
     The forward pass is the model's. Gates that do not rectify (sigmoid, softmax) keep their gradient.
     """
-    return floating(model, lambda layer: with_gradient(layer, _guided))
+    return build_float_model(model, lambda layer: with_gradient(layer, _guided))
 
 
 def guided_gradients(network, layer, channels, images, positions=None):

@@ -37,7 +37,7 @@ def integrated_gradients(network, images, classes):
     tripled (the old midpoints are midpoints again) up to `MOST_STEPS`.
 
     Args:
-        network: from `workbench.explaining.network.floating`.
+        network: from `workbench.explaining.network.build_float_model`.
         images: uint8 or float32 RGB, 0..255, shape (n, size, size, 3).
         classes: class index, one an image.
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from workbench.explaining.network import floating, output_of, with_gradient
+from workbench.explaining.network import build_float_model, output_of, with_gradient
 
 STEPS, LEARNING_RATE = 64, 0.05
 JITTER = 16  # the image moves by up to 1/16 of its side each step
@@ -23,7 +23,7 @@ def ascent_network(model, layer):
     def redirected(x, upstream, through):
         return tf.where(x > 0, through(upstream), upstream)
 
-    return floating(model, lambda made: with_gradient(made, redirected) if made.name == layer else made)
+    return build_float_model(model, lambda made: with_gradient(made, redirected) if made.name == layer else made)
 
 
 def maximised(network, layer, channels, scale, seed=0):

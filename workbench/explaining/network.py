@@ -1,6 +1,7 @@
 """A trained network as its explanations need it: on float32 pixels, unrounded, its layers found by type."""
 
 import difflib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 from keras import activations, layers
 
 from workbench.errors import UserError
+from workbench.keras_graph import rebuild
 
 BATCH = 32  # images a step
 # Positive exactly where their input is positive, with a positive slope there.
@@ -18,43 +20,30 @@ _RECTIFIERS = {
 _RECTIFIER_LAYERS = layers.ReLU, layers.LeakyReLU, layers.ELU
 
 
-def floating(model, change=None):
-    """A copy of `model` that takes float32 pixels, so that gradients reach them.
+def build_float_model(
+    model: keras.Model, change_layer: Callable[[keras.Layer], keras.Layer] | None = None
+) -> keras.Model:
+    """Build a copy of `model` that takes float32 pixels, so that gradients reach them.
 
-    The model's own input is uint8, and casting to it has no gradient. The copy has the same layers, names and
-    weights, computes in float32 even where the model was trained in mixed precision, and gives the same logits;
-    `model` itself is left as it is.
+    The model's own input is uint8, and casting it has no gradient. The copy has the same layers, names and weights,
+    computes in float32 even where the model was trained in mixed precision, and gives the same logits.
 
     Args:
-        model: flat functional model from uint8 RGB to logits.
-        change: called with each copied layer, returns the layer to use in its place.
+        model: flat functional model from uint8 RGB to logits; it is not changed.
+        change_layer: called with each copied layer, returns the layer to use in its place.
 
     Returns:
         keras.Model from float32 RGB (batch, size, size, 3), 0..255, to float32 logits (batch, num_classes).
 
     Raises:
-        UserError: the model holds another model, whose layers cannot be reached.
+        UserError: the model contains another model, whose layers cannot be reached.
     """
-    copies = {}
-
-    def copy(operation):
-        config = operation.get_config()
-        if not isinstance(operation, keras.Layer):
-            return type(operation).from_config(config)
-        if isinstance(operation, keras.Model):
-            raise UserError(f"the model holds another model, '{operation.name}'; only flat models can be explained")
-        made = type(operation).from_config({**config, "dtype": "float32"})
-        copies[operation] = made
-        return made if change is None else change(made)
-
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            raise UserError(f"the model contains another model, '{layer.name}'; only flat models can be explained")
     pixels = keras.Input(model.input_shape[1:], dtype="float32", name="pixels")
-    inputs = keras.tree.map_structure(lambda tensor: pixels, model.input)  # of a loaded model it is a list
-    cloned = keras.models.clone_model(model, input_tensors=inputs, clone_function=copy)
-    for original, made in copies.items():
-        made.set_weights(original.get_weights())
-        if isinstance(made, layers.Normalization):
-            made.finalize_state()  # derives what it computes with from its weights
-    return keras.Model(pixels, keras.tree.flatten(cloned.output)[0])
+    copy = rebuild(model, change_layer, "float32", input_tensor=pixels)
+    return keras.Model(pixels, keras.tree.flatten(copy.output)[0])  # of a loaded model the output is a list
 
 
 def rectifier(layer):
@@ -131,7 +120,7 @@ def with_gradient(layer, rule):
     """The layer with another gradient through its rectifier; a layer that has none is returned as it is.
 
     Args:
-        layer: of a copy made by `floating`, not yet called.
+        layer: of a copy made by `build_float_model`, not yet called.
         rule: called with the pre-activation x, the gradient R that arrives, and a function that gives what ordinary
             backpropagation makes of such a gradient, R * f'(x); returns the gradient that goes on.
     """

@@ -30,7 +30,7 @@ class Survey:
 
 
 def survey(network, layer, images):
-    """Look at uint8 photos, shape (n, size, size, 3), through a network from `network.floating`."""
+    """Look at uint8 photos, shape (n, size, size, 3), through a network from `network.build_float_model`."""
     maps_and_logits = output_of(network, layer, None)
 
     def look(images):

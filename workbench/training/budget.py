@@ -15,7 +15,8 @@ from workbench.errors import UserError
 from workbench.files import append_csv, read_csv
 from workbench.runtime import gpus, peak_gpu_memory, peak_memory
 from workbench.training.loop import batches, validation_batches
-from workbench.training.progressive_resizing import stages, traced_for
+from workbench.training.progressive_resizing import plan_stages
+from workbench.training.training_model import select_image_size
 
 _STEPS, _SECONDS = 8, 2.0  # steps of training that are measured: as many, or as many as fit into the time
 _SPARE = 0.05  # of a budget is left for what is not measured: saving, the report
@@ -40,7 +41,7 @@ class Pace:
     def seconds(self, epochs, first=0, last=None):
         """Seconds of the epochs from number `first` up to `last`, of a training of `epochs`."""
         total, begin, last = 0.0, 0, epochs if last is None else last
-        for end, size in stages(dataclasses.replace(self.config, epochs=epochs), max(self.of_size)):
+        for end, size in plan_stages(dataclasses.replace(self.config, epochs=epochs), max(self.of_size)):
             total += max(0, min(end, last) - max(begin, first)) * self.of_size[size]
             begin = end
         return total
@@ -78,7 +79,7 @@ def measure(model, config, dataset):
     begin = time.perf_counter()
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
-    sizes = [size for _, size in stages(config, dataset.images.shape[1])]
+    sizes = [size for _, size in plan_stages(config, dataset.images.shape[1])]
     of_size = {size: _epoch_seconds(model, config, dataset, size) for size in sizes}
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
@@ -89,10 +90,10 @@ def _epoch_seconds(model, config, dataset, image_size):
     """Seconds of an epoch with training images of some size, and its validation."""
     steps, at_once = steps_per_epoch(dataset, config.batch_size), model.steps_per_execution
     checks = int(validation_batches(config, dataset).cardinality())
-    with traced_for(model, image_size):
-        first = _fit(model, config, dataset, image_size, at_once, 1, epochs=2)  # the first one has the graphs traced
-        count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / first.training))))
-        watch = _fit(model, config, dataset, image_size, count, min(count, checks))
+    select_image_size(model, image_size)
+    first = _fit(model, config, dataset, image_size, at_once, 1, epochs=2)  # the first one has the graphs traced
+    count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / first.training))))
+    watch = _fit(model, config, dataset, image_size, count, min(count, checks))
     checked = -(-min(count, checks) // at_once) * at_once
     return watch.training * steps / count + watch.validating * checks / checked
 

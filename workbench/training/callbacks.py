@@ -10,6 +10,8 @@ from rich.progress import TextColumn
 from workbench.console import bar, console, duration
 from workbench.errors import UserError
 from workbench.files import replace_file, write_csv
+from workbench.keras_graph import build_uncompiled, get_weight_averages
+from workbench.training.training_model import get_saved_model
 
 
 class Diverged(UserError):
@@ -91,8 +93,7 @@ class AverageWeights(keras.callbacks.Callback):
             variable.assign(average)
 
     def _swap(self):
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        pairs = zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True)
+        pairs = zip(self.model.trainable_variables, get_weight_averages(self.model.optimizer), strict=True)
         for variable, average in pairs:
             held = variable.numpy()
             variable.assign(average)
@@ -171,44 +172,10 @@ class SaveEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         rows = self._record.rows
         write_csv(self._folder / "history.csv", rows)
-        plain = plain_model_of(self.model)
+        saved = get_saved_model(self.model)
         if best_row(rows) is rows[-1]:
-            save_model(uncompiled(plain), self._folder, self._best_name)
-        save_model(plain, self._folder, "last.keras")
-
-
-def uncompiled(model):
-    """A model of the same layers, without an optimizer."""
-    return keras.Model(model.inputs, model.outputs, name=model.name)
-
-
-def stand_in(model, plain):
-    """`model`, with the weights of `plain`, as what is trained in its place; see `plain_model_of`."""
-    model.set_weights(plain.get_weights())
-    model.plain = lambda: plain  # a function, because Keras would take the model itself for a part of this one
-    return model
-
-
-def plain_model_of(model):
-    """The model that is saved in place of `model`: plain Keras layers with its weights and its optimizer.
-
-    That is `model` itself unless it has an attribute `plain`, a function that returns a model with the same
-    weights in the same order.
-    """
-    if not hasattr(model, "plain"):
-        return model
-    plain = model.plain()
-    plain.set_weights(model.get_weights())
-    if getattr(plain, "optimizer", None) is not model.optimizer:
-        plain.compile(model.optimizer, model.loss)
-    return plain
-
-
-def restore(model, path):
-    """Load the weights and the optimizer that `SaveEpoch` saved."""
-    plain = plain_model_of(model)
-    plain.load_weights(path)
-    model.set_weights(plain.get_weights())
+            save_model(build_uncompiled(saved), self._folder, self._best_name)
+        save_model(saved, self._folder, "last.keras")
 
 
 def save_model(model, folder, name="model.keras"):

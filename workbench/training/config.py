@@ -105,6 +105,18 @@ class ExecutionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PrecisionConfig:
+    """Precision.
+
+    Args:
+        precision: What maps and products are held in while training; weights, statistics, logits and the saved
+            model are float32 always. `auto` measures once which is fastest; `float16` needs a GPU.
+    """
+
+    precision: typing.Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
 class DevicesConfig:
     """Devices.
 

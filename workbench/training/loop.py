@@ -3,8 +3,10 @@
 from workbench.data.dataset import compute_class_weights
 from workbench.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from workbench.training.callbacks import AverageWeights, EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
-from workbench.training.optimizer import ScheduleLearningRate, takes_one_hot
-from workbench.training.progressive_resizing import stages, traced_for
+from workbench.training.optimizer import needs_one_hot
+from workbench.training.progressive_resizing import plan_stages
+from workbench.training.schedule import LearningRateSchedule
+from workbench.training.training_model import select_image_size
 
 
 def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callbacks=lambda record: ()):
@@ -31,28 +33,28 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
     keep_best = KeepBest(record, weights)
     callbacks = [
         EpochSeeds(config.seed),
-        ScheduleLearningRate(config, steps),
+        LearningRateSchedule(config, steps),
         StopOnNaN(config.learning_rate),
         *([AverageWeights()] if config.ema else []),
         record,
         keep_best,
         *callbacks(record),
     ]
-    for end, size in stages(config, dataset.images.shape[1]):
+    for end, size in plan_stages(config, dataset.images.shape[1]):
         done = len(record.rows)
         if done >= end:
             continue
-        with traced_for(model, size):
-            model.fit(
-                batches(config, dataset, first_epoch=done, image_size=size),
-                validation_data=validation_batches(config, dataset),
-                steps_per_epoch=steps,
-                initial_epoch=done,
-                epochs=end,
-                shuffle=False,  # the pipeline has shuffled
-                verbose=0,
-                callbacks=callbacks,
-            )
+        select_image_size(model, size)
+        model.fit(
+            batches(config, dataset, first_epoch=done, image_size=size),
+            validation_data=validation_batches(config, dataset),
+            steps_per_epoch=steps,
+            initial_epoch=done,
+            epochs=end,
+            shuffle=False,  # the pipeline has shuffled
+            verbose=0,
+            callbacks=callbacks,
+        )
         if model.stop_training:
             break
     return record.rows, keep_best.weights
@@ -67,7 +69,7 @@ def batches(config, dataset, first_epoch=0, image_size=None):
         seed=config.seed,
         first_epoch=first_epoch,
         class_weights=compute_class_weights(dataset) if config.class_weights == "balanced" else None,
-        one_hot=takes_one_hot(config),
+        one_hot=needs_one_hot(config),
         erasing=config.erasing,
         mixup=config.mixup,
         cutmix=config.cutmix,
@@ -77,4 +79,4 @@ def batches(config, dataset, first_epoch=0, image_size=None):
 
 def validation_batches(config, dataset):
     """The validation images in batches as a configuration asks for them."""
-    return evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=takes_one_hot(config))
+    return evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=needs_one_hot(config))

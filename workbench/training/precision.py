@@ -1,4 +1,4 @@
-"""The number format a network is trained in: what is asked for, or the fastest by a short measurement."""
+"""Choose the number format a network is trained in: the one asked for, or the fastest by a short measurement."""
 
 import contextlib
 import dataclasses
@@ -6,34 +6,38 @@ import hashlib
 import json
 import platform
 import time
-import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
 
+import keras
+import tensorflow as tf
+
+from workbench.cache import find_cache_dir
+from workbench.config import TrainingConfig
+from workbench.console import console
 from workbench.errors import UserError
 from workbench.files import read_json, write_json
+from workbench.runtime import list_gpus
 
-LARGE = 3e8  # multiply-adds an image above which a measurement pays: below, a step is all overhead
-
-
-@dataclasses.dataclass(frozen=True)
-class PrecisionConfig:
-    """Precision.
-
-    Args:
-        precision: What maps and products are held in while training; weights, statistics, logits and the saved
-            model are float32 always. `auto` measures once which is fastest; `float16` needs a GPU.
-    """
-
-    precision: typing.Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+Precision = Literal["float32", "bfloat16", "float16"]
+Config = TypeVar("Config", bound=TrainingConfig)
+LARGE = 3e8  # multiply-adds an image; below that, a step is mostly overhead and a measurement does not pay
 
 
-def resolve_precision(asked, network, multiply_adds, step_seconds):
-    """The format to train in; what was measured is remembered in the cache folder.
+def choose_precision(
+    asked: str,
+    facts: Sequence[str | int | None],
+    multiply_adds: float,
+    measure_step: Callable[[str], float],
+) -> str:
+    """Return the number format to train in. A measurement is remembered in the cache folder.
 
     Args:
-        asked: as in `PrecisionConfig`.
-        network: list of what the speed of a step depends on, such as activation and image size; JSON values.
+        asked: the option `precision`; any value but `auto` is returned as it is.
+        facts: what the speed of a step depends on, such as activation and image size; JSON values.
         multiply_adds: of one image's forward pass.
-        step_seconds: precision -> seconds of a training step.
+        measure_step: called with a number format, returns the seconds of a training step.
 
     Returns:
         `float32`, `bfloat16` or `float16`.
@@ -41,44 +45,41 @@ def resolve_precision(asked, network, multiply_adds, step_seconds):
     Raises:
         UserError: float16 without a GPU.
     """
-    from workbench.console import console
-    from workbench.runtime import gpus
-
-    if asked == "float16" and not gpus():
+    if asked == "float16" and not list_gpus():
         raise UserError("--precision float16: needs a GPU; use auto, float32 or bfloat16")
     if asked != "auto":
         return asked
     if multiply_adds < LARGE:
         return "float32"
-    path = _cache_file([*_machine(), *network])
-    known = read_json(path)
-    if known is None:
+    path = _cache_file([*_describe_machine(), *facts])
+    seconds = read_json(path)
+    if seconds is None:
         console.print("measuring, once for this network, in which precision it runs fastest here", style="dim")
-        known = {name: step_seconds(name) for name in ("float32", _reduced())}
-        with contextlib.suppress(OSError):  # a cache that cannot be written is measured again
+        seconds = {name: measure_step(name) for name in ("float32", _choose_16_bit_format())}
+        with contextlib.suppress(OSError):  # without a writable cache, the next run measures again
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, known)
-    return min(known, key=known.get)
+            write_json(path, seconds)
+    return min(seconds, key=seconds.__getitem__)
 
 
-def dtype_policy(precision):
-    """Name of the Keras policy that computes in a format and holds its weights in float32."""
+def get_dtype_policy(precision: str) -> str:
+    """Return the name of the Keras policy that computes in a number format and keeps float32 weights."""
     return precision if precision == "float32" else f"mixed_{precision}"
 
 
-def for_a_sweep(config):
-    """A trial's configuration, in which `auto` is float32 on CPUs.
+def choose_sweep_precision(training: Config) -> Config:
+    """Return a trial's settings, in which `auto` is replaced by float32 on CPUs.
 
-    Workers that run side by side cannot measure what is fastest, and a measurement for each network would take longer
+    Workers that run in parallel cannot measure which format is fastest, and measuring each network would take longer
     than many a trial.
     """
-    from workbench.runtime import gpus
+    return (
+        training if training.precision != "auto" or list_gpus() else dataclasses.replace(training, precision="float32")
+    )
 
-    return config if config.precision != "auto" or gpus() else dataclasses.replace(config, precision="float32")
 
-
-def shortest_seconds(call, times):
-    """Seconds of the quickest of some calls, after one in which the graph is traced."""
+def measure_call(call: Callable[[], object], times: int) -> float:
+    """Return the seconds of the fastest of some calls, after one call that traces the graph."""
     seconds = []
     for _ in range(1 + times):
         start = time.perf_counter()
@@ -87,33 +88,25 @@ def shortest_seconds(call, times):
     return min(seconds[1:])
 
 
-def _reduced():
-    """The 16-bit format that this hardware may be fast in."""
-    from workbench.runtime import gpus
-
-    return "bfloat16" if not gpus() or gpus_have_bfloat16() else "float16"
-
-
-def gpus_have_bfloat16():
-    """Whether no GPU lacks instructions for bfloat16, which those of NVIDIA have from Ampere (8.0) on."""
-    import tensorflow as tf
-
+def gpus_have_bfloat16() -> bool:
+    """Return whether all GPUs compute in bfloat16. NVIDIA's do from Ampere (compute capability 8.0) on."""
     details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    return all(of_one.get("compute_capability", (8, 0)) >= (8, 0) for of_one in details)
+    return all(gpu.get("compute_capability", (8, 0)) >= (8, 0) for gpu in details)
 
 
-def _machine():
-    import keras
-    import tensorflow as tf
+def _choose_16_bit_format() -> Precision:
+    """Return the 16-bit format that may be fast on this hardware."""
+    return "bfloat16" if not list_gpus() or gpus_have_bfloat16() else "float16"
 
+
+def _describe_machine() -> list[str | int | None]:
+    """Return what, apart from the network, the speed of a step depends on."""
     device = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
     details = tf.config.experimental.get_device_details(device[0])
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    return platform.node(), str(details), threads, tf.__version__, keras.__version__
+    return [platform.node(), str(details), threads, tf.__version__, keras.__version__]
 
 
-def _cache_file(facts):
-    from workbench.cache import find_cache_dir
-
+def _cache_file(facts: Sequence[str | int | None]) -> Path:
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return find_cache_dir() / "precision" / f"{digest}.json"

@@ -1,39 +1,24 @@
-"""Training images that grow: small and fast at first, of full size at the end."""
+"""Train with small images first and with larger ones later."""
 
-import contextlib
+from workbench.config import TrainingConfig
 
-_STAGES, _GRID = 4, 32  # sizes are multiples of 32 pixels, which five poolings halve without a rest
+_STAGES, _GRID = 4, 32  # sizes are multiples of 32 pixels, which five poolings halve without a remainder
 
 
-def stages(config, image_size):
-    """The stages of a training, of about as many epochs each.
+def plan_stages(training: TrainingConfig, image_size: int) -> list[tuple[int, int]]:
+    """Return the stages of a training, of about equally many epochs.
 
     Args:
-        config: has `epochs`; the images grow if it has the fields of `ProgressiveConfig` and `start_size`
-            is neither 0 nor above `image_size`.
-        image_size: side of the stored images in pixels, that of the last stage.
+        training: settings of the training; the images grow if `start_size` is above 0 and below `image_size`.
+        image_size: side of the stored images in pixels, and of the training images in the last stage.
 
     Returns:
-        [(epoch that the stage ends before, side of its training images)].
+        [(number of epochs done when the stage ends, side of its training images)].
 
     Source: Tan and Le, EfficientNetV2, ICML 2021.
     """
-    start = getattr(config, "start_size", 0) or image_size
+    start = getattr(training, "start_size", 0) or image_size
     grown = [start + (image_size - start) * stage / (_STAGES - 1) for stage in range(_STAGES)]
     sizes = [round(size / _GRID) * _GRID for size in grown[:-1]] if start < image_size else []
     sizes = [*sorted({size for size in sizes if size < image_size}), image_size]
-    return [(config.epochs * (number + 1) // len(sizes), size) for number, size in enumerate(sizes)]
-
-
-@contextlib.contextmanager
-def traced_for(model, image_size):
-    """Have a compiled model train by the graph that it has, or will have, for training images of this size.
-
-    Keras' one graph for all would leave the size open, and XLA could not compile it.
-    """
-    graphs = model.optimizer.__dict__.setdefault("_graph_of_size", {})  # whoever compiles anew brings another optimizer
-    model.train_function = graphs.get(image_size)
-    try:
-        yield
-    finally:
-        graphs[image_size] = model.train_function
+    return [(training.epochs * (number + 1) // len(sizes), size) for number, size in enumerate(sizes)]

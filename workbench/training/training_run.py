@@ -194,10 +194,12 @@ def _size(variable):
 def _fit(folder, training, module):
     """Fit, saving after each epoch what a resumed run needs; rows of all epochs."""
     from workbench.data.pipeline import steps_per_epoch
+    from workbench.keras_graph import build_uncompiled
     from workbench.training import budget as estimate
-    from workbench.training.callbacks import SaveEpoch, ShowProgress, plain_model_of, save_model, uncompiled
+    from workbench.training.callbacks import SaveEpoch, ShowProgress, save_model
     from workbench.training.loop import fit
     from workbench.training.tracking import tensorboard, wandb_run
+    from workbench.training.training_model import get_saved_model
 
     model, config, part, done = training.model, training.config, training.part, len(training.rows)
     best_name = "best.keras" if part.whole else "model.keras"
@@ -218,7 +220,7 @@ def _fit(folder, training, module):
     expected = training.pace.seconds(config.epochs, done, len(rows))
     estimate.remember(module, expected, time.perf_counter() - start)
     if part.whole:
-        uncompiled(plain_model_of(model)).load_weights(folder.path / best_name)
+        build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
         save_model(part.whole, folder.path)
     return rows
 
@@ -228,12 +230,12 @@ def _rows_so_far(folder, config, model, steps):
 
     `last.keras` is the truth about how far the run came: it is written last, and whole.
     """
-    from workbench.training.callbacks import restore
+    from workbench.training.training_model import restore_checkpoint
 
     last = folder.path / "last.keras"
     if not (config.resume and last.exists()):
         return []
-    restore(model, last)
+    restore_checkpoint(model, last)
     epochs = math.ceil(int(model.optimizer.iterations) / steps)  # loss scaling may have skipped some steps
     rows = read_csv(folder.path / "history.csv")
     return [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in rows][:epochs]

@@ -5,12 +5,12 @@ from keras import layers
 
 from tests.workbench.explaining.conftest import share_inside
 from workbench.explaining.integrated import MOST_STEPS, TOLERANCE, integrated_gradients
-from workbench.explaining.network import floating
+from workbench.explaining.network import build_float_model
 
 
 @pytest.mark.parametrize("activation", ["relu", "mish"])
 def test_completeness(five_blocks, photos, activation):
-    network = floating(five_blocks(activation))
+    network = build_float_model(five_blocks(activation))
     classes = np.array([0, 1, 2, 0])
     found = integrated_gradients(network, photos, classes)
     black = np.asarray(network(np.zeros((1, 32, 32, 3))))[0]
@@ -24,7 +24,7 @@ def test_completeness(five_blocks, photos, activation):
 def test_a_linear_network_is_attributed_exactly(photos):
     """Linearity: each pixel gets its weight times its value, whatever the number of steps."""
     image = keras.Input((32, 32, 3), dtype="uint8")
-    network = floating(
+    network = build_float_model(
         keras.Model(image, layers.Dense(2, name="logits")(layers.Flatten()(layers.Rescaling(1.0)(image))))
     )
     found = integrated_gradients(network, photos, np.array([0, 1, 0, 1]))
@@ -37,11 +37,11 @@ def test_what_the_network_does_not_see_gets_nothing(planted):
     model, images, _ = planted
     images = images[:2].copy()
     images[:, :, :16] = 0
-    assert not integrated_gradients(floating(model), images, np.ones(2, int)).values[:, :, :16].any()
+    assert not integrated_gradients(build_float_model(model), images, np.ones(2, int)).values[:, :, :16].any()
 
 
 def test_a_planted_patch_is_found(planted):
     model, images, masks = planted
-    found = integrated_gradients(floating(model), images[:8], np.ones(8, int))
+    found = integrated_gradients(build_float_model(model), images[:8], np.ones(8, int))
     assert found.gap.max() < TOLERANCE
     assert share_inside(np.maximum(found.values.sum(axis=-1), 0), masks[:8]) > 0.4  # of 1/16 of the area

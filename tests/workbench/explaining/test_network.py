@@ -6,8 +6,8 @@ from keras import layers
 
 from workbench.errors import UserError
 from workbench.explaining.network import (
+    build_float_model,
     first_convolution,
-    floating,
     in_batches,
     map_layer,
     output_of,
@@ -30,7 +30,7 @@ def transfer():
 def test_the_copy_gives_the_models_logits_and_takes_gradients(five_blocks, photos, activation):
     model = five_blocks(activation)
     before = model.get_config()
-    network = floating(model)
+    network = build_float_model(model)
     pixels = tf.constant(photos, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
@@ -47,7 +47,9 @@ def test_a_loaded_and_an_adapted_model_are_copied_too(photos, tmp_path):
     image = keras.Input((32, 32, 3), dtype="uint8")
     keras.Model(image, layers.Dense(2)(layers.Flatten()(adapted(image)))).save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_allclose(floating(model)(np.float32(photos)), model.predict(photos, verbose=0), rtol=1e-4)
+    np.testing.assert_allclose(
+        build_float_model(model)(np.float32(photos)), model.predict(photos, verbose=0), rtol=1e-4
+    )
 
 
 def test_mixed_precision_is_undone(photos):
@@ -58,20 +60,20 @@ def test_mixed_precision_is_undone(photos):
         model = keras.Model(image, layers.Dense(2, dtype="float32")(layers.Flatten()(x)))
     finally:
         keras.config.set_dtype_policy("float32")
-    network = floating(model)
+    network = build_float_model(model)
     assert output_of(network, "maps")(np.float32(photos)).dtype == "float32"
     np.testing.assert_allclose(network(np.float32(photos)), model(photos), atol=0.05)
 
 
 @pytest.mark.parametrize("pool_first", [False, True])
 def test_the_stages_of_the_five_blocks(five_blocks, pool_first):
-    network = floating(five_blocks(pool_first=pool_first))
+    network = build_float_model(five_blocks(pool_first=pool_first))
     assert stage_ends(network) == [f"block{block}_activation" for block in range(1, 6)]
     assert first_convolution(network).name == "block1_conv"
 
 
 def test_the_stages_of_a_backbone(transfer, photos):
-    network = floating(transfer)
+    network = build_float_model(transfer)
     photos = photos.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(network(np.float32(photos)), transfer(photos), rtol=1e-4, atol=1e-6)
     ends = ["block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"]
@@ -87,7 +89,7 @@ def test_activations_inside_convolutions_and_gates_beside_the_path():
     gate = layers.Conv2D(2, 1, activation="silu", name="squeeze")(gate)
     x = x * layers.Conv2D(4, 1, activation="sigmoid", name="excite")(gate)
     x = layers.Conv2D(4, 3, strides=2, padding="same", activation="silu", name="two")(x)
-    network = floating(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
+    network = build_float_model(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
     assert stage_ends(network) == ["one", "two"]
 
 
@@ -100,15 +102,15 @@ def test_activations_inside_convolutions_and_gates_beside_the_path():
 )
 def test_an_unknown_layer_names_the_nearest(five_blocks, name, says):
     with pytest.raises(UserError, match=says):
-        map_layer(floating(five_blocks()), name)
+        map_layer(build_float_model(five_blocks()), name)
 
 
 def test_what_cannot_be_explained_is_said(photos):
     image = keras.Input((32, 32, 3), dtype="uint8")
     inner = keras.Sequential([layers.Conv2D(2, 3)], name="backbone")
     with pytest.raises(UserError, match="another model, 'backbone'"):
-        floating(keras.Model(image, layers.Dense(2)(layers.Flatten()(inner(image)))))
-    plain = floating(keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.Rescaling(1.0)(image)))))
+        build_float_model(keras.Model(image, layers.Dense(2)(layers.Flatten()(inner(image)))))
+    plain = build_float_model(keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.Rescaling(1.0)(image)))))
     for search in (stage_ends, first_convolution):
         with pytest.raises(UserError, match="nothing to explain"):
             search(plain)

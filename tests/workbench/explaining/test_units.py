@@ -1,11 +1,11 @@
 import numpy as np
 
-from workbench.explaining.network import floating, output_of
+from workbench.explaining.network import build_float_model, output_of
 from workbench.explaining.units import most_wrong, patch, survey, telling_units
 
 
 def test_a_survey_knows_where_each_channel_is_strongest(five_blocks, photos):
-    network = floating(five_blocks())
+    network = build_float_model(five_blocks())
     seen = survey(network, "block2_activation", photos)
     maps = np.asarray(output_of(network, "block2_activation")(np.float32(photos)))
     np.testing.assert_allclose(seen.strongest, maps.max(axis=(1, 2)), rtol=1e-5)

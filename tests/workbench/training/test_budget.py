@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import yaml
 
-from cnn_scratch.model import build_cnn
 from cnn_scratch.train import TrainConfig, train
+from tests.models import build_compiled_cnn
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
 from workbench.files import read_csv
 from workbench.training import budget as estimate
-from workbench.training.optimizer import compiled
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_a_budget_is_a_time(config):
 
 def test_a_measurement_leaves_the_model_as_it_was(config):
     dataset = load_dataset(config, 0)
-    model = compiled(build_cnn(config, 32, 2), config)
+    model = build_compiled_cnn(config)
     variables = [*model.variables, *model.optimizer.variables]
     before = [variable.numpy() for variable in variables]
     pace = estimate.measure(model, config, dataset)

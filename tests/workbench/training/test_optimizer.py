@@ -5,18 +5,18 @@ import keras
 import numpy as np
 import pytest
 
-from cnn_scratch.graph_cache import initialize
-from cnn_scratch.model import build_cnn
 from cnn_scratch.train import TrainConfig
+from tests.models import build_compiled_cnn
 from workbench.data.dataset import load_dataset
 from workbench.training.callbacks import has_stalled
 from workbench.training.loop import fit
-from workbench.training.optimizer import compiled, learning_rate_at
+from workbench.training.schedule import compute_learning_rate
+from workbench.training.training_model import build_keras_optimizer
 
 
-def test_the_learning_rate_climbs_and_falls():
+def test_the_learning_rate_rises_and_falls():
     config = TrainConfig(epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
-    rates = [learning_rate_at(config, 5, step) for step in range(50)]
+    rates = [compute_learning_rate(config, 5, step) for step in range(50)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[9] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(0.1)
@@ -31,9 +31,8 @@ def config(red_and_blue):
 
 
 def trained(config, **kwargs):
-    model = build_cnn(config, config.image_size, 2)
-    initialize(model, config.seed)
-    return model, *fit(compiled(model, config), config, load_dataset(config, 0), **kwargs)
+    model = build_compiled_cnn(config)
+    return model, *fit(model, config, load_dataset(config, 0), **kwargs)
 
 
 def test_the_schedule_is_followed_in_training(config):
@@ -47,7 +46,7 @@ def test_the_schedule_is_followed_in_training(config):
         ],
     )
     assert seen == pytest.approx(
-        [learning_rate_at(dataclasses.replace(config, schedule="cosine"), 2, s) for s in range(4)]
+        [compute_learning_rate(dataclasses.replace(config, schedule="cosine"), 2, s) for s in range(4)]
     )
     assert rows[-1]["learning_rate"] == pytest.approx(seen[-1])
 
@@ -68,11 +67,12 @@ def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
     if weight_decay:
         optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=weight_decay, **average)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    plain = build_cnn(config, config.image_size, 2)
-    initialize(plain, config.seed)
-    fit(compiled(plain, config, optimizer), config, load_dataset(config, 0))
+    plain = build_compiled_cnn(config, optimizer=optimizer)
+    fit(plain, config, load_dataset(config, 0))
     ours, *_ = trained(config)
-    assert type(ours.optimizer) is type(optimizer), "it is saved as Keras' own"
+    saved = build_keras_optimizer(ours.optimizer)
+    assert type(saved) is type(optimizer)
+    assert {**saved.get_config(), "name": None} == {**optimizer.get_config(), "name": None}
     for one, other in zip(plain.weights, ours.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
@@ -113,10 +113,9 @@ def test_the_average_of_the_weights_is_validated_and_kept(config):
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=follow)
     plain_config = dataclasses.replace(config, ema=0.0)
-    plain = build_cnn(config, config.image_size, 2)
-    initialize(plain, config.seed)
+    plain = build_compiled_cnn(plain_config)
     dataset = load_dataset(config, 0)
-    fit(compiled(plain, plain_config), plain_config, dataset, callbacks=lambda record: [callback])
+    fit(plain, plain_config, dataset, callbacks=lambda record: [callback])
     model, rows, kept = trained(config)
     for one, other in zip(model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
@@ -127,5 +126,5 @@ def test_the_average_of_the_weights_is_validated_and_kept(config):
 
 def test_batch_norm_remembers_as_long_as_the_weights_average(config):
     for ema, momentum in ((0.0, 0.9), (0.5, 0.9), (0.98, 0.98)):
-        model = compiled(build_cnn(config, config.image_size, 2), dataclasses.replace(config, ema=ema))
+        model = build_compiled_cnn(dataclasses.replace(config, ema=ema))
         assert model.get_layer("block1_bn").momentum == momentum

@@ -1,4 +1,4 @@
-"""Images that grow in the course of a training."""
+"""Training images that grow during a training."""
 
 import dataclasses
 
@@ -6,14 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from cnn_scratch.fast_model import accelerated
-from cnn_scratch.graph_cache import initialize
-from cnn_scratch.model import build_cnn
 from cnn_scratch.train import TrainConfig, main, train
+from tests.models import build_compiled_fast_model
 from workbench.data.dataset import load_dataset
 from workbench.training.loop import batches, fit
-from workbench.training.optimizer import compiled
-from workbench.training.progressive_resizing import stages
+from workbench.training.progressive_resizing import plan_stages
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def config(red_and_blue, workdir):
     ],
 )
 def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
-    assert stages(TrainConfig(start_size=start, epochs=epochs), size) == expected
+    assert plan_stages(TrainConfig(start_size=start, epochs=epochs), size) == expected
 
 
 @pytest.mark.parametrize("data_aug", [True, False])
@@ -61,13 +58,8 @@ def test_the_batches_of_a_stage_are_smaller(config, data_aug):
 def test_a_training_that_goes_on_in_a_later_stage_equals_an_uninterrupted_one(config):
     dataset = load_dataset(config, 0)
 
-    def fresh():
-        plain = build_cnn(config, 64, 2)
-        initialize(plain, 0)
-        return compiled(accelerated(plain, fused=True), config)
-
-    whole, _ = fit(fresh(), config, dataset)
-    model = fresh()
+    whole, _ = fit(build_compiled_fast_model(config), config, dataset)
+    model = build_compiled_fast_model(config)
     rows, weights = fit(model, config, dataset, listeners=[lambda row: row["epoch"] == 3])
     assert len(rows) == 3
     rows, _ = fit(model, config, dataset, rows=rows, weights=weights)

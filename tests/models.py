@@ -1,0 +1,26 @@
+"""Models that several tests train."""
+
+import keras
+
+from cnn_scratch.fast_model import build_fast_model
+from cnn_scratch.graph_cache import draw_weights
+from cnn_scratch.model import build_cnn
+from workbench.training.optimizer import compile_model
+from workbench.training.training_model import TrainingModel
+
+
+def build_compiled_cnn(config, num_classes=2, optimizer=None) -> keras.Model:
+    """Build the plain network with the weights of `config`'s seed, compiled."""
+    model = build_cnn(config, config.image_size, num_classes)
+    draw_weights(model, config.seed)
+    compile_model(model, config, optimizer)
+    return model
+
+
+def build_compiled_fast_model(config, precision="float32", num_classes=2) -> TrainingModel:
+    """Build the network as it is trained, all blocks fused, with the weights of `config`'s seed, compiled."""
+    plain = build_cnn(config, config.image_size, num_classes)
+    draw_weights(plain, config.seed)
+    model = build_fast_model(plain, precision, fuse=True)
+    compile_model(model, config)
+    return model

@@ -1,0 +1,46 @@
+"""The learning rate of each training step."""
+
+import math
+
+import keras
+
+from workbench.config import TrainingConfig
+
+
+def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: int) -> float:
+    """Return the learning rate of one step.
+
+    Args:
+        training: settings of the training.
+        steps_per_epoch: steps in each epoch.
+        step: number of the step, counted from 0 over all epochs.
+
+    Source: linear warm-up, then half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
+    """
+    warmup, total = training.warmup_epochs * steps_per_epoch, training.epochs * steps_per_epoch
+    if step < warmup:
+        return training.learning_rate * (step + 1) / math.ceil(warmup)
+    if training.schedule == "constant":
+        return training.learning_rate
+    done = (step - warmup) / max(1, total - warmup)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class LearningRateSchedule(keras.callbacks.Callback):
+    """Set the learning rate before each step. It depends on the step's number alone, so a resumed run continues it."""
+
+    def __init__(self, training: TrainingConfig, steps_per_epoch: int) -> None:
+        super().__init__()
+        self._training, self._steps_per_epoch = training, steps_per_epoch
+        self._epoch = 0
+        self._rate: float | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        step = self._epoch * self._steps_per_epoch + batch
+        rate = compute_learning_rate(self._training, self._steps_per_epoch, step)
+        if rate != self._rate:
+            self.model.optimizer.learning_rate.assign(rate)
+            self._rate = rate

@@ -1,0 +1,132 @@
+"""The model that is trained: our own subclass of keras.Model, saved as a model of Keras' own layers and optimizer."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from workbench.training.optimizer import FusedAdam
+
+
+@dataclasses.dataclass(eq=False)
+class _State:
+    """What a `TrainingModel` keeps. A class of its own, because Keras would track a model that is an attribute.
+
+    Attributes:
+        saved_as: the model that is saved in place of the trained one.
+        saved_optimizer_of: the optimizer that `saved_as` was compiled with a copy of.
+        train_functions: image size -> the compiled training step.
+        image_size: the size that the model's present `train_function` belongs to.
+    """
+
+    saved_as: keras.Model
+    saved_optimizer_of: keras.Optimizer | None = None
+    train_functions: dict[int | None, Callable | None] = dataclasses.field(default_factory=dict)
+    image_size: int | None = None
+
+
+class TrainingModel(keras.Model):
+    """A functional model that is trained in place of another one, which is saved.
+
+    The trained model may compute in another number format, or with layers of our own that run faster. The saved model
+    has Keras' own layers, computes the same, and loads without this project's code.
+    """
+
+    train_function: Callable | None
+
+    def __init__(self, inputs: Any, outputs: Any, *, saved_as: keras.Model, name: str | None = None) -> None:
+        """Build the model and give it the weights of `saved_as`.
+
+        Args:
+            inputs: input tensors, as of keras.Model.
+            outputs: output tensors, as of keras.Model.
+            saved_as: functional model whose weights have the same shapes in the same order. The two may share layers.
+            name: name of the model.
+        """
+        super().__init__(inputs, outputs, name=name)
+        self._state = _State(saved_as)
+        copy_variables(saved_as.weights, self.weights)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile as keras.Model does, and drop the training steps that were compiled before."""
+        super().compile(*args, **kwargs)
+        self._state.train_functions.clear()
+        self.train_function = None
+
+    def select_image_size(self, image_size: int) -> None:
+        """Use a separate `train_function` for each size of the training images.
+
+        Keras' one function for all sizes would leave the size open, and XLA could not compile it.
+
+        Args:
+            image_size: side of the square training images in pixels.
+        """
+        state = self._state
+        state.train_functions[state.image_size] = self.train_function
+        state.image_size = image_size
+        self.train_function = state.train_functions.get(image_size)
+
+    def load_saved_weights(self) -> None:
+        """Set the weights to those of the saved model."""
+        copy_variables(self._state.saved_as.weights, self.weights)
+
+    def get_saved_model(self) -> keras.Model:
+        """Return the model to save, with the current weights and, if this one is compiled, optimizer state.
+
+        Its optimizer is Keras' own with a copy of the variables, so that `load_model` continues the training.
+        """
+        saved = self._state.saved_as
+        copy_variables(self.weights, saved.weights)
+        if self.compiled:
+            if self._state.saved_optimizer_of is not self.optimizer:
+                saved.compile(build_keras_optimizer(self.optimizer), self.loss)
+                saved.optimizer.build(saved.trainable_variables)
+                self._state.saved_optimizer_of = self.optimizer
+            copy_variables(self.optimizer.variables, saved.optimizer.variables)
+        return saved
+
+
+def select_image_size(model: keras.Model, image_size: int) -> None:
+    """Select the `train_function` for an image size; a plain keras.Model has one function for all sizes."""
+    if isinstance(model, TrainingModel):
+        model.select_image_size(image_size)
+
+
+def get_saved_model(model: keras.Model) -> keras.Model:
+    """Return the model that is saved in place of `model`, with its weights; a plain keras.Model is saved itself."""
+    return model.get_saved_model() if isinstance(model, TrainingModel) else model
+
+
+def restore_checkpoint(model: keras.Model, path: str | Path) -> None:
+    """Load the weights and the optimizer state of a compiled model that was saved by way of `get_saved_model`.
+
+    Raises:
+        ValueError: the file holds another network or another optimizer.
+    """
+    saved = get_saved_model(model)
+    saved.load_weights(path)
+    if saved is not model:
+        copy_variables(saved.weights, model.weights)
+        copy_variables(saved.optimizer.variables, model.optimizer.variables)
+
+
+def build_keras_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
+    """Build an optimizer of Keras' own classes with the settings and the kinds of variables of `optimizer`."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return keras.optimizers.LossScaleOptimizer(
+            build_keras_optimizer(optimizer.inner_optimizer),
+            initial_scale=optimizer.initial_scale,
+            dynamic_growth_steps=optimizer.dynamic_growth_steps,
+        )
+    if isinstance(optimizer, FusedAdam):
+        return optimizer.to_keras()
+    return type(optimizer).from_config(optimizer.get_config())
+
+
+def copy_variables(sources: list[keras.Variable], targets: list[keras.Variable]) -> None:
+    """Assign the values of variables to others; a variable that is in both lists is left alone."""
+    for source, target in zip(sources, targets, strict=True):
+        if source is not target:
+            target.assign(source.numpy())
