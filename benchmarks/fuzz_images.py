@@ -24,7 +24,8 @@ from workbench.runtime import load_tensorflow
 
 load_tensorflow()  # quietly, before an import below does it
 
-from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import train
 from workbench import cli
 from workbench.data.config import InspectConfig
 from workbench.data.dataset import load_dataset

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cnn_scratch.train import TrainConfig
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.tune import VARIABLE
 from workbench.files import write_json
 from workbench.runtime import load_tensorflow

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.model import block_filter_sizes, block_filters, build_cnn
-from cnn_scratch.train import TrainConfig
 from workbench import cli
+from workbench.config import build
 from workbench.runtime import load_tensorflow
 
 CASES = {
-    name: TrainConfig(image_size=224, num_filters=64, activation=name) for name in ("relu", "gelu", "silu", "mish")
+    name: build(TrainConfig, image_size=224, num_filters=64, activation=name)
+    for name in ("relu", "gelu", "silu", "mish")
 }
-CASES["small"] = TrainConfig(image_size=128, num_filters=32, filter_org="double")
+CASES["small"] = build(TrainConfig, image_size=128, num_filters=32, filter_org="double")
 BATCH, CLASSES, ROUNDS = 32, 12, 4
 PEER = Path(__file__).parents[2] / "shared" / "peers" / "torch_baseline.py"
 

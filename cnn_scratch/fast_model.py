@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras import layers
 
 from cnn_scratch import fused_block
-from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
+from cnn_scratch.config import NetworkConfig
+from cnn_scratch.model import build_cnn, network_cost
 from workbench.config import TrainingConfig
 from workbench.keras_graph import LOGITS
 from workbench.runtime import count_replicas, list_gpus

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnn_scratch.config import NetworkConfig
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
-from cnn_scratch.model import NetworkConfig, build_cnn
+from cnn_scratch.model import build_cnn
 from workbench.config import TrainingConfig
 from workbench.training.optimizer import compile_model, needs_one_hot
 from workbench.training.training_model import TrainingModel

@@ -1,9 +1,13 @@
 """The five-block CNN: convolution, optional batch norm, activation, max-pooling, five times, and a dense head."""
 
 import dataclasses
-import typing
 
+import keras
+from keras import layers
+
+from cnn_scratch.config import NetworkConfig
 from workbench.errors import UserError
+from workbench.runtime import num_replicas
 
 NUM_BLOCKS = 5
 SMALLEST_IMAGE = 2**NUM_BLOCKS  # pixels a side, of which the poolings leave one
@@ -17,34 +21,6 @@ _INITIALIZERS = {  # in words, of which each layer makes its own: layers that sh
 }
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of RGB values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkConfig:
-    """Network.
-
-    Args:
-        num_filters: Filters of the first block.
-        filter_size: Side of the square filters in pixels, one number or one for each of the five blocks.
-        filter_org: Filters of block i=0..4: `same` n, `double` n*2^i, `half` n//2^i.
-        activation: Activation function of the blocks and of the dense layer.
-        batch_norm: Batch normalisation between each convolution and its activation.
-        dropout: Share of the dense layer's outputs that is dropped in training.
-        dense_units: Units of the dense layer.
-        head: What turns the last maps into a vector: `flatten` keeps positions, `gap` averages over them.
-        initializer: Of the kernels: Keras' `glorot`, or `fan_in`, uniform within one over the square root of a
-            unit's inputs as in PyTorch: smaller, so that with batch norm a low learning rate goes further.
-    """
-
-    num_filters: int = 32
-    filter_size: int | list[int] = 3
-    filter_org: typing.Literal["same", "double", "half"] = "same"
-    activation: typing.Literal["mish", "gelu", "relu", "silu"] = "relu"
-    batch_norm: bool = True
-    dropout: float = 0.2
-    dense_units: int = 512
-    head: typing.Literal["flatten", "gap"] = "flatten"
-    initializer: typing.Literal["glorot", "fan_in"] = "glorot"
 
 
 def build_cnn(config, image_size, num_classes, dropout_layer=None):
@@ -64,11 +40,6 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
     Raises:
         UserError: the configuration cannot be built, see `check_network`.
     """
-    import keras
-    from keras import layers
-
-    from workbench.runtime import num_replicas
-
     check_network(config, image_size)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     kernel = {"kernel_initializer": _INITIALIZERS[config.initializer]}
@@ -128,6 +99,20 @@ def check_network(config, image_size):
         raise UserError(f"--filter-size {sizes}: give one positive number, or one for each of the {NUM_BLOCKS} blocks")
     if not 0 <= config.dropout < 1:
         raise UserError(f"--dropout {config.dropout}: must be at least 0 and below 1")
+
+
+def check_growing(network: NetworkConfig, start_size: int, image_size: int) -> None:
+    """Refuse training images that cannot grow from `start_size` to `image_size`, in pixels.
+
+    Raises:
+        UserError: the first images are too small, or the head takes one image size only.
+    """
+    if start_size and start_size < SMALLEST_IMAGE:
+        raise UserError(f"--start-size {start_size}: must be 0, or at least {SMALLEST_IMAGE}")
+    if 0 < start_size < image_size and network.head != "gap":
+        raise UserError(
+            f"--start-size {start_size}: needs --head gap, because flatten takes one image size only; 0 keeps one size"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,134 +1,110 @@
 """Train one five-block CNN from scratch."""
 
+import sys
+
+from cnn_scratch.config import TrainConfig
+from workbench import cli
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return cli.main(TrainConfig, "cnn_scratch.train:train", description=__doc__, argv=argv)
+
+
+if __name__ == "__main__":  # parse first: the imports below load TensorFlow
+    sys.exit(main())
+
 import dataclasses
 import time
+from pathlib import Path
 
-from cnn_scratch.model import SMALLEST_IMAGE, NetworkConfig, check_network, network_cost
-from workbench import cli
-from workbench.config import DataConfig
-from workbench.data.dataset import load_dataset, resolve_image_size
-from workbench.errors import UserError
-from workbench.training.config import (
-    BudgetConfig,
-    DevicesConfig,
-    ExecutionConfig,
-    LearningRateConfig,
-    PrecisionConfig,
-    ProgressiveConfig,
-    RecipeConfig,
-    TrainingConfig,
-    check_training,
-    seconds,
-)
-from workbench.training.run_folder import RunConfig
-from workbench.training.training_run import ResumeConfig, resumed, run_folder, train_in
+from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
+from cnn_scratch.graph_cache import draw_weights
+from cnn_scratch.model import build_cnn, check_growing, check_network, network_cost
+from workbench.config import check_training, replace
+from workbench.console import console, decoding_progress
+from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
+from workbench.data.pipeline import steps_per_epoch
+from workbench.runtime import distribute
+from workbench.training.loop import train_network
+from workbench.training.lr_finder import find_learning_rate, save_range_test
+from workbench.training.optimizer import choose_steps_per_execution, compile_model
+from workbench.training.run_folder import choose_run_folder, resume_config
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainConfig(
-    RunConfig,
-    ResumeConfig,
-    DevicesConfig,
-    ExecutionConfig,
-    PrecisionConfig,
-    BudgetConfig,
-    LearningRateConfig,
-    ProgressiveConfig,
-    RecipeConfig,
-    TrainingConfig,
-    NetworkConfig,
-    DataConfig,
-):
-    """Configuration of `python -m cnn_scratch.train`."""
-
-
-def train(config):
+def train(config: TrainConfig) -> Path:
     """Train one network and leave a run folder.
-
-    Args:
-        config: a `TrainConfig`.
 
     Returns:
         Path of the run folder: `model.keras` (best epoch), `last.keras` (last epoch, with the optimizer),
-        `history.csv`, `metrics.json`, `config.yaml`, `classes.json`; with `lr_find` it holds `lr_find.png` and `.csv`
-        alone.
+        `history.csv`, `metrics.json`, `config.yaml`, `classes.json`. With `lr_find` it holds only `lr_find.png` and
+        `lr_find.csv`.
 
     Raises:
-        UserError: the data, the network or the run folder cannot be used, nothing fits into the budget, or the loss
+        UserError: the data, the network or the run folder cannot be used, no epoch fits into the budget, or the loss
             became NaN.
     """
     started, asked = time.perf_counter(), config
-    seconds(config.budget)
-    config = resolve_image_size(resumed(config) if config.resume else config)
-    check_training(config)
-    check_network(config, config.image_size)
-    _check_progressive(config)
-    from workbench.runtime import distribution, load_tensorflow
+    if config.run.resume:
+        config = resume_config(config)
+    image_size = choose_image_size(config.data)
+    config = replace(config, image_size=image_size)
+    check_training(config.training)
+    check_network(config.network, image_size)
+    check_growing(config.network, config.training.start_size, image_size)
 
-    load_tensorflow()
-    from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
-    from cnn_scratch.graph_cache import draw_weights
-    from cnn_scratch.model import build_cnn
-    from workbench.console import decoding_progress
-    from workbench.data.pipeline import steps_per_epoch
-    from workbench.training.optimizer import choose_steps_per_execution, compile_model
-
-    dataset = load_dataset(config, config.seed, decoding_progress)
+    dataset = load_dataset(config.data, config.training.seed, decoding_progress)
     num_classes = len(dataset.class_names)
-    cost = network_cost(config, config.image_size, num_classes)
-    precision = choose_cnn_precision(config, config, config.image_size)
+    precision = choose_cnn_precision(config.network, config.training, image_size)
+    config = replace(config, precision=precision)  # written down: a resumed run keeps its number format
+    cost = network_cost(config.network, image_size, num_classes)
+    if config.finder.lr_find:
+        return suggest_learning_rate(asked, config, dataset)
 
-    def make_model():
-        plain = build_cnn(config, config.image_size, num_classes)
-        draw_weights(plain, config.seed)
-        model = build_fast_model(plain, precision)
-        steps = 1 if config.lr_find else choose_steps_per_execution(steps_per_epoch(dataset, config.batch_size))
-        compile_model(model, config, steps_per_execution=steps)
-        return model
+    folder = choose_run_folder(config.run, f"cnn-{dataset.name}-{image_size}px")
+    with folder.lock(), distribute(config.training.strategy):
+        for line in describe(dataset, config.training.class_weights):
+            console.print(line)
+        multiply_adds = f"{cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
+        console.print(f"network: {cost.parameters:,} parameters, {multiply_adds}\nprecision: {precision}")
 
-    name = f"cnn-{dataset.name}-{config.image_size}px"
-    if config.lr_find:
-        return _find_learning_rate(asked, config, make_model, dataset, name)
-    folder = run_folder(config, name)
-    network = f"network: {cost.parameters:,} parameters, {cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
-    facts = {**dataclasses.asdict(cost), "precision": precision}
-    lines = [network, f"precision: {precision}"]
-    with distribution(config.strategy):
-        train_in(folder, config, dataset, make_model, facts, module="cnn_scratch.train", started=started, lines=lines)
-    return folder.path
-
-
-def _check_progressive(config):
-    """Refuse images that cannot grow."""
-    if config.start_size and config.start_size < SMALLEST_IMAGE:
-        raise UserError(f"--start-size {config.start_size}: must be 0, or at least {SMALLEST_IMAGE}")
-    if 0 < config.start_size < config.image_size and config.head != "gap":
-        raise UserError(
-            f"--start-size {config.start_size}: needs --head gap, since flatten takes one image size alone; "
-            "0 keeps one size"
+        model = build_cnn(config.network, image_size, num_classes)
+        draw_weights(model, config.training.seed)
+        model = build_fast_model(model, precision)
+        steps = steps_per_epoch(dataset, config.training.batch_size)
+        compile_model(model, config.training, steps_per_execution=choose_steps_per_execution(steps))
+        train_network(
+            folder,
+            config,
+            model,
+            dataset,
+            command="cnn_scratch.train",
+            started=started,
+            facts={**dataclasses.asdict(cost), "precision": precision},
         )
-
-
-def _find_learning_rate(asked, config, make_model, dataset, base_name):
-    """Run the range test, leave its figure, and print the command that trains with what it suggests."""
-    from workbench.console import console
-    from workbench.training.lr_finder import leave, range_test
-
-    folder = run_folder(config, f"{base_name}-lr-find")
-    with folder.locked():
-        found = range_test(make_model(), config, dataset)
-        picture = leave(found, folder.path)
-    rate = f"{found.suggestion:.2g}"
-    words = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
-    console.print(f"the loss falls fastest at a learning rate of {rate}: {picture}", markup=False)
-    console.print(f"train with it:  python -m cnn_scratch.train{words} --learning-rate {rate}", markup=False)
     return folder.path
 
 
-def main(argv=None):
-    """Run the command line."""
-    cli.main(train, TrainConfig, prog="python -m cnn_scratch.train", description=__doc__, argv=argv)
+def suggest_learning_rate(asked: TrainConfig, config: TrainConfig, dataset: Dataset) -> Path:
+    """Run the learning-rate range test, save its figure, and print the command that trains with the suggestion.
 
+    Args:
+        asked: as the user gave it.
+        config: the same, resolved.
 
-if __name__ == "__main__":
-    main()
+    Returns:
+        Path of the run folder.
+    """
+    folder = choose_run_folder(config.run, f"cnn-{dataset.name}-{dataset.image_size}px-lr-find")
+    with folder.lock():
+        model = build_cnn(config.network, dataset.image_size, len(dataset.class_names))
+        draw_weights(model, config.training.seed)
+        model = build_fast_model(model, config.training.precision)
+        compile_model(model, config.training)
+        test = find_learning_rate(model, dataset, config.training)
+        picture = save_range_test(test, folder.path)
+    rate = f"{test.suggestion:.2g}"
+    options = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
+    console.print(f"the loss falls fastest at a learning rate of {rate}: {picture}")
+    console.print(f"train with it:  python -m cnn_scratch.train{options} --learning-rate {rate}")
+    return folder.path

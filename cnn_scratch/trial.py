@@ -17,21 +17,21 @@ class CnnHyperModel(TrialHyperModel):
     def graph_key(self, values):
         """What the trials of two points have in common if they share a traced graph."""
         config = self.with_values(values)
-        return GraphCache.make_key(config, config, config.image_size)
+        return GraphCache.key(config.network, config.training, config.data.image_size)
 
     def make(self, config):
         """A compiled model as freshly built for `config`."""
-        return self._graphs.take(config, config, config.image_size, self.num_classes(config))
+        return self._graphs.take(config.network, config.training, config.data.image_size, self.num_classes(config))
 
     def plain(self, config, weights):
         """The network with the given weights as a plain Keras model."""
-        return build_plain_model(config, config.image_size, self.num_classes(config), weights)
+        return build_plain_model(config.network, config.data.image_size, self.num_classes(config), weights)
 
     def work(self, config):
         """Multiply-adds of an image, all epochs together; `_OVERHEAD` stands for what is done besides them."""
-        cost = network_cost(config, config.image_size, self.num_classes(config))
-        return config.epochs * (cost.multiply_adds + _OVERHEAD)
+        cost = network_cost(config.network, config.data.image_size, self.num_classes(config))
+        return config.training.epochs * (cost.multiply_adds + _OVERHEAD)
 
     def parameters(self, config):
         """Number of trainable parameters."""
-        return network_cost(config, config.image_size, self.num_classes(config)).parameters
+        return network_cost(config.network, config.data.image_size, self.num_classes(config)).parameters

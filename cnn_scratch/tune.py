@@ -1,26 +1,14 @@
 """Sweep the five-block CNN's hyperparameters with KerasTuner; the same command again goes on with it."""
 
-import dataclasses
-
-from cnn_scratch.model import NetworkConfig
-from cnn_scratch.train import TrainConfig
+from cnn_scratch.config import NetworkConfig, TrainConfig, TuneConfig
 from workbench import cli
-from workbench.config import DataConfig
+from workbench.config import TrainingConfig, option_names
 from workbench.sweep import command
-from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition
-from workbench.training.config import PrecisionConfig, RecipeConfig, TrainingConfig
-from workbench.training.run_folder import RunConfig
+from workbench.training.precision import choose_sweep_precision
 
-BASES = (TrainingConfig, RecipeConfig, PrecisionConfig, NetworkConfig)
-VARIABLE = [field.name for base in BASES for field in dataclasses.fields(base)]
-VARIABLE += ["image_size", "seed"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TuneConfig(RunConfig, WorkersConfig, SearchConfig, DataConfig):
-    """Configuration of `python -m cnn_scratch.tune`."""
-
+VARIABLE = [*option_names(TrainingConfig), *option_names(NetworkConfig), "image_size"]
+VARIABLE = [name for name in VARIABLE if name not in ("budget", "strategy", "start_size")]
 
 DEFINITION = Definition(
     tune_module="cnn_scratch.tune",
@@ -40,7 +28,6 @@ def tune(config):
 def make_hypermodel(folder):
     """The hypermodel of the sweep in a run folder."""
     from cnn_scratch.trial import CnnHyperModel
-    from workbench.training.precision import choose_sweep_precision
 
     base, *others = command.hypermodel_arguments(folder, DEFINITION)
     return CnnHyperModel(choose_sweep_precision(base), *others)

@@ -1,11 +1,11 @@
 """One trial of a sweep of fine-tunings: KerasTuner's hypermodel of it."""
 
-import dataclasses
 import math
 
 from transfer.backbone import DROPOUT, build_network
-from transfer.config import resolve
+from transfer.defaults import resolve
 from transfer.finetune import FineTuning
+from workbench.config import replace
 from workbench.keras_graph import build_uncompiled
 from workbench.sweep.hypermodel import TrialHyperModel
 
@@ -20,12 +20,12 @@ class TransferHyperModel(TrialHyperModel):
 
     def with_values(self, values):
         """The resolved configuration of the trial with these swept values."""
-        return resolve(dataclasses.replace(self._base, **values))
+        return resolve(replace(self._base, **values))
 
     def graph_key(self, values):
         """What the trials of two points have in common if they share stored features."""
         config = self.with_values(values)
-        return str((config.image_size, config.mode, config.k, config.until, config.backbone, config.weights))
+        return str((config.data.image_size, config.freezing, config.backbone.backbone, config.backbone.weights))
 
     def make(self, config):
         """A compiled model as freshly built for `config`, its head trained alone first where the mode says so."""
@@ -54,18 +54,18 @@ class TransferHyperModel(TrialHyperModel):
 
     def _tuning(self, config):
         if self._current is None or self._current[0] != config:
-            dataset = self.dataset(config.image_size)
+            dataset = self.dataset(config.data.image_size)
             network = self._network(config, len(dataset.class_names))
             self._current = config, FineTuning(config, dataset, network)
         return self._current[1]
 
     def _network(self, config, num_classes):
         """The network as freshly built; built once for the trials that share it."""
-        key = (config.backbone, config.weights, config.from_, config.image_size, config.seed)
+        key = (replace(config.backbone, dropout=0.0), config.data.image_size, config.training.seed)
         if self._built is None or self._built[0] != key:
             network = build_network(config, num_classes)
             self._built = key, network, network.model.get_weights()
         _, network, weights = self._built
         network.model.set_weights(weights)
-        network.model.get_layer(DROPOUT).rate = config.dropout
+        network.model.get_layer(DROPOUT).rate = config.backbone.dropout
         return network

@@ -1,25 +1,23 @@
 """Sweep how a pretrained network is fine-tuned, with KerasTuner; the same command again goes on with it."""
 
-import dataclasses
-
-from transfer.config import BackboneConfig, FeaturesConfig, FineTuneConfig, FreezingConfig, TransferConfig, resolve
+from transfer.config import (
+    BackboneConfig,
+    FeaturesConfig,
+    FineTuneConfig,
+    FreezingConfig,
+    TransferConfig,
+    TuneConfig,
+)
+from transfer.defaults import resolve
 from workbench import cli
-from workbench.config import DataConfig
+from workbench.config import option_names, replace
 from workbench.sweep import command
-from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.engine import Definition
-from workbench.training.config import PrecisionConfig
-from workbench.training.run_folder import RunConfig
+from workbench.training.precision import choose_sweep_precision
 
-_SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig, PrecisionConfig)
-VARIABLE = [field.name for base in _SWEPT for field in dataclasses.fields(base)] + ["image_size", "seed"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TuneConfig(RunConfig, WorkersConfig, SearchConfig, DataConfig):
-    """Configuration of `python -m transfer.tune`."""
-
-    space: str = "configs/transfer_sweep.yaml"
+_SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
+VARIABLE = [name for section in _SWEPT for name in option_names(section)] + ["image_size"]
+VARIABLE = [name for name in VARIABLE if name not in ("budget", "strategy", "start_size")]
 
 
 DEFINITION = Definition(
@@ -34,14 +32,13 @@ DEFINITION = Definition(
 
 def tune(config):
     """Run a sweep of fine-tunings; arguments, result and errors are those of `workbench.sweep.command.tune`."""
-    size = resolve(TransferConfig(data=config.data, image_size=config.image_size)).image_size
-    return command.tune(dataclasses.replace(config, image_size=size), DEFINITION)
+    size = resolve(TransferConfig(data=config.data)).data.image_size
+    return command.tune(replace(config, image_size=size), DEFINITION)
 
 
 def make_hypermodel(folder):
     """The hypermodel of the sweep in a run folder."""
     from transfer.trial import TransferHyperModel
-    from workbench.training.precision import choose_sweep_precision
 
     base, *others = command.hypermodel_arguments(folder, DEFINITION)
     return TransferHyperModel(choose_sweep_precision(base), *others)

@@ -125,6 +125,15 @@ def flatten(config: Any) -> dict[str, Any]:
     return flat
 
 
+def build(config_class: type[Config], **values: Any) -> Config:
+    """Return a configuration with the given values, by option name, and the defaults of all other options.
+
+    Raises:
+        TypeError: the configuration has no option of that name.
+    """
+    return replace(config_class(), **values)
+
+
 def replace(config: Config, **values: Any) -> Config:
     """Return a copy of a configuration with other values, given by option name whatever section they are in.
 
@@ -132,7 +141,7 @@ def replace(config: Config, **values: Any) -> Config:
         TypeError: the configuration has no option of that name.
     """
     remaining = dict(values)
-    replaced = _replace(config, remaining)
+    replaced: Config = _replace(config, remaining)
     if remaining:
         raise TypeError(f"{type(config).__name__} has no option {', '.join(remaining)}")
     return replaced

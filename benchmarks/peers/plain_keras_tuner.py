@@ -11,7 +11,8 @@ import tempfile
 import keras
 import keras_tuner
 
-from cnn_scratch.model import NetworkConfig, build_cnn
+from cnn_scratch.config import NetworkConfig
+from cnn_scratch.model import build_cnn
 from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
 

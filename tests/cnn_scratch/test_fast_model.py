@@ -4,9 +4,10 @@ import pytest
 import tensorflow as tf
 
 from cnn_scratch import fused_block as kernels
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.fast_model import build_fast_model
-from cnn_scratch.train import TrainConfig
 from tests.models import build_compiled_cnn, build_compiled_fast_model
+from workbench.config import build
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
 from workbench.training.callbacks import SaveEpoch
@@ -21,7 +22,9 @@ POINTS = np.concatenate([-MAGNITUDES, [0.0], MAGNITUDES, np.linspace(-30, 30, 20
 
 @pytest.fixture
 def config(red_and_blue):
-    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+    return build(
+        TrainConfig, data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

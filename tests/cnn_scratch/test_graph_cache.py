@@ -5,17 +5,20 @@ import keras
 import numpy as np
 import pytest
 
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.graph_cache import GraphCache, build_plain_model, draw_weights
 from cnn_scratch.model import build_cnn
-from cnn_scratch.train import TrainConfig
 from tests.models import build_compiled_cnn
+from workbench.config import build, replace
 from workbench.data.dataset import load_dataset
 from workbench.training.loop import fit
 
 
 @pytest.fixture
 def config(red_and_blue):
-    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+    return build(
+        TrainConfig, data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8
+    )
 
 
 def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
@@ -44,7 +47,7 @@ def test_a_reused_graph_averages_weights_as_a_fresh_one(config):
     dataset = load_dataset(config, 0)
     graphs = GraphCache()
     for seed, mixup in ((0, 0.2), (1, 0.4)):
-        trial = dataclasses.replace(config, seed=seed, ema=0.8, mixup=mixup)
+        trial = replace(config, seed=seed, ema=0.8, mixup=mixup)
         reused = graphs.take(trial, trial, 32, 2)
         kept = [fit(model, trial, dataset)[1] for model in (reused, build_compiled_cnn(trial))]
         for one, other in zip(*kept, strict=True):
@@ -60,7 +63,7 @@ def test_one_graph_is_traced_once(config):
     model.compute_loss = lambda *args, **kwargs: traced.append(1) or compute_loss(*args, **kwargs)
     counts = []
     for dropout, batch_size in ((0.2, 8), (0.3, 4), (0.4, 16)):
-        trial = dataclasses.replace(config, dropout=dropout, batch_size=batch_size)
+        trial = replace(config, dropout=dropout, batch_size=batch_size)
         assert graphs.take(trial, trial, 32, 2) is model
         fit(model, trial, dataset)
         counts.append(len(traced))
@@ -80,7 +83,7 @@ def test_other_networks_have_other_graphs(config):
     ]
 
     def key(image_size=32, **change):
-        changed = dataclasses.replace(config, **change)
+        changed = replace(config, **change)
         return GraphCache.make_key(changed, changed, image_size)
 
     assert len({key(**change) for change in others}) == len(others)

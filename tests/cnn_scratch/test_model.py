@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-from cnn_scratch.model import NetworkConfig, build_cnn, network_cost
+from cnn_scratch.config import NetworkConfig
+from cnn_scratch.model import build_cnn, network_cost
 from workbench.errors import UserError
 
 CONFIGS = [

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
-from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import train
 from cnn_scratch.tune import TuneConfig, main, tune
 from workbench import cli
+from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv
 from workbench.finished_run import open_run
@@ -34,7 +36,9 @@ parameters:
 @pytest.fixture
 def config(red_and_blue, workdir):
     (workdir / "space.yaml").write_text(SPACE)
-    return TuneConfig(data=str(red_and_blue), image_size=32, space="space.yaml", name="s", max_trials=4, workers=0)
+    return build(
+        TuneConfig, data=str(red_and_blue), image_size=32, space="space.yaml", name="s", max_trials=4, workers=0
+    )
 
 
 def points(folder):
@@ -64,7 +68,7 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
 def test_a_page_that_cannot_be_made_does_not_harm_the_sweep(config, capsys):
     Path("runs/s").mkdir(parents=True)
     Path("runs/s/figures").write_text("in the way")
-    folder = tune(dataclasses.replace(config, max_trials=1))
+    folder = tune(replace(config, max_trials=1))
     assert (folder / "model.keras").exists()
     assert re.search(
         r"^report: +none \(FileExistsError.*again with python -m workbench.report", capsys.readouterr().out, re.M
@@ -82,7 +86,7 @@ def test_the_winner_can_be_trained_again_and_does_as_well(config):
 
 def test_all_trials_share_one_split_whatever_their_seed(config):
     Path("space.yaml").write_text("parameters: {seed: {values: [3, 4]}, epochs: {value: 1}, num_filters: {value: 16}}")
-    folder = tune(dataclasses.replace(config, data="digits"))
+    folder = tune(replace(config, data="digits"))
     split = open_run(folder).dataset().test
     best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
     assert best.seed in (3, 4)
@@ -90,19 +94,19 @@ def test_all_trials_share_one_split_whatever_their_seed(config):
 
 
 def test_raised_later_it_goes_on(config):
-    tune(dataclasses.replace(config, max_trials=2))
+    tune(replace(config, max_trials=2))
     first = points("runs/s")
-    tune(dataclasses.replace(config, max_trials=3))
+    tune(replace(config, max_trials=3))
     assert points("runs/s")[:2] == first
     assert len(points("runs/s")) == 3
-    tune(dataclasses.replace(config, max_trials="all"))
+    tune(replace(config, max_trials="all"))
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 16
 
 
 def test_kill_and_run_again(config):
     """SIGKILL in mid-sweep, twice; in the end every point stands exactly once."""
-    config = dataclasses.replace(config, workers=2)
-    values = dataclasses.asdict(dataclasses.replace(config, max_trials="all"))
+    config = replace(config, workers=2)
+    values = dataclasses.asdict(replace(config, max_trials="all"))
     command = [sys.executable, "-m", "cnn_scratch.tune", *(f"--{k}={v}" for k, v in values.items() if v is not None)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = 0
@@ -114,13 +118,13 @@ def test_kill_and_run_again(config):
         process.send_signal(signal.SIGKILL)
         process.wait()
         done = len(list(Path("runs/s/tuner").glob("*/trial.json")))
-    tune(dataclasses.replace(config, max_trials="all"))
+    tune(replace(config, max_trials="all"))
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 16
 
 
 def test_another_sweep_in_the_folder_is_refused(config):
     Path("other.yaml").write_text(SPACE.replace("[1, 2]", "[1, 3]"))
-    tune(dataclasses.replace(config, max_trials=1))
+    tune(replace(config, max_trials=1))
     for change, says in (
         ({"image_size": 64}, "image_size was 32, is 64"),
         ({"order": "lexicographic"}, "order was shuffled, is lexicographic"),
@@ -129,14 +133,14 @@ def test_another_sweep_in_the_folder_is_refused(config):
         ({"space": "other.yaml"}, "parameters was"),
     ):
         with pytest.raises(UserError, match=says):
-            tune(dataclasses.replace(config, **change))
+            tune(replace(config, **change))
         assert len(points("runs/s")) == 1
-    folder = tune(dataclasses.replace(config, overwrite=True, max_trials=1, space="other.yaml", seed=1))
+    folder = tune(replace(config, overwrite=True, max_trials=1, space="other.yaml", seed=1))
     assert len(points(folder)) == 1
 
 
 def test_changed_photos_are_refused(config, red_and_blue):
-    tune(dataclasses.replace(config, max_trials=1))
+    tune(replace(config, max_trials=1))
     next((red_and_blue / "train" / "red").iterdir()).unlink()
     with pytest.raises(UserError, match="content of the data was"):
         tune(config)
@@ -158,7 +162,7 @@ def test_only_failures_end_in_one_line(config):
 
 
 def test_only_the_best_weights_are_kept(config):
-    folder = tune(dataclasses.replace(config, max_trials=8))
+    folder = tune(replace(config, max_trials=8))
     kept = {path.parent.name[-2:] for path in folder.glob("tuner/*/weights.npz")}
     rows = read_csv(folder / "trials.csv")
     rows.sort(key=lambda row: (-float(row["val_accuracy"]), float(row["val_loss"])))
@@ -167,8 +171,8 @@ def test_only_the_best_weights_are_kept(config):
 
 def test_workers_give_what_one_process_gives(config):
     """Trial by trial; the longer ones continue from the shorter ones' state in either case."""
-    alone = tune(dataclasses.replace(config, max_trials="all", name="alone"))
-    together = tune(dataclasses.replace(config, max_trials="all", name="together", workers=2))
+    alone = tune(replace(config, max_trials="all", name="alone"))
+    together = tune(replace(config, max_trials="all", name="together", workers=2))
     rows = [sorted(read_csv(folder / "trials.csv"), key=lambda row: row["trial"]) for folder in (alone, together)]
     for one, other in zip(*rows, strict=True):
         assert one["val_accuracy"] == pytest.approx(other["val_accuracy"]) or float(one["val_loss"])
@@ -180,13 +184,13 @@ def test_a_longer_trial_continues_a_shorter_one_with_the_same_result(config):
     Path("space.yaml").write_text(
         "parameters: {epochs: {values: [2, 4]}, num_filters: {value: 16}, dropout: {values: [0.2, 0.5]}}"
     )
-    folder = tune(dataclasses.replace(config, order="lexicographic", max_trials="all"))
+    folder = tune(replace(config, order="lexicographic", max_trials="all"))
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("tuner/*/result.json"))]
     assert [result["resumed_after"] for result in results] == [0, 0, 2, 2]
     Path("space.yaml").write_text(
         "parameters: {epochs: {value: 4}, num_filters: {value: 16}, dropout: {values: [0.2, 0.5]}}"
     )
-    folder = tune(dataclasses.replace(config, order="lexicographic", max_trials="all", name="fresh"))
+    folder = tune(replace(config, order="lexicographic", max_trials="all", name="fresh"))
     fresh = [json.loads(path.read_text()) for path in sorted(folder.glob("tuner/*/result.json"))]
     for one, other in zip(results[2:], fresh, strict=True):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
@@ -196,7 +200,7 @@ def test_a_longer_trial_continues_a_shorter_one_with_the_same_result(config):
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
 def test_the_other_searches(config, tuner):
-    folder = tune(dataclasses.replace(config, tuner=tuner, max_trials=4))
+    folder = tune(replace(config, tuner=tuner, max_trials=4))
     rows = read_csv(folder / "trials.csv")
     assert len(rows) == 4
     assert {row["status"] for row in rows} == {"completed"}
@@ -215,7 +219,7 @@ def test_wandb_makes_one_offline_run_a_trial(config, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", "/nowhere")
     monkeypatch.setenv("HOME", str(Path.cwd()))
-    folder = tune(dataclasses.replace(config, max_trials=2, wandb=True))
+    folder = tune(replace(config, max_trials=2, wandb=True))
     assert len(list(folder.glob("wandb/offline-run-*"))) == 2
 
 
@@ -223,7 +227,7 @@ def test_hparams_are_in_the_logs(config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    tune(dataclasses.replace(config, max_trials=1))
+    tune(replace(config, max_trials=1))
     events = EventAccumulator("logs/s/00").Reload()
     assert {"val_accuracy", "loss", "learning_rate"} <= set(events.Tags()["tensors"])
     start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import train
+from workbench.config import build
 
 COLOURS = {"daisy": (200, 190, 60), "iris": (110, 60, 190), "rose": (190, 60, 80)}
 
@@ -27,8 +29,15 @@ def trained_once(tmp_path_factory):
                 Image.fromarray(pixels).save(folder / f"{name}-{number:02d}.png")
     folders = {"runs_dir": str(root / "runs"), "logs_dir": str(root / "logs"), "cache_dir": str(root / "cache")}
     network = {"image_size": 32, "num_filters": 8, "dense_units": 8, "batch_norm": False, "dropout": 0.0}
-    config = TrainConfig(
-        data=str(root / "photos"), name="tiny", epochs=4, batch_size=4, learning_rate=0.01, **network, **folders
+    config = build(
+        TrainConfig,
+        data=str(root / "photos"),
+        name="tiny",
+        epochs=4,
+        batch_size=4,
+        learning_rate=0.01,
+        **network,
+        **folders,
     )
     return train(config)
 

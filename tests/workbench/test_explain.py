@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import train
+from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.explain import ExplainConfig, explain, main
 from workbench.reporting.figures import words
@@ -28,9 +30,9 @@ def trained(tmp_path_factory):
             for number in range(count):
                 pixels = (np.array(colour) + rng.integers(-30, 30, (40, 40, 3))).clip(0, 255)
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-    config = TrainConfig(data=str(root / "photos"), image_size=32, num_filters=16, dense_units=16, epochs=2)
-    config = dataclasses.replace(config, activation="gelu", runs_dir=str(root), logs_dir=str(root / "logs"), name="run")
-    return train(dataclasses.replace(config, cache_dir=str(root / "cache"))), root / "photos"
+    config = build(TrainConfig, data=str(root / "photos"), image_size=32, num_filters=16, dense_units=16, epochs=2)
+    config = replace(config, activation="gelu", runs_dir=str(root), logs_dir=str(root / "logs"), name="run")
+    return train(replace(config, cache_dir=str(root / "cache"))), root / "photos"
 
 
 @pytest.fixture

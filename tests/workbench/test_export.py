@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnn_scratch.model import NetworkConfig, build_cnn
+from cnn_scratch.config import NetworkConfig
+from cnn_scratch.model import build_cnn
 from workbench import export as module
 from workbench.errors import UserError
 from workbench.export import ExportConfig, export

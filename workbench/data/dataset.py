@@ -99,8 +99,8 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     return [line, uneven] if uneven else [line]
 
 
-def resolve_image_size(data: DataConfig) -> DataConfig:
-    """Return the configuration with an image size, by default the one for its kind of data.
+def choose_image_size(data: DataConfig) -> int:
+    """Return the side of the square images in pixels: the one asked for, or the default for this data.
 
     Raises:
         UserError: the size is out of range.
@@ -110,7 +110,7 @@ def resolve_image_size(data: DataConfig) -> DataConfig:
         size = DEFAULT_SIZES.get(data.data, DEFAULT_SIZE)
     if not 1 <= size <= MAX_SIZE:
         raise UserError(f"--image-size {size}: must be between 1 and {MAX_SIZE:,} pixels")
-    return dataclasses.replace(data, image_size=size)
+    return size
 
 
 def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) -> Dataset:
@@ -128,11 +128,10 @@ def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) 
     Raises:
         UserError: the data cannot be found, read or split; too many images are unreadable.
     """
-    data = resolve_image_size(data)
+    image_size = choose_image_size(data)
     _check_config(data, seed)
     source = open_source(data.data)
-    assert data.image_size is not None  # resolved above
-    store = open_store(source, data.image_size, data.resize, data.cache_dir, progress)
+    store = open_store(source, image_size, data.resize, data.cache_dir, progress)
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]

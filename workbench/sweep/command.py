@@ -1,16 +1,15 @@
 """What every `tune` command does: run a sweep, go on with it, or work for one that runs elsewhere."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 
 from workbench import cli
-from workbench.data.dataset import describe, load_dataset, resolve_image_size
+from workbench.config import TrainingConfig, build, flatten, option_names, replace
+from workbench.data.dataset import choose_image_size, describe, load_dataset
 from workbench.data.sources import open_source
 from workbench.files import read_json
 from workbench.sweep.config import check_sweep, trial_limit
 from workbench.sweep.engine import check_same_sweep, run_sweep, save_winner, start_workers, work_for_chief
-from workbench.training.config import TrainingConfig
 from workbench.training.run_folder import RunFolder, read_config
 
 
@@ -29,16 +28,16 @@ def tune(config, definition):
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no
             trial could be completed.
     """
-    check_sweep(config)
-    asked, config = config, resolve_image_size(config)
-    source = open_source(config.data)
-    config = dataclasses.replace(config, name=config.name or f"sweep-{source.name}-{config.image_size}px")
-    folder = RunFolder(config)
-    if config.worker:
+    check_sweep(config.search, config.workers)
+    asked, config = config, replace(config, image_size=choose_image_size(config.data))
+    source = open_source(config.data.data)
+    config = replace(config, name=config.run.name or f"sweep-{source.name}-{config.data.image_size}px")
+    folder = RunFolder(config.run)
+    if config.workers.worker:
         _work(config, folder, definition)
         return folder.path
-    with folder.locked():
-        if config.overwrite:
+    with folder.lock():
+        if config.run.overwrite:
             folder.clear()
         pool = None if _is_done(config, folder.path) else start_workers(config, folder.path)
         try:
@@ -52,7 +51,7 @@ def tune(config, definition):
 def _is_done(config, folder):
     """Whether the sweep in `folder` has as many trials as are asked for, so that no worker is needed."""
     trials = (read_json(folder / "metrics.json") or {}).get("trials")
-    return trials is not None and trials == trial_limit(config)
+    return trials is not None and trials == trial_limit(config.search)
 
 
 def hypermodel_arguments(folder, definition):
@@ -62,15 +61,17 @@ def hypermodel_arguments(folder, definition):
         The arguments of `workbench.sweep.hypermodel.TrialHyperModel`.
     """
     config = read_config(folder, definition.config_class)
-    config = dataclasses.replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
+    config = replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
     space = _read_space(Path(folder) / "space.yaml", definition)
-    trial_fields = {field.name for field in dataclasses.fields(definition.trial_class)} - {"budget"}  # the sweep's own
-    shared = {name: value for name, value in dataclasses.asdict(config).items() if name in trial_fields}
+    trial_fields = set(option_names(definition.trial_class)) - {"budget"}  # the sweep's own
+    shared = {name: value for name, value in flatten(config).items() if name in trial_fields}
     own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
-    own["split_seed"] = config.seed if config.split_seed is None else config.split_seed  # whatever a trial's seed is
-    base = definition.trial_class(**{**shared, **own, **space.fixed})
-    continuing = "epochs" in space.parameters or config.tuner == "hyperband"
-    return base, space, RunFolder(config), max_epochs(space) if continuing else 0
+    own["split_seed"] = (
+        config.search.seed if config.data.split_seed is None else config.data.split_seed
+    )  # whatever a trial's seed is
+    base = build(definition.trial_class, **{**shared, **own, **space.fixed})
+    continuing = "epochs" in space.parameters or config.search.tuner == "hyperband"
+    return base, space, RunFolder(config.run), max_epochs(space) if continuing else 0
 
 
 def max_epochs(space):
@@ -96,13 +97,13 @@ def _sweep(config, asked, folder, pool, definition):
     """Sweep with `config`; `asked` is what was typed, and so what to type again."""
     from workbench.runtime import load_tensorflow
 
-    load_tensorflow(use_gpu=config.workers == 0)
+    load_tensorflow(use_gpu=config.workers.workers == 0)
     from workbench.console import console, decoding_progress
     from workbench.training.tracking import describe_sweep
 
     space_path = _space_path(config)
     space = _read_space(space_path, definition)
-    dataset = load_dataset(config, config.seed, decoding_progress)
+    dataset = load_dataset(config.data, config.search.seed, decoding_progress)
     check_same_sweep(folder.path, _identity(config, space, dataset))
     shutil.copyfile(space_path, folder.path / "space.yaml")
     folder.write_config(config)
@@ -123,20 +124,21 @@ def _sweep(config, asked, folder, pool, definition):
 
 def _space_path(config):
     """The default space is found from any working directory."""
-    default = type(config).__dataclass_fields__["space"].default
+    default = type(config)().search.space
     shipped = Path(__file__).parents[2] / default
-    return shipped if config.space == default and not Path(default).exists() else config.space
+    return shipped if config.search.space == default and not Path(default).exists() else config.search.space
 
 
 def _identity(config, space, dataset):
     """What must stay the same from one call of a sweep to the next."""
+    values = flatten(config)
     names = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
     return {
         "parameters": space.parameters,
         "fixed": space.fixed,
         "metric": [space.metric, space.direction],
         "content of the data": dataset.key[:12],
-        **{name: getattr(config, name) for name in names},
+        **{name: values[name] for name in names},
     }
 
 
@@ -157,19 +159,19 @@ def _finish(folder, config, space, table, hypermodel, definition):
         failed = len(table.results.failed)
         console.print(f"{failed} of {len(table)} trials failed; their reasons are in {table.path}")
     if table.oracle.out_of_time:
-        console.print(f"the budget of {config.budget} holds no further trial")
+        console.print(f"the budget of {config.search.budget} holds no further trial")
     lines = [
         ("every trial", table.path),
         ("best model", folder.path / "model.keras"),
         ("its settings", folder.path / "best.yaml"),
         ("report", leave_report(folder.path)),
-        ("curves and HParams", f"tensorboard --logdir {config.logs_dir}"),
+        ("curves and HParams", f"tensorboard --logdir {config.run.logs_dir}"),
         ("train the best again", f"python -m {definition.train_module} --config {folder.path / 'best.yaml'}"),
     ]
     if len(table) < len(space):
-        more = dataclasses.replace(config, max_trials=min(4 * len(table), len(space)), budget=None)
+        more = replace(config, max_trials=min(4 * len(table), len(space)), budget=None)
         lines.append(("more trials", f"{_command(more, definition)}   (or all: {len(space):,})"))
-    if config.data == "digits":
+    if config.data.data == "digits":
         own = f"python -m {definition.tune_module} --data FOLDER   (one folder of images a class)"
         lines.append(("your own photos", own))
     console.print()

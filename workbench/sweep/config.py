@@ -3,8 +3,8 @@
 import dataclasses
 import typing
 
+from workbench.config import parse_duration
 from workbench.errors import UserError
-from workbench.training.config import seconds
 
 DEFAULT_SPACE = "configs/sweep.yaml"
 DEFAULT_TRIALS = 16
@@ -25,6 +25,7 @@ class SearchConfig:
             among the best quarter at one of a few epochs (successive `halving`). For grid and random.
         budget: Start no trial that would not be done in this time, such as 30m or 2h.
         keep: Number of best trials whose weights are kept.
+        seed: Seed of the split, the shuffled order, and each trial's training where the sweep does not vary it.
     """
 
     space: str = DEFAULT_SPACE
@@ -34,6 +35,7 @@ class SearchConfig:
     prune: typing.Literal["off", "median", "halving"] = "off"
     budget: str | None = None
     keep: int = 5
+    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,38 +57,35 @@ class WorkersConfig:
     oracle_address: str | None = None
 
 
-def check_sweep(config):
+def check_sweep(search: SearchConfig, workers: WorkersConfig) -> None:
     """Refuse settings that make no sweep.
-
-    Args:
-        config: has the fields of `SearchConfig` and `WorkersConfig`.
 
     Raises:
         UserError: names the option.
     """
-    if config.max_trials not in ("all", None) and config.max_trials < 1:
-        raise UserError(f"--max-trials {config.max_trials}: must be at least 1, or 'all'")
-    if config.workers != "auto" and config.workers < 0:
-        raise UserError(f"--workers {config.workers}: must be 0 or more, or 'auto'")
-    if config.keep < 1:
-        raise UserError(f"--keep {config.keep}: must be at least 1")
-    if config.chief and config.worker:
+    if search.max_trials not in ("all", None) and search.max_trials < 1:
+        raise UserError(f"--max-trials {search.max_trials}: must be at least 1, or 'all'")
+    if workers.workers != "auto" and workers.workers < 0:
+        raise UserError(f"--workers {workers.workers}: must be 0 or more, or 'auto'")
+    if search.keep < 1:
+        raise UserError(f"--keep {search.keep}: must be at least 1")
+    if workers.chief and workers.worker:
         raise UserError("--chief and --worker: a command is one or the other")
-    if (config.chief or config.worker) and config.oracle_address is None:
+    if (workers.chief or workers.worker) and workers.oracle_address is None:
         raise UserError("--oracle-address HOST:PORT is needed with --chief and with --worker")
-    if config.oracle_address and not (config.chief or config.worker):
+    if workers.oracle_address and not (workers.chief or workers.worker):
         raise UserError("--oracle-address: say --chief to listen there, or --worker to work for the chief there")
-    if config.prune != "off" and config.tuner not in ("grid", "random"):
-        raise UserError(f"--prune {config.prune}: goes with --tuner grid or random; {config.tuner} has its own way")
-    seconds(config.budget)
-    address(config.oracle_address)
+    if search.prune != "off" and search.tuner not in ("grid", "random"):
+        raise UserError(f"--prune {search.prune}: goes with --tuner grid or random; {search.tuner} has its own way")
+    parse_duration(search.budget)
+    address(workers.oracle_address)
 
 
-def trial_limit(config):
-    """Number of trials that `config` asks for, or None for as many as there are."""
-    if config.max_trials is None:
-        return None if config.tuner == "hyperband" else DEFAULT_TRIALS
-    return None if config.max_trials == "all" else config.max_trials
+def trial_limit(search: SearchConfig) -> int | None:
+    """Return the number of trials that are asked for, or None for the whole space."""
+    if search.max_trials is None:
+        return None if search.tuner == "hyperband" else DEFAULT_TRIALS
+    return None if search.max_trials == "all" else search.max_trials
 
 
 def address(text):

@@ -4,10 +4,12 @@ import statistics
 
 import numpy as np
 
+from workbench.config import parse_duration as budget_seconds
 from workbench.console import console
 from workbench.errors import UserError
-from workbench.training import budget as estimate
-from workbench.training.config import seconds as budget_seconds
+from workbench.runtime import measure_peak_memory
+from workbench.training.estimates import print_estimate
+from workbench.training.pace import measure_pace
 
 LONG = 86_400  # seconds: a sweep that takes longer is told what would shorten it
 _ENOUGH = 3  # finished trials from which the others' time is known
@@ -31,7 +33,7 @@ def tell_cost(table, hypermodel, pool, config, kind):
     num_workers = len(pool.pids()) if pool else 1
     left = len(table.oracle) - len(table)
     done = [result["seconds"] for result in table.oracle.results.values() if result.get("seconds")]
-    if left <= 0 or config.chief:  # nobody knows who will work for it
+    if left <= 0 or config.workers.chief:  # nobody knows who will work for it
         return None
     if len(done) >= _ENOUGH:
         seconds, parameters = left * statistics.mean(done) / num_workers, 0
@@ -42,14 +44,14 @@ def tell_cost(table, hypermodel, pool, config, kind):
             seconds, parameters = _measured(_comparable(table.oracle.space, hypermodel), hypermodel, left)
         except UserError:  # the point that was to be measured will fail when its turn comes
             return None
-    disk = 4 * parameters * config.keep + left * _TRIAL_FILES
-    memory = (num_workers + 1) * estimate.peak_memory()
-    budget = budget_seconds(config.budget)
+    disk = 4 * parameters * config.search.keep + left * _TRIAL_FILES
+    memory = (num_workers + 1) * measure_peak_memory()
+    budget = budget_seconds(config.search.budget)
     if budget and budget < seconds:
         each = f"the budget; time for about {int(left * budget / seconds):,} of {left:,} trials"
-        estimate.tell(kind, budget, disk, each, memory)
+        print_estimate(kind, budget, disk, each, memory)
         return seconds
-    estimate.tell(kind, seconds, disk, f"{left:,} trials", memory)
+    print_estimate(kind, seconds, disk, f"{left:,} trials", memory)
     if seconds > LONG:
         console.print(advice(seconds, left), style="yellow")
     return seconds
@@ -78,7 +80,9 @@ def _comparable(space, hypermodel):
 def _measured(points, hypermodel, left):
     """(seconds of the trials that are left, parameters of a network), from a few steps at the median point."""
     _, config, work = points[len(points) // 2]
-    pace = estimate.measure(hypermodel.make(config), hypermodel.settings(config), hypermodel.examples(config))
+    pace = measure_pace(hypermodel.make(config), hypermodel.examples(config), hypermodel.settings(config))
     graphs = min(left, len({hypermodel.graph_key(values) for values, *_ in points}))
     mean = statistics.mean(point[2] for point in points)
-    return graphs * pace.start + left * mean / work * pace.seconds(config.epochs), hypermodel.parameters(config)
+    return graphs * pace.start + left * mean / work * pace.seconds(config.training.epochs), hypermodel.parameters(
+        config
+    )

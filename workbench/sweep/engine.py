@@ -8,11 +8,11 @@ import threading
 import time
 from pathlib import Path
 
+from workbench.config import parse_duration
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.sweep.config import address, trial_limit
-from workbench.training.config import seconds
-from workbench.training.run_folder import config_yaml
+from workbench.training.run_folder import dump_config
 
 _TICK = 0.1  # seconds between two looks at the workers
 
@@ -74,11 +74,11 @@ def start_workers(config, folder):
     """The pool of this machine's workers, started but without orders; None for a sweep in this process."""
     from workbench.sweep.pool import WorkerPool, auto_workers, count_gpus
 
-    if config.workers == 0:
+    if config.workers.workers == 0:
         return None
     num_gpus = count_gpus()
-    count = auto_workers(num_gpus) if config.workers == "auto" else config.workers
-    prefix = f"{socket.gethostname()}-worker" if config.worker else "worker"
+    count = auto_workers(num_gpus) if config.workers.workers == "auto" else config.workers.workers
+    prefix = f"{socket.gethostname()}-worker" if config.workers.worker else "worker"
     pool = WorkerPool(count, num_gpus, folder / "workers", prefix)
     pool.start()
     return pool
@@ -88,16 +88,16 @@ def make_oracle(config, space, hypermodel, max_epochs):
     """The oracle that `--tuner` names."""
     from workbench.sweep.oracle import GridOracle, RandomOracle
 
-    limit = trial_limit(config)
-    if config.tuner == "grid":
-        return GridOracle(space, limit, config.seed, config.order, hypermodel.graph_key)
-    if config.tuner == "random":
-        return RandomOracle(space, limit, config.seed, hypermodel.graph_key)
+    limit = trial_limit(config.search)
+    if config.search.tuner == "grid":
+        return GridOracle(space, limit, config.search.seed, config.search.order, hypermodel.graph_key)
+    if config.search.tuner == "random":
+        return RandomOracle(space, limit, config.search.seed, hypermodel.graph_key)
     from workbench.sweep.adaptive import BayesianOracle, HyperbandOracle
 
-    if config.tuner == "bayesian":
-        return BayesianOracle(space, limit, config.seed)
-    return HyperbandOracle(space, limit, max_epochs, config.seed)
+    if config.search.tuner == "bayesian":
+        return BayesianOracle(space, limit, config.search.seed)
+    return HyperbandOracle(space, limit, max_epochs, config.search.seed)
 
 
 def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
@@ -123,13 +123,13 @@ def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
     from workbench.sweep.progress import SweepProgress
     from workbench.sweep.pruning import PRUNERS
     from workbench.sweep.table import TrialTable
-    from workbench.training import budget as estimate
+    from workbench.training.estimates import record_estimate
 
     oracle = make_oracle(config, space, hypermodel, max_epochs)
-    pruner = PRUNERS[config.prune](space.direction, max_epochs) if config.prune != "off" else None
-    oracle.begin(folder, pruner=pruner, budget=seconds(config.budget))
-    table = TrialTable(folder / "trials.csv", oracle, config.keep)
-    kind = f"{definition.tune_module} --tuner {config.tuner}"
+    pruner = PRUNERS[config.search.prune](space.direction, max_epochs) if config.search.prune != "off" else None
+    oracle.begin(folder, pruner=pruner, budget=parse_duration(config.search.budget))
+    table = TrialTable(folder / "trials.csv", oracle, config.search.keep)
+    kind = f"{definition.tune_module} --tuner {config.search.tuner}"
     expected = tell_cost(table, hypermodel, pool, config, kind)
     start = time.perf_counter()
     progress = SweepProgress(table.results, len(oracle), table.running, has_estimate=expected is not None)
@@ -141,12 +141,12 @@ def run_sweep(config, folder, space, definition, hypermodel, pool, max_epochs):
 
     oracle.on_finish = on_finish
     with progress, _sigterm_as_ctrl_c():
-        if pool is None and not config.chief:
+        if pool is None and not config.workers.chief:
             _search_here(oracle, hypermodel, folder)
         else:
             _search_with_workers(config, oracle, definition, folder, pool)
     if expected and not oracle.out_of_time:
-        estimate.remember(kind, expected, time.perf_counter() - start)
+        record_estimate(kind, expected, time.perf_counter() - start)
     oracle.save()
     write_json(folder / "tuner" / "tuner0.json", {})  # KerasTuner's own tools look for it
     return table
@@ -163,8 +163,8 @@ def _search_here(oracle, hypermodel, folder):
 def _search_with_workers(config, oracle, definition, folder, pool):
     from workbench.sweep.server import serve
 
-    server, port = serve(oracle, *address(config.oracle_address))
-    host = address(config.oracle_address)[0]
+    server, port = serve(oracle, *address(config.workers.oracle_address))
+    host = address(config.workers.oracle_address)[0]
     host = "127.0.0.1" if host in ("0.0.0.0", "::", "[::]") else host
     orders = {
         "factory": definition.factory,
@@ -184,12 +184,12 @@ def _search_with_workers(config, oracle, definition, folder, pool):
     finally:
         if pool:
             pool.stop()
-        server.stop(None if not config.chief else 2)  # workers elsewhere get to hear that it is over
+        server.stop(None if not config.workers.chief else 2)  # workers elsewhere get to hear that it is over
 
 
 def work_for_chief(config, folder, definition, metric, pool):
     """Run this machine's workers for a chief elsewhere, until it has no more trials or is gone."""
-    host, port = address(config.oracle_address)
+    host, port = address(config.workers.oracle_address)
     try:
         with _sigterm_as_ctrl_c():
             pool.order(factory=definition.factory, folder=str(folder), objective=list(metric), host=host, port=port)
@@ -228,7 +228,7 @@ def save_winner(folder, table, hypermodel, train_module):
     Raises:
         UserError: no trial could be completed; gives the first one's reason.
     """
-    from workbench.training.callbacks import save_model
+    from workbench.training.checkpoints import save_model
 
     result = table.results.best
     if result is None:
@@ -237,7 +237,7 @@ def save_winner(folder, table, hypermodel, train_module):
         raise UserError(f"none of the {len(failed)} trials could be completed; the first: {first}")
     best = table.oracle.trials[result.id]
     model = hypermodel.best_model(best.hyperparameters, table.oracle.trial_dir(best.trial_id))
-    save_model(model, Path(folder))
-    write_text(Path(folder) / "best.yaml", config_yaml(hypermodel.config(best.hyperparameters)))
+    save_model(model, Path(folder) / "model.keras")
+    write_text(Path(folder) / "best.yaml", dump_config(hypermodel.config(best.hyperparameters)))
     write_json(Path(folder) / "metrics.json", {**result.to_row(), "trials": len(table), "train_module": train_module})
     return best

@@ -1,7 +1,6 @@
 """What the hypermodels of all sweeps share: a trial is fitted, logged, scored, and kept so that it can go on."""
 
 import contextlib
-import dataclasses
 import functools
 import shutil
 from pathlib import Path
@@ -10,13 +9,13 @@ import keras_tuner
 import numpy as np
 import psutil
 
+from workbench.config import check_training, flatten, replace
 from workbench.data.dataset import load_dataset
 from workbench.files import replace_file
 from workbench.sweep.paused_trials import StateStore
-from workbench.training.callbacks import best_row, has_stalled
-from workbench.training.config import check_training
+from workbench.training.history import find_best_epoch, has_stalled
 from workbench.training.loop import fit
-from workbench.training.tracking import tensorboard, wandb_run
+from workbench.training.tracking import log_to_tensorboard, log_to_wandb
 
 MAX_MEMORY_GROWTH = 2 << 30  # bytes beyond its start-up after which a worker process is replaced
 
@@ -55,12 +54,12 @@ class TrialHyperModel(keras_tuner.HyperModel):
 
     def with_values(self, values):
         """The configuration of the trial with these swept values."""
-        return dataclasses.replace(self._base, **values)
+        return replace(self._base, **values)
 
     def build(self, hp):
         """A compiled model as freshly built for `hp`."""
         config = self.config(hp)
-        check_training(config)
+        check_training(config.training)
         return self.make(config)
 
     def fit(self, hp, model, trial_id, trial_dir, report=lambda row: False):
@@ -78,18 +77,19 @@ class TrialHyperModel(keras_tuner.HyperModel):
                     listener(row)
             listeners = [*listeners, report]
             settings, examples = self.settings(config), self.examples(config)
-            rows, weights = fit(model, settings, examples, listeners=listeners, rows=rows, weights=weights)
+            result = fit(model, examples, settings, listeners=listeners, history=rows, best_weights=weights)
+            rows, weights = result.history, result.best_weights
         save_weights(weights_path(trial_dir), weights)
         self._keep_state(model, config, rows, weights)
         return self._results(config, rows, resumed)
 
     def examples(self, config):
         """The data set that a trial is fitted on."""
-        return self.dataset(config.image_size)
+        return self.dataset(config.data.image_size)
 
     def settings(self, config):
         """What a trial is fitted with."""
-        return config
+        return config.training
 
     def best_model(self, hp, trial_dir):
         """The plain Keras model of a finished trial, with its best epoch's weights."""
@@ -97,30 +97,30 @@ class TrialHyperModel(keras_tuner.HyperModel):
 
     def num_classes(self, config):
         """Number of classes of a trial's data set."""
-        return len(self.dataset(config.image_size).class_names)
+        return len(self.dataset(config.data.image_size).class_names)
 
     def _load(self, image_size):
-        return load_dataset(dataclasses.replace(self._base, image_size=image_size), self._base.seed)
+        return load_dataset(replace(self._base.data, image_size=image_size), self._base.training.seed)
 
     @contextlib.contextmanager
     def _listening(self, trial_id, config):
         logs = self._folder.logs / trial_id
         shutil.rmtree(logs, ignore_errors=True)  # left by an interrupted try
-        values, name = dataclasses.asdict(config), self._folder.path.name
+        values, name = flatten(config), self._folder.path.name
         swept = {key: values[key] for key in [*self._space.parameters, "epochs"]}
-        wandb_args = (config.wandb, values, self._folder.path, name, f"{name}-{trial_id}")
-        with tensorboard(logs, swept) as scalars, wandb_run(*wandb_args) as wandb_listener:
+        wandb_args = (config.run.wandb, values, self._folder.path, name, f"{name}-{trial_id}")
+        with log_to_tensorboard(logs, swept) as scalars, log_to_wandb(*wandb_args) as wandb_listener:
             yield [scalars, wandb_listener]
 
     def _results(self, config, rows, resumed):
-        best = best_row(rows)
-        whole = len(rows) == config.epochs or has_stalled(rows, config.patience)
+        best = find_best_epoch(rows)
+        whole = len(rows) == config.training.epochs or has_stalled(rows, config.training.patience)
         return {
             "status": "completed" if whole else "pruned",
             **{name: best[name] for name in ("val_accuracy", "val_loss", "accuracy", "loss")},
             "best_epoch": best["epoch"],
             "epochs": len(rows),
-            "max_epochs": config.epochs,
+            "max_epochs": config.training.epochs,
             "resumed_after": resumed,
             "training_seconds": sum(row["seconds"] for row in rows[resumed:]),
             "parameters": self.parameters(config),
@@ -129,7 +129,9 @@ class TrialHyperModel(keras_tuner.HyperModel):
 
     def _resume(self, model, config):
         """Put the model where a training of the same point with fewer epochs stopped; its rows and weights."""
-        found = self._states.load(_state_key(config), config.epochs - 1) if self._can_continue(config) else None
+        found = (
+            self._states.load(_state_key(config), config.training.epochs - 1) if self._can_continue(config) else None
+        )
         if found is None:
             return [], None
         arrays, rows = found
@@ -141,21 +143,21 @@ class TrialHyperModel(keras_tuner.HyperModel):
     def _keep_state(self, model, config, rows, weights):
         if not self._can_continue(config):
             return
-        if config.epochs >= self._longest:
+        if config.training.epochs >= self._longest:
             self._states.drop(_state_key(config))
-        elif len(rows) == config.epochs:
+        elif len(rows) == config.training.epochs:
             optimizer = [variable.numpy() for variable in model.optimizer.variables]
             arrays = {"weights": model.get_weights(), "optimizer": optimizer, "best": weights}
             self._states.save(_state_key(config), len(rows), arrays, rows)
 
     def _can_continue(self, config):
         """Whether the first epochs do not depend on how many are to come, as a falling learning rate's do."""
-        return bool(self._longest) and config.schedule == "constant"
+        return bool(self._longest) and config.training.schedule == "constant"
 
 
 def _state_key(config):
     """What two trainings have in common if the one with more epochs continues the other."""
-    return str(dataclasses.replace(config, epochs=1))
+    return str(replace(config, epochs=1))
 
 
 def weights_path(trial_dir):

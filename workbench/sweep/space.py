@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from workbench import cli
+from workbench.config import flatten
 from workbench.errors import UserError
 
 METRICS = ("val_accuracy", "val_loss")  # what a sweep can go by
@@ -174,4 +175,4 @@ def _declare_range(hyperparameters, name, entry, where):
 
 
 def _checked(value, name, config_class, path):
-    return getattr(cli.from_values(config_class, {name: value}, where=f"--space {path}"), name)
+    return flatten(cli.from_values(config_class, {name: value}, where=f"--space {path}"))[name]

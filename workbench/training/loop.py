@@ -1,53 +1,198 @@
-"""The training loop: a compiled model, a data set and a configuration in, the epochs' rows and best weights out."""
+"""The training loop: how a network is trained in a run folder, from the resumed state to the saved result."""
 
-from workbench.data.dataset import compute_class_weights
-from workbench.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
-from workbench.training.callbacks import AverageWeights, EpochRecord, EpochSeeds, KeepBest, StopOnNaN, has_stalled
-from workbench.training.optimizer import needs_one_hot
+import contextlib
+import dataclasses
+import math
+import shlex
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from workbench.config import TrainingConfig, TrainingRunConfig, flatten, parse_duration, replace
+from workbench.console import console, duration
+from workbench.data.dataset import Dataset
+from workbench.data.pipeline import steps_per_epoch
+from workbench.errors import UserError
+from workbench.files import read_csv, write_json
+from workbench.keras_graph import build_uncompiled
+from workbench.report import leave_report
+from workbench.runtime import measure_peak_memory
+from workbench.training.batches import make_training_batches, make_validation_batches
+from workbench.training.callbacks import (
+    AverageWeights,
+    KeepBestWeights,
+    Listener,
+    RecordHistory,
+    SeedEpochs,
+    ShowProgress,
+    StopOnDivergence,
+)
+from workbench.training.checkpoints import (
+    BEST,
+    HISTORY,
+    SaveCheckpoints,
+    has_checkpoint,
+    resume_training,
+    save_model,
+)
+from workbench.training.estimates import print_estimate, record_estimate
+from workbench.training.history import EpochLog, find_best_epoch, has_stalled
+from workbench.training.pace import measure_pace
 from workbench.training.progressive_resizing import plan_stages
+from workbench.training.run_folder import RunFolder
 from workbench.training.schedule import LearningRateSchedule
-from workbench.training.training_model import select_image_size
+from workbench.training.tracking import log_to_tensorboard, log_to_wandb
+from workbench.training.training_model import get_saved_model, select_image_size
+
+_PAGE_BYTES = 400_000  # of a run's page, figures, logs and other small files
+BEST_PART = "best.keras"  # the best epoch of a model that is a part of the network
 
 
-def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callbacks=lambda record: ()):
-    """Train a compiled model, from where `rows` ends.
+class Config(Protocol):
+    """The configuration of a command that trains one network."""
+
+    @property
+    def training(self) -> TrainingConfig: ...
+
+    @property
+    def run(self) -> TrainingRunConfig: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes:
+        history: of all epochs, those that were done before included.
+        best_weights: `get_weights()` of the best epoch; None if that is one of those done before and its weights
+            were not given.
+    """
+
+    history: list[EpochLog]
+    best_weights: list[np.ndarray] | None
+
+
+def train_network(
+    folder: RunFolder,
+    config: Config,
+    model: keras.Model,
+    dataset: Dataset,
+    *,
+    command: str,
+    started: float,
+    facts: Mapping[str, Any],
+    network: keras.Model | None = None,
+) -> None:
+    """Train a compiled model in a run folder, and leave there what evaluates, explains, predicts or resumes it.
+
+    Nothing in the folder changes before the first step, so a run that is to be overwritten is kept until then.
 
     Args:
-        model: compiled, mapping uint8 images to logits.
-        config: has the fields of `TrainingConfig` and `RecipeConfig`, and `seed`.
-        dataset: a `workbench.data.dataset.Dataset`.
-        listeners: called with each finished epoch's row; one that returns True ends the training there.
-        rows: rows of the epochs already done.
-        weights: of the best epoch among them.
-        callbacks: takes the `EpochRecord`, returns further Keras callbacks.
+        folder: locked by the caller.
+        config: resolved; it is written into the folder.
+        model: compiled, with its initial weights.
+        dataset: what the model is trained on.
+        command: the module that was called, such as `cnn_scratch.train`.
+        started: `time.perf_counter()` when it was called; a budget counts from then.
+        facts: name -> further values for metrics.json, such as the number of parameters.
+        network: the whole network, where `model` is only the part of it behind stored features. They share layers.
 
-    Returns:
-        (rows of all epochs, weights of the best one).
+    Raises:
+        UserError: all epochs are done, none fits into the budget, or the loss became NaN.
+    """
+    begin = time.perf_counter()
+    training, run = config.training, config.run
+    steps = steps_per_epoch(dataset, training.batch_size)
+    with _explain_interrupt(folder, command):
+        resumed = bool(run.resume) and has_checkpoint(folder.path)
+        history = resume_training(model, folder.path, steps) if resumed else []
+        done = len(history)
+        if done >= training.epochs or has_stalled(history, training.patience):
+            raise UserError(f"{folder.path}: all {done} epochs are done; ask for more with --epochs or --patience")
+
+        pace = measure_pace(model, dataset, training)
+        budget = parse_duration(training.budget)
+        if budget:
+            epochs = pace.fit_epochs(budget, spent=time.perf_counter() - started)
+            training = dataclasses.replace(training, epochs=epochs, budget=None)
+        expected = pace.seconds(training.epochs, done)
+        each = f"{duration(expected / (training.epochs - done))} an epoch"
+        print_estimate(command, expected, _count_bytes(model, network), each)
+
+        resolved = replace(config, epochs=training.epochs, budget=None, name=folder.path.name)
+        with _write_run(folder, resolved, dataset):
+            best_name = BEST_PART if network else BEST
+            callbacks = [
+                SaveCheckpoints(folder.path, history, best_name),
+                ShowProgress(history, training.epochs, steps, len(dataset.train)),
+            ]
+            begin_epochs = time.perf_counter()
+            with (
+                log_to_tensorboard(folder.logs) as tensorboard,
+                log_to_wandb(run.wandb, flatten(resolved), folder.path, name=folder.path.name) as wandb,
+            ):
+                fit(model, dataset, training, history=history, listeners=[tensorboard, wandb], callbacks=callbacks)
+            record_estimate(
+                command, pace.seconds(training.epochs, done, len(history)), time.perf_counter() - begin_epochs
+            )
+            if network:
+                build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
+                save_model(network, folder.path / BEST)
+    best = _write_metrics(folder, history, {"train_module": command, **facts}, time.perf_counter() - begin)
+    console.print(
+        f"\nbest epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.1%} "
+        f"(training {best['accuracy']:.1%})"
+    )
+    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
+    console.print(f"learning curves:  tensorboard --logdir {run.logs_dir}")
+
+
+def fit(
+    model: keras.Model,
+    dataset: Dataset,
+    training: TrainingConfig,
+    *,
+    history: list[EpochLog] | None = None,
+    best_weights: list[np.ndarray] | None = None,
+    listeners: Sequence[Listener] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> FitResult:
+    """Train a compiled model for the epochs that remain.
+
+    Args:
+        model: maps uint8 images (or stored features) to logits.
+        history: the epochs that are done; each finished epoch is appended to this list.
+        best_weights: of the best epoch among those that are done.
+        listeners: called with each finished epoch; one that returns True ends the training there.
+        callbacks: further Keras callbacks; they are called after the listeners.
 
     Raises:
         Diverged: the loss became NaN or infinite.
     """
-    steps = steps_per_epoch(dataset, config.batch_size)
-    listeners = [*listeners, lambda row: has_stalled(record.rows, config.patience)]
-    record = EpochRecord(len(dataset.train), listeners, rows)
-    keep_best = KeepBest(record, weights)
+    history = [] if history is None else history
+    steps = steps_per_epoch(dataset, training.batch_size)
+    keep_best = KeepBestWeights(history, best_weights)
     callbacks = [
-        EpochSeeds(config.seed),
-        LearningRateSchedule(config, steps),
-        StopOnNaN(config.learning_rate),
-        *([AverageWeights()] if config.ema else []),
-        record,
+        SeedEpochs(training.seed),
+        LearningRateSchedule(training, steps),
+        StopOnDivergence(training.learning_rate),
+        *([AverageWeights()] if training.ema else []),
+        RecordHistory(history, len(dataset.train), [*listeners, lambda log: has_stalled(history, training.patience)]),
         keep_best,
-        *callbacks(record),
+        *callbacks,
     ]
-    for end, size in plan_stages(config, dataset.images.shape[1]):
-        done = len(record.rows)
+    for end, image_size in plan_stages(training, dataset.images.shape[1]):
+        done = len(history)
         if done >= end:
             continue
-        select_image_size(model, size)
+        select_image_size(model, image_size)
         model.fit(
-            batches(config, dataset, first_epoch=done, image_size=size),
-            validation_data=validation_batches(config, dataset),
+            make_training_batches(dataset, training, first_epoch=done, image_size=image_size),
+            validation_data=make_validation_batches(dataset, training),
             steps_per_epoch=steps,
             initial_epoch=done,
             epochs=end,
@@ -57,26 +202,60 @@ def fit(model, config, dataset, *, listeners=(), rows=(), weights=None, callback
         )
         if model.stop_training:
             break
-    return record.rows, keep_best.weights
+    return FitResult(history, keep_best.weights)
 
 
-def batches(config, dataset, first_epoch=0, image_size=None):
-    """Endless training batches as a configuration asks for them; see `training_batches`."""
-    return training_batches(
-        dataset,
-        config.batch_size,
-        data_aug=config.data_aug,
-        seed=config.seed,
-        first_epoch=first_epoch,
-        class_weights=compute_class_weights(dataset) if config.class_weights == "balanced" else None,
-        one_hot=needs_one_hot(config),
-        erasing=config.erasing,
-        mixup=config.mixup,
-        cutmix=config.cutmix,
-        image_size=image_size,
-    )
+@contextlib.contextmanager
+def _explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
+    """On Ctrl-C, say how many epochs are kept and how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not has_checkpoint(folder.path):
+            raise KeyboardInterrupt("stopped in the first epoch; nothing is kept") from None
+        count = len(read_csv(folder.path / HISTORY))
+        kept = f"{count} epochs are kept" if count > 1 else "1 epoch is kept"
+        resume = f"python -m {command} --resume {shlex.quote(str(folder.path))}"
+        raise KeyboardInterrupt(f"stopped; {kept}. To continue:\n  {resume}") from None
 
 
-def validation_batches(config, dataset):
-    """The validation images in batches as a configuration asks for them."""
-    return evaluation_batches(dataset, dataset.validation, config.batch_size, one_hot=needs_one_hot(config))
+@contextlib.contextmanager
+def _write_run(folder: RunFolder, config: Config, dataset: Dataset) -> Iterator[None]:
+    """Write the run's first files. Remove the run again if training stops before its first epoch is saved."""
+    if config.run.overwrite:
+        folder.clear()
+    folder.write_dataset(dataset)
+    folder.write_config(config)
+    try:
+        yield
+    except BaseException:
+        if not (config.run.resume or has_checkpoint(folder.path)):
+            folder.remove()
+        raise
+
+
+def _count_bytes(model: keras.Model, network: keras.Model | None) -> int:
+    """Estimate what a run writes: the best and the last model, the optimizer, the whole network, small files."""
+
+    def size(variables: Sequence[keras.Variable]) -> int:
+        return sum(4 * math.prod(variable.shape) for variable in variables)
+
+    of_network = size(network.variables) if network else 0
+    return _PAGE_BYTES + 2 * size(model.variables) + size(model.optimizer.variables) + of_network
+
+
+def _write_metrics(folder: RunFolder, history: list[EpochLog], facts: Mapping[str, Any], seconds: float) -> EpochLog:
+    """Write metrics.json and return the best epoch."""
+    best = find_best_epoch(history)
+    metrics = {
+        "best_epoch": best["epoch"],
+        **{name: best[name] for name in ("val_accuracy", "val_loss", "accuracy", "loss")},
+        "epochs": len(history),
+        "epoch_seconds": sum(log["seconds"] for log in history),
+        "images_per_second": statistics.median(log["images_per_second"] for log in history),
+        "peak_memory_bytes": measure_peak_memory(),
+        **facts,
+        "last_call_seconds": seconds,
+    }
+    write_json(folder.path / "metrics.json", metrics)
+    return best

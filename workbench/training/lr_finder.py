@@ -1,26 +1,29 @@
-"""The learning-rate range test: the rate climbs step by step, and the loss says which one learns fastest."""
+"""The learning-rate range test: the rate rises step by step, and the loss shows at which rate it falls fastest."""
 
 import dataclasses
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
 
+from workbench.config import TrainingConfig
+from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import write_csv
 from workbench.reporting.figures import BLUE, GREY, ORANGE, figure, save
-from workbench.training.callbacks import EpochSeeds
-from workbench.training.loop import batches
+from workbench.training.batches import make_training_batches
+from workbench.training.callbacks import Logs, SeedEpochs
 
 STEPS, LOWEST, HIGHEST = 200, 1e-6, 1.0
 _SMOOTHING = 0.9
-_DIVERGED = 4  # times the lowest loss: what comes after is no news
-_SETTLING = 10  # first steps, in which the smoothed loss is not yet smooth
+_DIVERGED = 4  # the test ends when the loss exceeds its lowest value so many times
+_SETTLING = 10  # first steps, in which the moving average is not yet smooth
 
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw.
+    """The result of a range test.
 
     Attributes:
         rates: learning rate of each step, float64 (steps,).
@@ -35,14 +38,12 @@ class RangeTest:
     suggestion: float
 
 
-def range_test(model, config, dataset, steps=STEPS):
+def find_learning_rate(model: keras.Model, dataset: Dataset, training: TrainingConfig, steps: int = STEPS) -> RangeTest:
     """Train for some steps with a learning rate that rises exponentially, and suggest one.
 
     Args:
-        model: compiled and freshly made; not of use for anything else afterwards.
-        config: has the fields of `TrainingConfig` and `RecipeConfig`, and `seed`.
-        dataset: a `workbench.data.dataset.Dataset`.
-        steps: between 1e-6 and 1; fewer are done where the loss bursts.
+        model: compiled, with its initial weights. It is of no use for anything else afterwards.
+        steps: between 1e-6 and 1; fewer are done if the loss explodes.
 
     Raises:
         UserError: the loss falls at no learning rate.
@@ -50,21 +51,21 @@ def range_test(model, config, dataset, steps=STEPS):
     Source: Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017; the suggestion by the steepest
     fall is fastai's.
     """
-    climb = _Climb(steps)
+    rise = _RaiseLearningRate(steps)
     model.fit(
-        batches(config, dataset),
+        make_training_batches(dataset, training),
         steps_per_epoch=steps,
         shuffle=False,
         verbose=0,
-        callbacks=[EpochSeeds(config.seed), climb],
+        callbacks=[SeedEpochs(training.seed), rise],
     )
-    losses = np.array(climb.losses)
-    rates, smoothed = climb.rates[: len(losses)], np.array(climb.smoothed)
-    return RangeTest(rates, losses, smoothed, suggestion(rates, smoothed))
+    losses = np.array(rise.losses)
+    rates, smoothed = rise.rates[: len(losses)], np.array(rise.smoothed)
+    return RangeTest(rates, losses, smoothed, find_steepest_fall(rates, smoothed))
 
 
-def suggestion(rates, smoothed):
-    """The learning rate at which the smoothed loss falls fastest on the way to its lowest value.
+def find_steepest_fall(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """Return the learning rate at which the smoothed loss falls fastest on the way to its lowest value.
 
     Raises:
         UserError: it does not fall.
@@ -76,20 +77,22 @@ def suggestion(rates, smoothed):
     return float(rates[_SETTLING + int(slopes.argmin())])
 
 
-class _Climb(keras.callbacks.Callback):
-    """Raises the learning rate before each step, and ends the test where the loss bursts."""
+class _RaiseLearningRate(keras.callbacks.Callback):
+    """Callback that raises the learning rate before each step, and ends the test when the loss explodes."""
 
-    def __init__(self, steps):
+    def __init__(self, steps: int) -> None:
         super().__init__()
         self.rates = np.geomspace(LOWEST, HIGHEST, steps)
-        self.losses, self.smoothed, self._mean = [], [], 0.0
+        self.losses: list[float] = []
+        self.smoothed: list[float] = []
+        self._mean = 0.0
 
-    def on_train_batch_begin(self, batch, logs=None):
-        self.model.reset_metrics()  # so that the loss is this batch's alone
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self.model.reset_metrics()  # so that the reported loss is this batch's alone
         self.model.optimizer.learning_rate.assign(self.rates[batch])
 
-    def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             self.model.stop_training = True
             return
@@ -100,12 +103,8 @@ class _Climb(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def leave(test, folder):
-    """Write `lr_find.csv` and `lr_find.png` into a folder; the picture's path.
-
-    Args:
-        test: a `RangeTest`.
-    """
+def save_range_test(test: RangeTest, folder: Path) -> Path:
+    """Write `lr_find.csv` and `lr_find.png` into a folder, and return the picture's path."""
     columns = {"learning_rate": test.rates, "loss": test.losses, "smoothed_loss": test.smoothed}
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
     write_csv(folder / "lr_find.csv", rows)

@@ -1,74 +1,55 @@
-"""The run folder: what a training or a sweep leaves behind, and the lock that keeps it to one process."""
+"""The run folder: what a training or a sweep leaves, the lock that keeps it to one process, and resuming from it."""
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import filelock
 import yaml
 
 from workbench import cli
+from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
+from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import read_json, write_csv, write_json, write_text
 
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-    """Run.
-
-    Args:
-        name: Name of the run folder; made from the data and the image size by default.
-        runs_dir: Folder of all run folders.
-        logs_dir: Folder of the TensorBoard logs.
-        seed: Fixes the split, the initial weights, shuffling, dropout and augmentation.
-        wandb: Log to Weights & Biases as well (offline where there is no key or no network).
-        overwrite: Replace a run folder of the same name.
-    """
-
-    name: str | None = None
-    runs_dir: str = "runs"
-    logs_dir: str = "logs"
-    seed: int = 0
-    wandb: bool = False
-    overwrite: bool = False
+Config = TypeVar("Config")
+REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
+_NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
+_MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb"}  # in a resumed run
 
 
 class RunFolder:
-    """One run's folder and its TensorBoard logs.
+    """A run's folder and the folder of its TensorBoard logs.
+
+    Args:
+        run: its name must be set.
 
     Attributes:
         path: the folder, `runs/<name>`.
         logs: the folder of its event files, `logs/<name>`.
+
+    Raises:
+        UserError: the name would lead out of the folder of all runs.
     """
 
-    def __init__(self, config):
-        """`config` is any configuration with the fields of `RunConfig`, its name set."""
-        if not re.fullmatch(r"[\w.+-]+", config.name) or config.name.startswith("."):
-            raise UserError(f"--name {config.name}: use letters, digits, dots, dashes and underscores")
-        self.path = Path(config.runs_dir) / config.name
-        self.logs = Path(config.logs_dir) / config.name
-        self._new_logs = False
-
-    def remove(self):
-        """Remove the run, and its logs unless they stood before `locked` and may be another's."""
-        for folder in (self.path, self.logs) if self._new_logs else (self.path,):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def clear(self):
-        """Remove what the run and its logs hold, which are this run's alone from now on."""
-        for folder in (self.path, self.logs):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        self._new_logs = True
+    def __init__(self, run: RunConfig) -> None:
+        name = run.name or ""
+        if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+            raise UserError(f"--name {name}: use letters, digits, dots, dashes and underscores")
+        self.path = Path(run.runs_dir) / name
+        self.logs = Path(run.logs_dir) / name
+        self._has_new_logs = False
 
     @contextlib.contextmanager
-    def locked(self):
-        """Hold the folder for this process; made if it does not stand, and gone if it is empty after an error.
+    def lock(self) -> Iterator["RunFolder"]:
+        """Hold the folder for this process. Create it if needed; remove it after an error if it is empty.
 
         Raises:
             UserError: another process holds it, or it cannot be written.
@@ -76,7 +57,7 @@ class RunFolder:
         lock_path = self.path.parent / f".{self.path.name}.lock"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._new_logs = not self.logs.exists()
+            self._has_new_logs = not self.logs.exists()
             self.logs.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(lock_path, timeout=0)
             lock.acquire()
@@ -104,11 +85,23 @@ class RunFolder:
                 lock_path.with_suffix(".json").unlink()
             lock.release()
 
-    def write_config(self, config):
-        """Save the resolved configuration, every value, as config.yaml."""
-        write_text(self.path / "config.yaml", config_yaml(config))
+    def clear(self) -> None:
+        """Remove what the run and its logs hold; from now on they are this run's alone."""
+        for folder in (self.path, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        self._has_new_logs = True
 
-    def write_dataset(self, dataset):
+    def remove(self) -> None:
+        """Remove the run. Keep its logs if they existed before `lock`, because they may be another run's."""
+        for folder in (self.path, self.logs) if self._has_new_logs else (self.path,):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def write_config(self, config: Any) -> None:
+        """Save the resolved configuration, every value, as config.yaml."""
+        write_text(self.path / "config.yaml", dump_config(config))
+
+    def write_dataset(self, dataset: Dataset) -> None:
         """Save the class names, and the list of unreadable images where there are any."""
         write_json(self.path / "classes.json", dataset.class_names)
         if dataset.unreadable:
@@ -116,33 +109,24 @@ class RunFolder:
             write_csv(self.path / "unreadable.csv", rows)
 
 
-def config_yaml(config):
-    """A configuration as YAML that `--config` reads, without the switches that hold for one call alone."""
-    once = {"overwrite", "resume"}
-    values = {key: value for key, value in dataclasses.asdict(config).items() if key not in once}
-    return yaml.safe_dump(values, sort_keys=False)
-
-
-def read_config(folder, config_class):
-    """The configuration of a finished or interrupted run, from its config.yaml.
+def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
+    """Return the folder of the resumed run, the named one, or a new one called `base_name`, `base_name-2`, ...
 
     Raises:
-        UserError: `folder` holds no such file, or another command's.
+        UserError: the folder exists and is neither to be resumed nor to be overwritten.
     """
-    path = Path(folder) / "config.yaml"
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: not a run folder (no config.yaml in it)") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not a YAML file ({error})") from error
-    return cli.from_values(config_class, values, where=path)
+    if not run.resume and run.name is None:
+        return RunFolder(replace(run, name=claim_name(base_name, run.runs_dir)))
+    folder = RunFolder(run)
+    if folder.path.exists() and not (run.resume or run.overwrite):
+        raise UserError(f"{folder.path} exists: resume it with --resume, replace it with --overwrite, or change --name")
+    return folder
 
 
-def claim_name(base, runs_dir):
-    """Make the folder `base`, or `base-2`, `base-3`, ... where such runs stand already, and return its name.
+def claim_name(base: str, runs_dir: str) -> str:
+    """Create the folder `base`, or `base-2`, `base-3`, ... where such runs exist already, and return its name.
 
-    Two processes that ask at once get two names.
+    Two processes that ask at the same time get two names.
     """
     for number in itertools.count(1):
         name = base if number == 1 else f"{base}-{number}"
@@ -153,4 +137,58 @@ def claim_name(base, runs_dir):
         except OSError as error:
             raise UserError(f"{runs_dir}: {error.strerror}; choose another folder with --runs-dir") from error
         return name
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable")
+
+
+def dump_config(config: Any) -> str:
+    """Return a configuration as YAML that `--config` reads, without the options that hold for one call."""
+    values = {name: value for name, value in flatten(config).items() if name not in _NOT_SAVED}
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def read_config(folder: str | Path, config_class: type[Config]) -> Config:
+    """Read the configuration of a finished or interrupted run from its config.yaml.
+
+    Raises:
+        UserError: `folder` has no such file, or another command's.
+    """
+    path = Path(folder) / "config.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder}: not a run folder (no config.yaml in it)") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not a YAML file ({error})") from error
+    if isinstance(values, dict):
+        values = {name: value for name, value in values.items() if name not in REMOVED_OPTIONS}
+    return cli.from_values(config_class, values, where=str(path))
+
+
+def resume_config(config: Config) -> Config:
+    """Return the configuration of the run that `--resume` names, with the epochs that are asked for now.
+
+    Args:
+        config: has a section `run` with `resume`, and `epochs`, `cache_dir` and `wandb`.
+
+    Raises:
+        UserError: there is no such run, or another option differs from what it was made with.
+    """
+    asked, defaults = flatten(config), flatten(type(config)())
+    path = Path(asked["resume"])
+    saved = read_config(path, type(config))
+    had = flatten(saved)
+    for name, value in asked.items():
+        if name not in _MAY_DIFFER and value not in (defaults[name], had[name]):
+            raise UserError(
+                f"{option_name(name)} {value}: {path} was made with {had[name]}, "
+                "and a resumed run keeps its configuration"
+            )
+    return replace(
+        saved,
+        resume=asked["resume"],
+        name=path.resolve().name,
+        runs_dir=str(path.resolve().parent),
+        epochs=had["epochs"] if asked["epochs"] == defaults["epochs"] else max(had["epochs"], asked["epochs"]),
+        cache_dir=asked["cache_dir"] or had["cache_dir"],
+        wandb=asked["wandb"],
+    )

@@ -1,20 +1,27 @@
-"""Metrics on their way to TensorBoard and Weights & Biases."""
+"""Metrics logged to TensorBoard and Weights & Biases."""
 
 import contextlib
 import logging
 import os
 import shutil
 import socket
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
+
+from workbench.finished_run import FinishedRun
+from workbench.reporting.figures import words
+from workbench.training.callbacks import Listener
+from workbench.training.history import EpochLog
 
 _LOGGED = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second")
 
 
 @contextlib.contextmanager
-def tensorboard(folder, hyperparameters=None):
-    """A listener that writes each epoch's row as scalars into `folder`.
+def log_to_tensorboard(folder: Path, hyperparameters: Mapping[str, Any] | None = None) -> Iterator[Listener]:
+    """Yield a listener that writes each epoch's values as scalars into `folder`.
 
     Args:
         folder: of the event file.
@@ -22,60 +29,62 @@ def tensorboard(folder, hyperparameters=None):
     """
     writer = tf.summary.create_file_writer(str(folder))
 
-    def listen(row):
-        with writer.as_default(step=row["epoch"]):
+    def listen(log: EpochLog) -> None:
+        with writer.as_default(step=int(log["epoch"])):
             for name in _LOGGED:
-                tf.summary.scalar(name, row[name])
+                tf.summary.scalar(name, log[name])
         writer.flush()
 
     with writer.as_default():
         if hyperparameters:
             from tensorboard.plugins.hparams import api
 
-            trial_id = "/".join(Path(folder).parts[-2:])  # sweeps that lie beside one another count alike
-            api.hparams({name: _plain(value) for name, value in hyperparameters.items()}, trial_id=trial_id)
+            trial_id = "/".join(Path(folder).parts[-2:])  # with the sweep's name: other sweeps have trials like it
+            api.hparams({name: _simplify(value) for name, value in hyperparameters.items()}, trial_id=trial_id)
     try:
         yield listen
     finally:
         writer.close()
 
 
-def describe_sweep(folder, space):
-    """Tell TensorBoard's HParams table its columns, so that it is complete from the first trial on.
+def describe_sweep(folder: Path, parameters: Mapping[str, Sequence[Any]]) -> None:
+    """Declare the columns of TensorBoard's HParams table, so that it is complete from the first trial on.
 
     Args:
-        folder: the sweep's log folder; its trials' folders lie in it.
-        space: name -> list of values.
+        folder: the sweep's log folder, which holds its trials' folders.
+        parameters: name -> list of values.
     """
     from tensorboard.plugins.hparams import api
 
-    domains = [api.HParam(name, api.Discrete([_plain(v) for v in values])) for name, values in space.items()]
+    domains = [api.HParam(name, api.Discrete([_simplify(v) for v in values])) for name, values in parameters.items()]
     metrics = [api.Metric(name, display_name=name) for name in ("val_accuracy", "val_loss", "accuracy", "loss")]
     with tf.summary.create_file_writer(str(folder)).as_default():
         api.hparams_config(hparams=domains, metrics=metrics)
 
 
-def _plain(value):
+def _simplify(value: Any) -> bool | int | float | str:
     return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 @contextlib.contextmanager
-def wandb_run(enabled, config, folder, group=None, name=None):
-    """A listener that logs each epoch's row to a W&B run of its own; does nothing where not enabled.
+def log_to_wandb(
+    enabled: bool, config: Mapping[str, Any], folder: Path, group: str | None = None, name: str | None = None
+) -> Iterator[Listener]:
+    """Yield a listener that logs each epoch's values to a new W&B run; it does nothing where not enabled.
 
     The run is offline where there is no API key or no network, unless WANDB_MODE says otherwise.
     """
     if not enabled:
-        yield lambda row: None
+        yield lambda log: None
         return
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
     logging.getLogger("wandb").setLevel(logging.ERROR)
-    mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_reachable() else "offline")
+    mode: Any = os.environ.get("WANDB_MODE") or ("online" if _can_reach_wandb() else "offline")
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", "image-workbench"),
-        config=config,
+        config=dict(config),
         dir=str(folder),
         group=group,
         name=name,
@@ -84,15 +93,15 @@ def wandb_run(enabled, config, folder, group=None, name=None):
         settings=wandb.Settings(console="off"),
     )
     try:
-        yield lambda row: run.log({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
+        yield lambda log: run.log({key: v for key, v in log.items() if key != "epoch"}, step=int(log["epoch"]))
     except BaseException:
         run.finish(exit_code=1)
         raise
     run.finish()
 
 
-def _wandb_reachable():
-    if not (os.environ.get("WANDB_API_KEY") or _netrc_key()):
+def _can_reach_wandb() -> bool:
+    if not (os.environ.get("WANDB_API_KEY") or _has_netrc_key()):
         return False
     host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0].split(":")[0]
     try:
@@ -102,46 +111,46 @@ def _wandb_reachable():
     return True
 
 
-def _netrc_key():
+def _has_netrc_key() -> bool:
     import netrc
 
     try:
-        return netrc.netrc().authenticators("api.wandb.ai")
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
     except (FileNotFoundError, netrc.NetrcParseError):
-        return None
+        return False
 
 
-def log_test(run, figures, numbers):
-    """Show a test's figures and numbers where the run's training was shown.
+def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, Any]) -> Path | None:
+    """Log a test's figures and numbers to where the training was logged.
 
-    TensorBoard gets them as the run `<name>/test` where the training's logs still stand, W&B as a run of its own
-    where the training logged to it.
+    TensorBoard shows them as the run `<name>/test` if the training's logs still exist. W&B shows them as a run of
+    their own if the training was logged there.
 
     Args:
-        run: a `workbench.finished_run.FinishedRun`.
-        figures: paths of PNGs that `workbench.reporting.figures.save` wrote.
+        run: the tested run.
+        figures: PNG files that `workbench.reporting.figures.save` wrote.
         numbers: name -> value; those that are plain numbers are logged.
 
     Returns:
         Folder of TensorBoard's event file, None where the logs are gone.
     """
-    from workbench.reporting.figures import words
-
     scalars = {f"test/{name}": value for name, value in numbers.items() if isinstance(value, int | float)}
     name = run.path.resolve().name
     logs = Path(str(run.config.get("logs_dir", "logs"))) / name / "test"
     if logs.parent.is_dir():
-        shutil.rmtree(logs, ignore_errors=True)  # of an earlier test
+        shutil.rmtree(logs, ignore_errors=True)  # from an earlier test
         with tf.summary.create_file_writer(str(logs)).as_default(step=0):
             for scalar, value in scalars.items():
                 tf.summary.scalar(scalar, value)
             for path in figures:
                 tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes())[None], description=words(path)[1])
     enabled = run.config.get("wandb") is True
-    with wandb_run(enabled, run.config, run.path, group=name, name=f"{name}-test") as listen:
+    with log_to_wandb(enabled, run.config, run.path, group=name, name=f"{name}-test") as listen:
         if enabled:
             import wandb
 
-            pictures = {path.stem: wandb.Image(str(path), caption=": ".join(words(path))) for path in figures}
+            pictures: dict[str, Any] = {
+                path.stem: wandb.Image(str(path), caption=": ".join(words(path))) for path in figures
+            }
             listen({"epoch": 0, **scalars, **pictures})
     return logs if logs.is_dir() else None

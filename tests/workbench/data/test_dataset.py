@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from workbench.config import DataConfig
-from workbench.data.dataset import compute_class_weights, describe_imbalance, load_dataset, resolve_image_size
+from workbench.data.dataset import choose_image_size, compute_class_weights, describe_imbalance, load_dataset
 from workbench.errors import UserError
 
 
@@ -177,9 +177,9 @@ def test_image_size_out_of_range(size):
 
 
 def test_default_image_sizes():
-    assert resolve_image_size(DataConfig()).image_size == 32
-    assert resolve_image_size(DataConfig(data="somewhere")).image_size == 128
-    assert resolve_image_size(DataConfig(data="somewhere", image_size=64)).image_size == 64
+    assert choose_image_size(DataConfig()) == 32
+    assert choose_image_size(DataConfig(data="somewhere")) == 128
+    assert choose_image_size(DataConfig(data="somewhere", image_size=64)) == 64
 
 
 def test_crop_and_stretch_differ(photo_folder):

@@ -4,6 +4,7 @@ import pytest
 
 from cnn_scratch.tune import TuneConfig, tune
 from tests.workbench.sweep import noop
+from workbench.config import build
 from workbench.training import budget as estimate
 
 SPACE = """
@@ -27,16 +28,16 @@ def expected(shown):
 
 def test_a_sweep_is_measured_before_it_starts(config, capsys, monkeypatch):
     monkeypatch.setattr(estimate, "_SHORT", 9)  # seconds: a busy machine may take long enough to have it remembered
-    tune(TuneConfig(**config, max_trials=2))
+    tune(build(TuneConfig, **config, max_trials=2))
     shown = capsys.readouterr().out
     (line,) = expected(shown)
     assert re.fullmatch(r"expected: [\d.]+ s \(2 trials\), [\d.]+ GB of memory, [\d.]+ MB on disk", line)
     assert shown.index(line) < shown.index("[1/2]")
     estimate.remember("cnn_scratch.tune --tuner grid", 10, 12)
-    tune(TuneConfig(**config, max_trials=4))
+    tune(build(TuneConfig, **config, max_trials=4))
     (line,) = expected(capsys.readouterr().out)
     assert re.search(r"\(2 trials\).*; the last estimate took 1.20x as long as told", line)
-    tune(TuneConfig(**config, max_trials=4))
+    tune(build(TuneConfig, **config, max_trials=4))
     assert expected(capsys.readouterr().out) == [], "nothing is left"
 
 

@@ -4,7 +4,7 @@ import itertools
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
-from cnn_scratch.train import TrainConfig
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.tune import VARIABLE
 from workbench.files import write_json
 from workbench.sweep.adaptive import BayesianOracle, HyperbandOracle

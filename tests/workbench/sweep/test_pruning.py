@@ -8,7 +8,9 @@ def epochs_trained(pruner, curves):
     """Epochs that each of many trials gets, one after the other."""
     counts = []
     for trial, curve in enumerate(curves):
-        counts.append(next((e for e, value in enumerate(curve, 1) if pruner.should_stop(str(trial), e, value)), len(curve)))
+        counts.append(
+            next((e for e, value in enumerate(curve, 1) if pruner.should_stop(str(trial), e, value)), len(curve))
+        )
     return counts
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cnn_scratch.train import TrainConfig
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.tune import VARIABLE
 from workbench.cli import parse
 from workbench.errors import UserError

@@ -1,4 +1,3 @@
-import dataclasses
 import re
 from pathlib import Path
 
@@ -6,8 +5,10 @@ import numpy as np
 import pytest
 import yaml
 
-from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import train
 from tests.models import build_compiled_cnn
+from workbench.config import build, replace
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
 from workbench.files import read_csv
@@ -16,8 +17,15 @@ from workbench.training import budget as estimate
 
 @pytest.fixture
 def config(red_and_blue, workdir):
-    return TrainConfig(
-        data=str(red_and_blue), image_size=32, num_filters=16, name="r", budget="10m", schedule="cosine", epochs=500
+    return build(
+        TrainConfig,
+        data=str(red_and_blue),
+        image_size=32,
+        num_filters=16,
+        name="r",
+        budget="10m",
+        schedule="cosine",
+        epochs=500,
     )
 
 
@@ -34,25 +42,25 @@ def test_as_many_epochs_are_trained_as_fit(config, monkeypatch, capsys):
 
 def test_an_epoch_is_measured(config):
     with pytest.raises(UserError, match=r"--budget 0.1s: one epoch takes [\d.]+ s here; give at least \d+s") as refused:
-        train(TrainConfig(**{**vars(config), "budget": "0.1s"}))
+        train(build(TrainConfig, **{**vars(config), "budget": "0.1s"}))
     assert float(re.search(r"takes ([\d.]+) s", str(refused.value))[1]) < 30
     assert not Path("runs/r").exists()
     assert not Path("logs/r").exists()
 
 
 def test_a_run_that_is_to_be_overwritten_stands_until_the_new_one_begins(config):
-    train(dataclasses.replace(config, budget=None, epochs=1))
+    train(replace(config, budget=None, epochs=1))
     with pytest.raises(UserError, match="one epoch takes"):
-        train(dataclasses.replace(config, budget="0.1s", overwrite=True))
+        train(replace(config, budget="0.1s", overwrite=True))
     assert len(read_csv("runs/r/history.csv")) == 1
 
 
 def test_a_training_that_diverges_at_once_leaves_nothing_and_takes_no_others_logs(config):
-    short = dataclasses.replace(config, budget=None, epochs=1, schedule="constant")
-    train(dataclasses.replace(short, runs_dir="others"))
+    short = replace(config, budget=None, epochs=1, schedule="constant")
+    train(replace(short, runs_dir="others"))
     logs = sorted(Path("logs/r").rglob("*.v2"))
     with pytest.raises(UserError, match="diverged"):
-        train(dataclasses.replace(short, learning_rate=1e30))
+        train(replace(short, learning_rate=1e30))
     assert not Path("runs/r").exists()
     assert logs
     assert set(logs) <= set(Path("logs/r").rglob("*.v2"))
@@ -60,7 +68,7 @@ def test_a_training_that_diverges_at_once_leaves_nothing_and_takes_no_others_log
 
 @pytest.mark.parametrize("budget", [45, 100, 1000, 4000])
 def test_a_budget_is_kept_by_images_that_grow(budget):
-    config = TrainConfig(start_size=64, image_size=128)
+    config = build(TrainConfig, start_size=64, image_size=128)
     pace = estimate.Pace(0.0, {64: 10.0, 96: 22.0, 128: 40.0}, config)
     epochs = pace.epochs_within(budget, 0.0)
     assert pace.seconds(epochs) <= budget * 0.95 < pace.seconds(epochs + 1)
@@ -69,7 +77,7 @@ def test_a_budget_is_kept_by_images_that_grow(budget):
 
 def test_a_budget_is_a_time(config):
     with pytest.raises(UserError, match="--budget soon: give a time such as 45s"):
-        train(TrainConfig(**{**vars(config), "budget": "soon"}))
+        train(build(TrainConfig, **{**vars(config), "budget": "soon"}))
 
 
 def test_a_measurement_leaves_the_model_as_it_was(config):
@@ -83,7 +91,7 @@ def test_a_measurement_leaves_the_model_as_it_was(config):
 
 
 def test_costs_are_told_beside_how_far_off_earlier_ones_were(config, capsys):
-    config = dataclasses.replace(config, budget=None, epochs=2, num_filters=64)
+    config = replace(config, budget=None, epochs=2, num_filters=64)
     train(config)
     first = capsys.readouterr().out
     told = re.search(r"expected: [\d.:]+( s)? \([\d.]+ s an epoch\), [\d.]+ GB of memory, ([\d.]+) MB on disk\n", first)

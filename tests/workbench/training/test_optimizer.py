@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from cnn_scratch.train import TrainConfig
+from cnn_scratch.config import TrainConfig
 from tests.models import build_compiled_cnn
+from workbench.config import build, replace
 from workbench.data.dataset import load_dataset
 from workbench.training.callbacks import has_stalled
 from workbench.training.loop import fit
@@ -15,7 +16,7 @@ from workbench.training.training_model import build_keras_optimizer
 
 
 def test_the_learning_rate_rises_and_falls():
-    config = TrainConfig(epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
+    config = build(TrainConfig, epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
     rates = [compute_learning_rate(config, 5, step) for step in range(50)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[9] == pytest.approx(0.1)
@@ -27,7 +28,9 @@ def test_the_learning_rate_rises_and_falls():
 
 @pytest.fixture
 def config(red_and_blue):
-    return TrainConfig(data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8)
+    return build(
+        TrainConfig, data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8
+    )
 
 
 def trained(config, **kwargs):
@@ -38,21 +41,19 @@ def trained(config, **kwargs):
 def test_the_schedule_is_followed_in_training(config):
     seen = []
     _, rows, _ = trained(
-        dataclasses.replace(config, schedule="cosine"),
+        replace(config, schedule="cosine"),
         callbacks=lambda record: [
             keras.callbacks.LambdaCallback(
                 on_train_batch_end=lambda batch, logs: seen.append(float(record.model.optimizer.learning_rate))
             )
         ],
     )
-    assert seen == pytest.approx(
-        [compute_learning_rate(dataclasses.replace(config, schedule="cosine"), 2, s) for s in range(4)]
-    )
+    assert seen == pytest.approx([compute_learning_rate(replace(config, schedule="cosine"), 2, s) for s in range(4)])
     assert rows[-1]["learning_rate"] == pytest.approx(seen[-1])
 
 
 def test_weight_decay_shrinks_kernels_and_nothing_else(config):
-    decayed = dataclasses.replace(config, weight_decay=0.5, learning_rate=1e-2, epochs=1)
+    decayed = replace(config, weight_decay=0.5, learning_rate=1e-2, epochs=1)
     plain, strong = trained(dataclasses.replace(decayed, weight_decay=1e-9))[0], trained(decayed)[0]
     for one, other in zip(plain.trainable_variables, strong.trainable_variables, strict=True):
         if one.name == "kernel":
@@ -61,7 +62,7 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(config):
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.05])
 def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
-    config = dataclasses.replace(config, weight_decay=weight_decay, ema=0.5)
+    config = replace(config, weight_decay=weight_decay, ema=0.5)
     average = {"use_ema": True, "ema_momentum": 0.5}
     optimizer = keras.optimizers.Adam(config.learning_rate, **average)
     if weight_decay:
@@ -78,7 +79,7 @@ def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
 
 
 def test_smoothed_labels_hold_the_loss_above_their_entropy(config):
-    config = dataclasses.replace(config, label_smoothing=0.4, epochs=12, batch_norm=False, learning_rate=3e-3)
+    config = replace(config, label_smoothing=0.4, epochs=12, batch_norm=False, learning_rate=3e-3)
     _, rows, _ = trained(config)
     assert rows[-1]["accuracy"] == 1.0
     assert min(row["loss"] for row in rows) >= -(0.8 * np.log(0.8) + 0.2 * np.log(0.2)) - 1e-4
@@ -88,15 +89,15 @@ def test_a_training_without_progress_ends_after_its_patience(config):
     rows = [{"val_accuracy": accuracy, "val_loss": 1.0} for accuracy in (0.5, 0.7, 0.6, 0.7, 0.6)]
     assert [has_stalled(rows[:done], 3) for done in range(1, 6)] == [False] * 4 + [True]
     assert not has_stalled(rows, 0)
-    _, rows, _ = trained(dataclasses.replace(config, epochs=30, patience=2, learning_rate=1e-9))
+    _, rows, _ = trained(replace(config, epochs=30, patience=2, learning_rate=1e-9))
     assert len(rows) < 30
     assert has_stalled(rows, 2)
     assert not has_stalled(rows[:-1], 2)
 
 
 def test_mixed_labels_are_trained_on_and_accuracy_stays_one(config):
-    config = dataclasses.replace(config, mixup=0.2, cutmix=1.0, erasing=0.5, epochs=12, learning_rate=3e-3)
-    _, rows, _ = trained(dataclasses.replace(config, batch_norm=False))
+    config = replace(config, mixup=0.2, cutmix=1.0, erasing=0.5, epochs=12, learning_rate=3e-3)
+    _, rows, _ = trained(replace(config, batch_norm=False))
     assert 0.5 < rows[-1]["accuracy"] <= 1.0
     assert rows[-1]["val_accuracy"] == 1.0
     assert rows[-1]["val_loss"] < rows[-1]["loss"]
@@ -104,7 +105,7 @@ def test_mixed_labels_are_trained_on_and_accuracy_stays_one(config):
 
 def test_the_average_of_the_weights_is_validated_and_kept(config):
     """By hand: the same training without averages, its weights after each step averaged."""
-    config = dataclasses.replace(config, ema=0.6, epochs=3, batch_norm=False, schedule="cosine")
+    config = replace(config, ema=0.6, epochs=3, batch_norm=False, schedule="cosine")
     averages = []
 
     def follow(batch, logs):
@@ -112,7 +113,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(config):
         averages[:] = [0.6 * old + 0.4 * new for old, new in zip(averages or raw, raw, strict=True)]
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=follow)
-    plain_config = dataclasses.replace(config, ema=0.0)
+    plain_config = replace(config, ema=0.0)
     plain = build_compiled_cnn(plain_config)
     dataset = load_dataset(config, 0)
     fit(plain, plain_config, dataset, callbacks=lambda record: [callback])
@@ -126,5 +127,5 @@ def test_the_average_of_the_weights_is_validated_and_kept(config):
 
 def test_batch_norm_remembers_as_long_as_the_weights_average(config):
     for ema, momentum in ((0.0, 0.9), (0.5, 0.9), (0.98, 0.98)):
-        model = build_compiled_cnn(dataclasses.replace(config, ema=ema))
+        model = build_compiled_cnn(replace(config, ema=ema))
         assert model.get_layer("block1_bn").momentum == momentum

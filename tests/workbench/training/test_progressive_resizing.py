@@ -1,13 +1,13 @@
 """Training images that grow during a training."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 
-from cnn_scratch.train import TrainConfig, main, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import main, train
 from tests.models import build_compiled_fast_model
+from workbench.config import build, replace
 from workbench.data.dataset import load_dataset
 from workbench.training.loop import batches, fit
 from workbench.training.progressive_resizing import plan_stages
@@ -15,7 +15,8 @@ from workbench.training.progressive_resizing import plan_stages
 
 @pytest.fixture
 def config(red_and_blue, workdir):
-    return TrainConfig(
+    return build(
+        TrainConfig,
         data=str(red_and_blue),
         image_size=64,
         start_size=32,
@@ -40,12 +41,12 @@ def config(red_and_blue, workdir):
     ],
 )
 def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
-    assert plan_stages(TrainConfig(start_size=start, epochs=epochs), size) == expected
+    assert plan_stages(build(TrainConfig, start_size=start, epochs=epochs), size) == expected
 
 
 @pytest.mark.parametrize("data_aug", [True, False])
 def test_the_batches_of_a_stage_are_smaller(config, data_aug):
-    config = dataclasses.replace(config, data_aug=data_aug)
+    config = replace(config, data_aug=data_aug)
     dataset = load_dataset(config, 0)
     small, _ = next(iter(batches(config, dataset, image_size=32)))
     large, labels = next(iter(batches(config, dataset)))

@@ -1,0 +1,55 @@
+"""The values of a fine-tuning that depend on its mode, its data and its backbone."""
+
+from transfer.config import BackboneConfig, TransferConfig
+from workbench.config import DataConfig, check_training, option_name, replace
+from workbench.data.dataset import choose_image_size
+from workbench.errors import UserError
+from workbench.finished_run import open_run
+
+IMAGE_SIZE, DIGITS_SIZE = 224, 96
+MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
+    "last_layer": {"epochs": 20, "learning_rate": 3e-3, "backbone_learning_rate": 0.0, "head_epochs": 0},
+    "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},
+    "all": {"epochs": 5, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 1},
+}
+
+
+def resolve(config: TransferConfig) -> TransferConfig:
+    """Return `config` with the values that depend on its mode, its data and its backbone, where none were given.
+
+    Raises:
+        UserError: an option is out of its range, or the image size is not that of the run named by --from.
+    """
+    missing = {
+        name: value
+        for name, value in MODE_DEFAULTS[config.freezing.mode].items()
+        if getattr(config.training, name) is None
+    }
+    config = replace(config, image_size=_choose_image_size(config.data, config.backbone), **missing)
+    check_training(config.training)
+    _check(config)
+    return replace(config, image_size=choose_image_size(config.data))
+
+
+def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int:
+    if backbone.from_ is None:
+        return data.image_size or (DIGITS_SIZE if data.data == "digits" else IMAGE_SIZE)
+    size: int = open_run(backbone.from_).config.get("image_size")
+    if data.image_size not in (None, size):
+        raise UserError(f"--image-size {data.image_size}: the network of --from {backbone.from_} takes {size} px")
+    return size
+
+
+def _check(config: TransferConfig) -> None:
+    freezing, training = config.freezing, config.training
+    if freezing.mode != "first_k" and (freezing.k is not None or freezing.until):
+        raise UserError(f"--k and --until: options of --mode first_k, not of {freezing.mode}")
+    if freezing.k is not None and freezing.until:
+        raise UserError("--k and --until: give one of them")
+    for section, name in ((training, "backbone_learning_rate"), (training, "head_epochs"), (config.features, "views")):
+        if not 0 <= getattr(section, name) < float("inf"):
+            raise UserError(f"{option_name(name)} {getattr(section, name)}: must be 0 or more")
+    if not 0 < training.lr_decay <= 1:
+        raise UserError(f"--lr-decay {training.lr_decay}: must be above 0 and at most 1")
+    if not 0 <= config.backbone.dropout < 1:
+        raise UserError(f"--dropout {config.backbone.dropout}: must be at least 0 and below 1")

@@ -1,0 +1,127 @@
+"""How fast a training runs here: a short measurement, and how many epochs fit into a time budget."""
+
+import bisect
+import dataclasses
+import time
+
+import keras
+
+from workbench.config import TrainingConfig
+from workbench.console import console, duration
+from workbench.data.dataset import Dataset
+from workbench.data.pipeline import steps_per_epoch
+from workbench.errors import UserError
+from workbench.training.batches import make_training_batches, make_validation_batches
+from workbench.training.callbacks import Logs
+from workbench.training.progressive_resizing import plan_stages
+from workbench.training.training_model import select_image_size
+
+_STEPS, _SECONDS = 8, 2.0  # training steps to measure: at most so many, and as many as fit into the time
+_SPARE = 0.05  # share of a budget that is kept for what is not measured: saving, the report
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How fast a training runs.
+
+    Attributes:
+        start: seconds before its first epoch, such as for tracing; they have passed when the pace is known.
+        epoch_seconds: side of the training images -> seconds of an epoch with its validation.
+        training: what was measured.
+    """
+
+    start: float
+    epoch_seconds: dict[int, float]
+    training: TrainingConfig
+
+    def seconds(self, epochs: int, first: int = 0, last: int | None = None) -> float:
+        """Return the seconds of the epochs from number `first` up to `last` of a training of `epochs`."""
+        total, begin, last = 0.0, 0, epochs if last is None else last
+        for end, size in plan_stages(dataclasses.replace(self.training, epochs=epochs), max(self.epoch_seconds)):
+            total += max(0, min(end, last) - max(begin, first)) * self.epoch_seconds[size]
+            begin = end
+        return total
+
+    def fit_epochs(self, budget: float, spent: float) -> int:
+        """Return the number of epochs that fit into a time, and print it.
+
+        Args:
+            budget: seconds in all.
+            spent: seconds of it that have passed.
+
+        Raises:
+            UserError: not one epoch fits; says how long one takes.
+        """
+        left = (1 - _SPARE) * budget - spent
+        most = int(max(0.0, left) / min(self.epoch_seconds.values()))
+        epochs = bisect.bisect_right(range(1, most + 1), left, key=self.seconds)
+        if epochs < 1:
+            one = self.seconds(1)
+            least = (spent + one) / (1 - _SPARE)
+            raise UserError(f"--budget {budget:g}s: one epoch takes {one:.1f} s here; give at least {least + 1:.0f}s")
+        each = duration(self.seconds(epochs) / epochs)
+        console.print(f"{epochs:,} epochs of {each} fit into {duration(budget)} ({duration(spent)} went into starting)")
+        return epochs
+
+
+def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig) -> Pace:
+    """Measure a few steps of a compiled model, whose variables are restored afterwards.
+
+    The graphs that are traced here serve the training too.
+    """
+    begin = time.perf_counter()
+    variables = [*model.variables, *model.optimizer.variables]
+    values = [variable.numpy() for variable in variables]
+    sizes = [size for _, size in plan_stages(training, dataset.images.shape[1])]
+    epoch_seconds = {size: _measure_epoch(model, dataset, training, size) for size in sizes}
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return Pace(time.perf_counter() - begin, epoch_seconds, training)
+
+
+def _measure_epoch(model: keras.Model, dataset: Dataset, training: TrainingConfig, image_size: int) -> float:
+    """Estimate the seconds of an epoch with training images of some size, and of its validation."""
+    steps, at_once = steps_per_epoch(dataset, training.batch_size), model.steps_per_execution
+    validation_steps = int(make_validation_batches(dataset, training).cardinality())
+    select_image_size(model, image_size)
+    first = _run_steps(model, dataset, training, image_size, at_once, 1, epochs=2)  # the first epoch traces the graphs
+    count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / first.training))))
+    timed = _run_steps(model, dataset, training, image_size, count, min(count, validation_steps))
+    validated = -(-min(count, validation_steps) // at_once) * at_once
+    return timed.training * steps / count + timed.validating * validation_steps / validated
+
+
+class _Stopwatch(keras.callbacks.Callback):
+    """Callback that measures the last epoch: seconds of `training` and of `validating`."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self._trained = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.training, self.validating = self._trained - self._start, time.perf_counter() - self._trained
+
+
+def _run_steps(
+    model: keras.Model,
+    dataset: Dataset,
+    training: TrainingConfig,
+    image_size: int,
+    steps: int,
+    validation_steps: int,
+    epochs: int = 1,
+) -> _Stopwatch:
+    stopwatch = _Stopwatch()
+    model.fit(
+        make_training_batches(dataset, training, image_size=image_size),
+        validation_data=make_validation_batches(dataset, training).repeat(),
+        steps_per_epoch=steps,
+        validation_steps=validation_steps,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[stopwatch],
+    )
+    return stopwatch
