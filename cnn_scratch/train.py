@@ -24,7 +24,7 @@ from cnn_scratch.model import build_cnn, check_growing, check_network, network_c
 from workbench.config import check_training, replace
 from workbench.console import console, decoding_progress
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
-from workbench.data.pipeline import steps_per_epoch
+from workbench.data.pipeline import count_steps
 from workbench.runtime import distribute
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import find_learning_rate, save_range_test
@@ -71,7 +71,7 @@ def train(config: TrainConfig) -> Path:
         model = build_cnn(config.network, image_size, num_classes)
         draw_weights(model, config.training.seed)
         model = build_fast_model(model, precision)
-        steps = steps_per_epoch(dataset, config.training.batch_size)
+        steps = count_steps(dataset, config.training.batch_size)
         compile_model(model, config.training, steps_per_execution=choose_steps_per_execution(steps))
         train_network(
             folder,

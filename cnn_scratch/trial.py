@@ -17,7 +17,7 @@ class CnnHyperModel(TrialHyperModel):
     def graph_key(self, values):
         """What the trials of two points have in common if they share a traced graph."""
         config = self.with_values(values)
-        return GraphCache.key(config.network, config.training, config.data.image_size)
+        return GraphCache.make_key(config.network, config.training, config.data.image_size)
 
     def make(self, config):
         """A compiled model as freshly built for `config`."""

@@ -2,6 +2,7 @@
 
 import keras
 
+from cnn_scratch.config import TrainConfig
 from cnn_scratch.fast_model import build_fast_model
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn
@@ -9,18 +10,18 @@ from workbench.training.optimizer import compile_model
 from workbench.training.training_model import TrainingModel
 
 
-def build_compiled_cnn(config, num_classes=2, optimizer=None) -> keras.Model:
+def build_compiled_cnn(config: TrainConfig, num_classes=2, optimizer=None) -> keras.Model:
     """Build the plain network with the weights of `config`'s seed, compiled."""
-    model = build_cnn(config, config.image_size, num_classes)
-    draw_weights(model, config.seed)
-    compile_model(model, config, optimizer)
+    model = build_cnn(config.network, config.data.image_size, num_classes)
+    draw_weights(model, config.training.seed)
+    compile_model(model, config.training, optimizer)
     return model
 
 
 def build_compiled_fast_model(config, precision="float32", num_classes=2) -> TrainingModel:
     """Build the network as it is trained, all blocks fused, with the weights of `config`'s seed, compiled."""
-    plain = build_cnn(config, config.image_size, num_classes)
-    draw_weights(plain, config.seed)
+    plain = build_cnn(config.network, config.data.image_size, num_classes)
+    draw_weights(plain, config.training.seed)
     model = build_fast_model(plain, precision, fuse=True)
-    compile_model(model, config)
+    compile_model(model, config.training)
     return model

@@ -10,7 +10,7 @@ from tests.models import build_compiled_cnn, build_compiled_fast_model
 from workbench.config import build
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
-from workbench.training.callbacks import SaveEpoch
+from workbench.training.checkpoints import SaveCheckpoints
 from workbench.training.loop import fit
 from workbench.training.precision import choose_precision
 from workbench.training.training_model import restore_checkpoint
@@ -94,24 +94,24 @@ def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
 
 def test_a_fast_model_trains_as_the_plain_one(config):
     """The losses and weights are the same in each epoch."""
-    dataset = load_dataset(config, 0)
+    dataset = load_dataset(config.data, 0)
     fast, plain = build_compiled_fast_model(config), build_compiled_cnn(config)
     assert {"FusedNormalization", "FusedBlock"} <= {type(layer).__name__ for layer in fast.layers}
-    rows, weights = fit(fast, config, dataset)
-    plain_rows, plain_weights = fit(plain, config, dataset)
-    for row, plain_row in zip(rows, plain_rows, strict=True):
+    result, plain_result = (fit(model, dataset, config.training) for model in (fast, plain))
+    for row, plain_row in zip(result.history, plain_result.history, strict=True):
         assert row["loss"] == pytest.approx(plain_row["loss"], rel=1e-3)
         assert row["val_loss"] == pytest.approx(plain_row["val_loss"], rel=1e-3)
-    for one, other in zip(weights, plain_weights, strict=True):
+    for one, other in zip(result.best_weights, plain_result.best_weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_is_saved_is_plain_and_resumes(config, tmp_path, precision):
-    dataset = load_dataset(config, 0)
+    dataset = load_dataset(config.data, 0)
     trained = build_compiled_fast_model(config, precision)
     assert trained.get_layer("block2_conv").compute_dtype == precision
-    fit(trained, config, dataset, callbacks=lambda record: [SaveEpoch(record, tmp_path)])
+    history = []
+    fit(trained, dataset, config.training, history=history, callbacks=[SaveCheckpoints(tmp_path, history)])
     for name in ("model.keras", "last.keras"):
         loaded = keras.saving.load_model(tmp_path / name, safe_mode=True)
         assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}

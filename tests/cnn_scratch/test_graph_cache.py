@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 
 import keras
@@ -23,49 +22,50 @@ def config(red_and_blue):
 
 def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
     """Trial by trial: other dropout, learning rate, batch size, augmentation and seed on one traced graph."""
-    dataset = load_dataset(config, 0)
+    dataset = load_dataset(config.data, 0)
     graphs = GraphCache()
     models = set()
     points = itertools.product([0.0, 0.5], [1e-3, 5e-3], [(8, True, 0), (5, False, 1)])
     for dropout, learning_rate, (batch_size, data_aug, seed) in points:
-        trial = dataclasses.replace(
+        trial = replace(
             config, dropout=dropout, learning_rate=learning_rate, batch_size=batch_size, data_aug=data_aug, seed=seed
         )
-        reused = graphs.take(trial, trial, 32, 2)
+        reused = graphs.take(trial.network, trial.training, 32, 2)
         models.add(id(reused))
-        rows, weights = fit(reused, trial, dataset)
-        fresh_rows, fresh_weights = fit(build_compiled_cnn(trial), trial, dataset)
-        for row, fresh_row in zip(rows, fresh_rows, strict=True):
+        result = fit(reused, dataset, trial.training)
+        fresh = fit(build_compiled_cnn(trial), dataset, trial.training)
+        for row, fresh_row in zip(result.history, fresh.history, strict=True):
             for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
                 assert row[name] == pytest.approx(fresh_row[name], rel=1e-4)
-        for one, other in zip(weights, fresh_weights, strict=True):
+        for one, other in zip(result.best_weights, fresh.best_weights, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
     assert len(models) == 1
 
 
 def test_a_reused_graph_averages_weights_as_a_fresh_one(config):
-    dataset = load_dataset(config, 0)
+    dataset = load_dataset(config.data, 0)
     graphs = GraphCache()
     for seed, mixup in ((0, 0.2), (1, 0.4)):
         trial = replace(config, seed=seed, ema=0.8, mixup=mixup)
-        reused = graphs.take(trial, trial, 32, 2)
-        kept = [fit(model, trial, dataset)[1] for model in (reused, build_compiled_cnn(trial))]
+        reused = graphs.take(trial.network, trial.training, 32, 2)
+        models = (reused, build_compiled_cnn(trial))
+        kept = [fit(model, dataset, trial.training).best_weights for model in models]
         for one, other in zip(*kept, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_one_graph_is_traced_once(config):
     """A network that counts how often its loss is traced: once for training, once for validation."""
-    dataset = load_dataset(config, 0)
+    dataset = load_dataset(config.data, 0)
     graphs = GraphCache()
-    model = graphs.take(config, config, 32, 2)
+    model = graphs.take(config.network, config.training, 32, 2)
     traced, compute_loss = [], model.compute_loss
     model.compute_loss = lambda *args, **kwargs: traced.append(1) or compute_loss(*args, **kwargs)
     counts = []
     for dropout, batch_size in ((0.2, 8), (0.3, 4), (0.4, 16)):
         trial = replace(config, dropout=dropout, batch_size=batch_size)
-        assert graphs.take(trial, trial, 32, 2) is model
-        fit(model, trial, dataset)
+        assert graphs.take(trial.network, trial.training, 32, 2) is model
+        fit(model, dataset, trial.training)
         counts.append(len(traced))
     assert counts == [2, 2, 2]
 
@@ -84,7 +84,7 @@ def test_other_networks_have_other_graphs(config):
 
     def key(image_size=32, **change):
         changed = replace(config, **change)
-        return GraphCache.make_key(changed, changed, image_size)
+        return GraphCache.make_key(changed.network, changed.training, image_size)
 
     assert len({key(**change) for change in others}) == len(others)
     assert key() != key(image_size=64)
@@ -92,8 +92,8 @@ def test_other_networks_have_other_graphs(config):
 
 
 def test_the_plain_model_predicts_as_the_trained_one(config, tmp_path):
-    trained = GraphCache().take(config, config, 32, 2)
-    plain = build_plain_model(config, 32, 2, trained.get_weights())
+    trained = GraphCache().take(config.network, config.training, 32, 2)
+    plain = build_plain_model(config.network, 32, 2, trained.get_weights())
     plain.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
@@ -102,7 +102,7 @@ def test_the_plain_model_predicts_as_the_trained_one(config, tmp_path):
 
 
 def test_weights_depend_on_the_seed_alone(config):
-    model = build_cnn(config, 32, 2)
+    model = build_cnn(config.network, 32, 2)
     drawn = []
     for seed in (1, 2, 1):
         draw_weights(model, seed)

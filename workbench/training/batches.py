@@ -4,18 +4,18 @@ import tensorflow as tf
 
 from workbench.config import TrainingConfig
 from workbench.data.dataset import Dataset, compute_class_weights
-from workbench.data.pipeline import evaluation_batches, training_batches
+from workbench.data import pipeline
 from workbench.training.optimizer import needs_one_hot
 
 
 def make_training_batches(
     dataset: Dataset, training: TrainingConfig, first_epoch: int = 0, image_size: int | None = None
 ) -> tf.data.Dataset:
-    """Make endless batches of shuffled and augmented training images; see `training_batches`."""
-    return training_batches(
+    """Make endless batches of shuffled and augmented training images; see `workbench.data.pipeline`."""
+    return pipeline.make_training_batches(
         dataset,
         training.batch_size,
-        data_aug=training.data_aug and dataset.augmentable,
+        data_aug=training.data_aug,
         seed=training.seed,
         first_epoch=first_epoch,
         class_weights=compute_class_weights(dataset) if training.class_weights == "balanced" else None,
@@ -29,4 +29,6 @@ def make_training_batches(
 
 def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.data.Dataset:
     """Make batches of the validation images, each once, in order."""
-    return evaluation_batches(dataset, dataset.validation, training.batch_size, one_hot=needs_one_hot(training))
+    return pipeline.make_evaluation_batches(
+        dataset, dataset.validation, training.batch_size, one_hot=needs_one_hot(training)
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from workbench.config import TrainingConfig, TrainingRunConfig, flatten, parse_duration, replace
 from workbench.console import console, duration
 from workbench.data.dataset import Dataset
-from workbench.data.pipeline import steps_per_epoch
+from workbench.data.pipeline import count_steps
 from workbench.errors import UserError
 from workbench.files import read_csv, write_json
 from workbench.keras_graph import build_uncompiled
@@ -106,7 +106,7 @@ def train_network(
     """
     begin = time.perf_counter()
     training, run = config.training, config.run
-    steps = steps_per_epoch(dataset, training.batch_size)
+    steps = count_steps(dataset, training.batch_size)
     with _explain_interrupt(folder, command):
         resumed = bool(run.resume) and has_checkpoint(folder.path)
         history = resume_training(model, folder.path, steps) if resumed else []
@@ -174,7 +174,7 @@ def fit(
         Diverged: the loss became NaN or infinite.
     """
     history = [] if history is None else history
-    steps = steps_per_epoch(dataset, training.batch_size)
+    steps = count_steps(dataset, training.batch_size)
     keep_best = KeepBestWeights(history, best_weights)
     callbacks = [
         SeedEpochs(training.seed),

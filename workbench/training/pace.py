@@ -9,7 +9,7 @@ import keras
 from workbench.config import TrainingConfig
 from workbench.console import console, duration
 from workbench.data.dataset import Dataset
-from workbench.data.pipeline import steps_per_epoch
+from workbench.data.pipeline import count_steps
 from workbench.errors import UserError
 from workbench.training.batches import make_training_batches, make_validation_batches
 from workbench.training.callbacks import Logs
@@ -81,7 +81,7 @@ def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig)
 
 def _measure_epoch(model: keras.Model, dataset: Dataset, training: TrainingConfig, image_size: int) -> float:
     """Estimate the seconds of an epoch with training images of some size, and of its validation."""
-    steps, at_once = steps_per_epoch(dataset, training.batch_size), model.steps_per_execution
+    steps, at_once = count_steps(dataset, training.batch_size), model.steps_per_execution
     validation_steps = int(make_validation_batches(dataset, training).cardinality())
     select_image_size(model, image_size)
     first = _run_steps(model, dataset, training, image_size, at_once, 1, epochs=2)  # the first epoch traces the graphs

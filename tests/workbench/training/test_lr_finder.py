@@ -8,19 +8,19 @@ from cnn_scratch.train import main
 from workbench.errors import UserError
 from workbench.files import read_csv
 from workbench.reporting.figures import words
-from workbench.training.lr_finder import suggestion
+from workbench.training.lr_finder import find_steepest_fall
 
 
-def test_the_suggestion_is_where_the_loss_falls_fastest_before_it_bursts():
+def test_the_suggestion_is_where_the_loss_falls_fastest_before_it_explodes():
     rates = np.geomspace(1e-6, 1, 200)
     loss = 2 - 1.5 / (1 + np.exp(-3 * np.log(rates / 1e-3))) + 30 * np.clip(rates - 0.1, 0, None)
-    assert suggestion(rates, loss) == pytest.approx(1e-3, rel=0.1)
+    assert find_steepest_fall(rates, loss) == pytest.approx(1e-3, rel=0.1)
     with pytest.raises(UserError, match="--lr-find: the loss fell at no learning rate"):
-        suggestion(rates, np.linspace(1, 2, 200))
+        find_steepest_fall(rates, np.linspace(1, 2, 200))
 
 
 def test_rates_are_tried_and_one_is_suggested_with_its_command(red_and_blue, workdir, capsys):
-    arguments = ["--data", str(red_and_blue), "--image-size", "32", "--num-filters", "16", "--batch-norm", "no"]
+    arguments = ["--data", str(red_and_blue), "--image-size", "32", "--num-filters", "16", "--no-batch-norm"]
     main([*arguments, "--lr-find"])
     folder = workdir / "runs" / "cnn-red_and_blue-32px-lr-find"
     rows = read_csv(folder / "lr_find.csv")

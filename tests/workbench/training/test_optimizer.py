@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 
 import keras
@@ -7,17 +6,17 @@ import pytest
 
 from cnn_scratch.config import TrainConfig
 from tests.models import build_compiled_cnn
-from workbench.config import build, replace
+from workbench.config import TrainingConfig, build, replace
 from workbench.data.dataset import load_dataset
-from workbench.training.callbacks import has_stalled
+from workbench.training.history import has_stalled
 from workbench.training.loop import fit
 from workbench.training.schedule import compute_learning_rate
 from workbench.training.training_model import build_keras_optimizer
 
 
 def test_the_learning_rate_rises_and_falls():
-    config = build(TrainConfig, epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
-    rates = [compute_learning_rate(config, 5, step) for step in range(50)]
+    training = TrainingConfig(epochs=10, learning_rate=0.1, schedule="cosine", warmup_epochs=2)
+    rates = [compute_learning_rate(training, 5, step) for step in range(50)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[9] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(0.1)
@@ -33,28 +32,32 @@ def config(red_and_blue):
     )
 
 
-def trained(config, **kwargs):
+def train(config, **kwargs):
+    """Return (model, history, best weights)."""
     model = build_compiled_cnn(config)
-    return model, *fit(model, config, load_dataset(config, 0), **kwargs)
+    result = fit(model, load_dataset(config.data, 0), config.training, **kwargs)
+    return model, result.history, result.best_weights
+
+
+class RecordLearningRates(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(float(self.model.optimizer.learning_rate))
 
 
 def test_the_schedule_is_followed_in_training(config):
-    seen = []
-    _, rows, _ = trained(
-        replace(config, schedule="cosine"),
-        callbacks=lambda record: [
-            keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda batch, logs: seen.append(float(record.model.optimizer.learning_rate))
-            )
-        ],
-    )
-    assert seen == pytest.approx([compute_learning_rate(replace(config, schedule="cosine"), 2, s) for s in range(4)])
-    assert rows[-1]["learning_rate"] == pytest.approx(seen[-1])
+    config, rates = replace(config, schedule="cosine"), RecordLearningRates()
+    _, rows, _ = train(config, callbacks=[rates])
+    assert rates.seen == pytest.approx([compute_learning_rate(config.training, 2, step) for step in range(4)])
+    assert rows[-1]["learning_rate"] == pytest.approx(rates.seen[-1])
 
 
 def test_weight_decay_shrinks_kernels_and_nothing_else(config):
     decayed = replace(config, weight_decay=0.5, learning_rate=1e-2, epochs=1)
-    plain, strong = trained(dataclasses.replace(decayed, weight_decay=1e-9))[0], trained(decayed)[0]
+    plain, strong = train(replace(decayed, weight_decay=1e-9))[0], train(decayed)[0]
     for one, other in zip(plain.trainable_variables, strong.trainable_variables, strict=True):
         if one.name == "kernel":
             assert np.linalg.norm(other) < np.linalg.norm(one)
@@ -64,13 +67,13 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(config):
 def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
     config = replace(config, weight_decay=weight_decay, ema=0.5)
     average = {"use_ema": True, "ema_momentum": 0.5}
-    optimizer = keras.optimizers.Adam(config.learning_rate, **average)
+    optimizer = keras.optimizers.Adam(config.training.learning_rate, **average)
     if weight_decay:
-        optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=weight_decay, **average)
+        optimizer = keras.optimizers.AdamW(config.training.learning_rate, weight_decay=weight_decay, **average)
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     plain = build_compiled_cnn(config, optimizer=optimizer)
-    fit(plain, config, load_dataset(config, 0))
-    ours, *_ = trained(config)
+    fit(plain, load_dataset(config.data, 0), config.training)
+    ours, *_ = train(config)
     saved = build_keras_optimizer(ours.optimizer)
     assert type(saved) is type(optimizer)
     assert {**saved.get_config(), "name": None} == {**optimizer.get_config(), "name": None}
@@ -80,7 +83,7 @@ def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
 
 def test_smoothed_labels_hold_the_loss_above_their_entropy(config):
     config = replace(config, label_smoothing=0.4, epochs=12, batch_norm=False, learning_rate=3e-3)
-    _, rows, _ = trained(config)
+    _, rows, _ = train(config)
     assert rows[-1]["accuracy"] == 1.0
     assert min(row["loss"] for row in rows) >= -(0.8 * np.log(0.8) + 0.2 * np.log(0.2)) - 1e-4
 
@@ -89,7 +92,7 @@ def test_a_training_without_progress_ends_after_its_patience(config):
     rows = [{"val_accuracy": accuracy, "val_loss": 1.0} for accuracy in (0.5, 0.7, 0.6, 0.7, 0.6)]
     assert [has_stalled(rows[:done], 3) for done in range(1, 6)] == [False] * 4 + [True]
     assert not has_stalled(rows, 0)
-    _, rows, _ = trained(replace(config, epochs=30, patience=2, learning_rate=1e-9))
+    _, rows, _ = train(replace(config, epochs=30, patience=2, learning_rate=1e-9))
     assert len(rows) < 30
     assert has_stalled(rows, 2)
     assert not has_stalled(rows[:-1], 2)
@@ -97,7 +100,7 @@ def test_a_training_without_progress_ends_after_its_patience(config):
 
 def test_mixed_labels_are_trained_on_and_accuracy_stays_one(config):
     config = replace(config, mixup=0.2, cutmix=1.0, erasing=0.5, epochs=12, learning_rate=3e-3)
-    _, rows, _ = trained(replace(config, batch_norm=False))
+    _, rows, _ = train(replace(config, batch_norm=False))
     assert 0.5 < rows[-1]["accuracy"] <= 1.0
     assert rows[-1]["val_accuracy"] == 1.0
     assert rows[-1]["val_loss"] < rows[-1]["loss"]
@@ -115,9 +118,8 @@ def test_the_average_of_the_weights_is_validated_and_kept(config):
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=follow)
     plain_config = replace(config, ema=0.0)
     plain = build_compiled_cnn(plain_config)
-    dataset = load_dataset(config, 0)
-    fit(plain, plain_config, dataset, callbacks=lambda record: [callback])
-    model, rows, kept = trained(config)
+    fit(plain, load_dataset(config.data, 0), plain_config.training, callbacks=[callback])
+    model, rows, kept = train(config)
     for one, other in zip(model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     assert rows[-1]["val_loss"] == min(row["val_loss"] for row in rows)

@@ -7,9 +7,10 @@ import pytest
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import main, train
 from tests.models import build_compiled_fast_model
-from workbench.config import build, replace
+from workbench.config import TrainingConfig, build, replace
 from workbench.data.dataset import load_dataset
-from workbench.training.loop import batches, fit
+from workbench.training.batches import make_training_batches
+from workbench.training.loop import fit
 from workbench.training.progressive_resizing import plan_stages
 
 
@@ -41,30 +42,31 @@ def config(red_and_blue, workdir):
     ],
 )
 def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
-    assert plan_stages(build(TrainConfig, start_size=start, epochs=epochs), size) == expected
+    assert plan_stages(TrainingConfig(start_size=start, epochs=epochs), size) == expected
 
 
 @pytest.mark.parametrize("data_aug", [True, False])
 def test_the_batches_of_a_stage_are_smaller(config, data_aug):
     config = replace(config, data_aug=data_aug)
-    dataset = load_dataset(config, 0)
-    small, _ = next(iter(batches(config, dataset, image_size=32)))
-    large, labels = next(iter(batches(config, dataset)))
+    dataset = load_dataset(config.data, 0)
+    small, _ = next(iter(make_training_batches(dataset, config.training, image_size=32)))
+    large, labels = next(iter(make_training_batches(dataset, config.training)))
     assert (small.shape, large.shape) == ((8, 32, 32, 3), (8, 64, 64, 3))
     if not data_aug:  # one colour an image, up to its noise
         np.testing.assert_allclose(np.mean(small, (1, 2)), np.mean(large, (1, 2)), atol=1)
     assert labels.shape == (8,)
 
 
-def test_a_training_that_goes_on_in_a_later_stage_equals_an_uninterrupted_one(config):
-    dataset = load_dataset(config, 0)
+def test_a_training_continued_in_a_later_stage_equals_an_uninterrupted_one(config):
+    dataset = load_dataset(config.data, 0)
 
-    whole, _ = fit(build_compiled_fast_model(config), config, dataset)
+    whole = fit(build_compiled_fast_model(config), dataset, config.training).history
     model = build_compiled_fast_model(config)
-    rows, weights = fit(model, config, dataset, listeners=[lambda row: row["epoch"] == 3])
-    assert len(rows) == 3
-    rows, _ = fit(model, config, dataset, rows=rows, weights=weights)
-    for row, other in zip(whole, rows, strict=True):
+    history = []
+    part = fit(model, dataset, config.training, history=history, listeners=[lambda log: log["epoch"] == 3])
+    assert len(history) == 3
+    fit(model, dataset, config.training, history=history, best_weights=part.best_weights)
+    for row, other in zip(whole, history, strict=True):
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert row["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
 
@@ -84,9 +86,7 @@ def test_what_is_left_takes_the_full_size(config, capsys):
     ],
 )
 def test_images_that_cannot_grow_are_one_line(words, says, red_and_blue, workdir, capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["--data", str(red_and_blue), "--image-size", "64", *words])
+    assert main(["--data", str(red_and_blue), "--image-size", "64", *words]) == 2
     error = capsys.readouterr().err
-    assert left.value.code == 2
     assert error.startswith(f"error: {says}")
     assert error.count("\n") == 1

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 
+from workbench.config import RunConfig
 from workbench.errors import UserError
 from workbench.files import append_csv, read_csv, write_csv
-from workbench.training.run_folder import RunConfig, RunFolder, claim_name, config_yaml, read_config
+from workbench.training.run_folder import RunFolder, claim_name, dump_config, read_config
 
 
 def test_claimed_names_are_numbered(workdir):
@@ -17,25 +18,25 @@ def test_claimed_names_are_numbered(workdir):
 def test_a_held_folder_is_refused_with_the_holder(workdir):
     config = RunConfig(name="a")
     code = (
-        "from workbench.training.run_folder import *; import sys, time\n"
-        "with RunFolder(RunConfig(name='a')).locked(): print('held', flush=True); sys.stdin.read()"
+        "import sys; from workbench.training.run_folder import RunFolder; from workbench.config import RunConfig\n"
+        "with RunFolder(RunConfig(name='a')).lock(): print('held', flush=True); sys.stdin.read()"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match=f"in use by process {holder.pid} since"), RunFolder(config).locked():
+        with pytest.raises(UserError, match=f"in use by process {holder.pid} since"), RunFolder(config).lock():
             pass
         holder.kill()
         holder.wait()
-        with RunFolder(config).locked():  # the lock of a killed process is free
+        with RunFolder(config).lock():  # the lock of a killed process is free
             assert (workdir / "runs" / "a").is_dir()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(workdir):
     (workdir / "runs").write_text("a file")
-    with pytest.raises(UserError, match="--runs-dir"), RunFolder(RunConfig(name="a")).locked():
+    with pytest.raises(UserError, match="--runs-dir"), RunFolder(RunConfig(name="a")).lock():
         pass
 
 
@@ -46,12 +47,12 @@ def test_names_stay_inside_the_folder(name):
 
 
 def test_config_round_trip(workdir):
-    config = RunConfig(name="a", seed=3)
+    config = RunConfig(name="a", wandb=True)
     folder = RunFolder(config)
-    with folder.locked():
+    with folder.lock():
         folder.write_config(config)
     assert read_config("runs/a", RunConfig) == config
-    assert "overwrite" not in config_yaml(dataclasses.replace(config, overwrite=True))
+    assert "overwrite" not in dump_config(dataclasses.replace(config, overwrite=True))
 
 
 def test_reading_what_is_no_run(workdir):
