@@ -15,7 +15,8 @@ from transfer.config import resolve
 from transfer.freezing import freeze, stages
 from transfer.optimizer import build_optimizer
 from transfer.run import main, run
-from workbench.evaluate import EvaluateConfig, evaluate
+from workbench.commands import EvaluateConfig
+from workbench.evaluate import evaluate
 from workbench.explain import ExplainConfig, explain
 from workbench.export import ExportConfig, export
 from workbench.files import read_csv
