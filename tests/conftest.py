@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,9 @@ from PIL import Image
 from workbench.runtime import load_tensorflow
 
 load_tensorflow()
+
+# A shell starts background jobs with Ctrl-C ignored, and the processes that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

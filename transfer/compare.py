@@ -15,7 +15,7 @@ from transfer.config import (
     TransferConfig,
     resolve,
 )
-from workbench import cli
+from workbench import cli, commands
 from workbench import compare as comparison
 from workbench.config import DataConfig
 from workbench.data.sources import open_source
@@ -70,7 +70,7 @@ def compare(config):
     folders = [_run(_strategy(config, mode, f"{name}-{mode}")) for mode in MODE_DEFAULTS]
     runs = [*map(str, folders), *([config.scratch] if config.scratch else [])]
     output = Path(config.runs_dir) / name
-    rows = comparison.compare(comparison.CompareConfig(runs, str(output)))
+    rows = comparison.compare(commands.CompareConfig(runs, str(output)))
     for row, run in zip(rows, runs, strict=True):
         row.update(_cost(open_run(run).metrics))
     write_json(output / "strategies.json", rows)
@@ -120,7 +120,7 @@ def _cost(metrics):
 
 
 def _cost_table(rows):
-    from workbench.reporting.page import Column, Table
+    from workbench.table import Column, Table
 
     labels = ("trained parameters", "features s", "epochs s", "trained on, images/s", "peak memory")
     cells = [[Path(row["run"]).name, *_costs(row)] for row in rows]

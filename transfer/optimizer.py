@@ -66,8 +66,8 @@ def build_optimizer(network: Network, config: TransferConfig, model: keras.Model
         config: a resolved configuration.
         model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
     """
-    assert config.learning_rate
-    assert config.backbone_learning_rate
+    assert config.learning_rate is not None  # resolved
+    assert config.backbone_learning_rate is not None
     factor_of, factor = {}, config.backbone_learning_rate / config.learning_rate
     for stage in reversed(stages(network)):
         factor_of.update({layer.name: factor for layer in stage.layers})

@@ -1,5 +1,5 @@
-"""The one exception a user's mistake ends in."""
+"""The exception for errors that the user can correct."""
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one line: what was wrong, where, what to do."""
+    """An error that the user can correct. The message is one line: what is wrong, where, and what to do."""

@@ -1,47 +1,33 @@
-"""What a classifier's predictions on labelled images are worth: intervals, calibration, confusions, paired tests."""
+"""Metrics of a classifier on labelled images: intervals, calibration, confusions, paired tests."""
 
 import dataclasses
 
 import numpy as np
+import numpy.typing as npt
+from scipy import stats
 
 CALIBRATION_BINS = 15
 
 
-def wilson_interval(successes, total):
-    """(low, high) of a share with 95 % confidence, by Wilson's score interval (`scipy.stats.binomtest`).
+def wilson_interval(successes: int, total: int) -> tuple[float, float]:
+    """Return (low, high), the 95 % confidence interval of a share by Wilson's score method.
 
-    Unlike the usual plus-minus it holds for few images, and never leaves 0..1.
+    Unlike the normal approximation it is valid for few images, and it stays within 0..1.
     """
-    from scipy import stats
-
     interval = stats.binomtest(int(successes), int(total)).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
-def ranking(probabilities):
-    """int array of class indices, most probable first; among equals the lower index first.
-
-    Args:
-        probabilities: (n, num_classes).
-    """
-    return np.argsort(-probabilities, axis=-1, kind="stable")
-
-
-def in_top(probabilities, labels, k):
-    """bool array (n,): whether the true class is among the `k` most probable ones."""
-    return (ranking(probabilities)[:, :k] == np.asarray(labels)[:, None]).any(axis=1)
-
-
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How far confidence can be believed. One value a bin of confidence, empty bins left out.
+    """A reliability curve: one value per bin of confidence. Empty bins are left out.
 
     Attributes:
-        low, high: the bin's edges; a confidence belongs to the bin with low < confidence <= high.
-        count: images in it.
-        confidence: their mean confidence.
-        accuracy: share of them that is right.
-        error: expected calibration error: mean over images of |accuracy - confidence| of their bin.
+        low, high: edges of the bin; a confidence belongs to the bin with low < confidence <= high.
+        count: number of images in the bin.
+        confidence: mean confidence of these images.
+        accuracy: share of these images that is classified correctly.
+        error: expected calibration error: |accuracy - confidence|, averaged over the images.
     """
 
     low: np.ndarray
@@ -52,32 +38,34 @@ class Calibration:
     error: float
 
 
-def calibration(confidence, correct, num_bins=CALIBRATION_BINS):
-    """The reliability curve and the expected calibration error in equally wide bins.
+def measure_calibration(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, num_bins: int = CALIBRATION_BINS
+) -> Calibration:
+    """Return the reliability curve and the expected calibration error in bins of equal width.
 
     Source: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017.
 
     Args:
         confidence: (n,), probability of the predicted class.
-        correct: (n,), whether it is the true one.
-        num_bins: over 0..1.
+        correct: (n,), whether the predicted class is the true one.
+        num_bins: number of bins over 0..1.
     """
     confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
     edges = np.linspace(0, 1, num_bins + 1)
     bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
     count = np.bincount(bins, minlength=num_bins)
-    held = count > 0
-    mean_confidence = np.bincount(bins, confidence, num_bins)[held] / count[held]
-    accuracy = np.bincount(bins, correct, num_bins)[held] / count[held]
-    error = np.average(np.abs(accuracy - mean_confidence), weights=count[held])
-    return Calibration(edges[:-1][held], edges[1:][held], count[held], mean_confidence, accuracy, float(error))
+    used = count > 0
+    mean_confidence = np.bincount(bins, confidence, num_bins)[used] / count[used]
+    accuracy = np.bincount(bins, correct, num_bins)[used] / count[used]
+    error = np.average(np.abs(accuracy - mean_confidence), weights=count[used])
+    return Calibration(edges[:-1][used], edges[1:][used], count[used], mean_confidence, accuracy, float(error))
 
 
-def confused_pairs(matrix):
-    """(true, predicted, count) of every pair of different classes that was confused, the most frequent first.
+def list_confusions(matrix: npt.ArrayLike) -> list[tuple[int, int, int]]:
+    """Return (true class, predicted class, count) of every confusion, the most frequent first.
 
     Args:
-        matrix: confusion counts, rows are true classes.
+        matrix: confusion matrix of counts; rows are true classes.
     """
     wrong = np.array(matrix)
     np.fill_diagonal(wrong, 0)
@@ -85,25 +73,23 @@ def confused_pairs(matrix):
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def mcnemar(correct, other_correct):
-    """McNemar's exact paired test of two classifiers on the same images.
+def mcnemar(correct: npt.ArrayLike, other_correct: npt.ArrayLike) -> tuple[int, int, float]:
+    """Compare two classifiers on the same images by McNemar's exact test.
 
-    Only images that one classifies rightly and the other does not tell them apart; were they equally good, each
-    such image would fall to either by the toss of a coin (binomial test, two-sided).
+    Only the images that one classifier gets right and the other gets wrong count. If both were equally good, each of
+    these would be an even chance for either classifier (two-sided binomial test).
 
     Returns:
-        (images that only the first has right, that only the other has right, p-value).
+        (number of images that only the first classifier gets right, number for the other one, p-value).
     """
-    from scipy import stats
-
     correct, other_correct = np.asarray(correct, bool), np.asarray(other_correct, bool)
     only, only_other = int((correct & ~other_correct).sum()), int((other_correct & ~correct).sum())
     p = stats.binomtest(only, only + only_other).pvalue if only + only_other else 1.0
     return only, only_other, float(p)
 
 
-def holm(p_values):
-    """p-values adjusted for there being several (Holm's step-down method)."""
+def holm(p_values: npt.ArrayLike) -> list[float]:
+    """Return p-values adjusted for multiple tests by Holm's step-down method."""
     p_values = np.asarray(p_values, np.float64)
     order = np.argsort(p_values, kind="stable")
     steps = p_values[order] * np.arange(len(p_values), 0, -1)

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -29,8 +30,8 @@ parameters:
   dense_units: {value: 16}
   activation: {values: [gelu, relu]}
   learning_rate: {values: [0.001, 0.005]}
-  filter_size: {values: [[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]]}
-"""
+  dropout: {values: [0.2, 0.4]}
+"""  # 16 points, but only two graphs: tracing one takes longer than its trials
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def config(red_and_blue, workdir):
 
 
 def points(folder):
-    names = ("epochs", "activation", "learning_rate", "filter_size")
+    names = ("epochs", "activation", "learning_rate", "dropout")
     return [tuple(row[name] for name in names) for row in read_csv(Path(folder) / "trials.csv")]
 
 
@@ -206,12 +207,15 @@ def test_the_other_searches(config, tuner):
     assert {row["status"] for row in rows} == {"completed"}
 
 
-def test_the_image_size_can_be_swept(config):
+def test_the_image_size_and_the_filter_sizes_can_be_swept(config):
     Path("space.yaml").write_text(
-        "parameters: {image_size: {values: [32, 48]}, epochs: {value: 1}, num_filters: {value: 16}}"
+        "parameters: {image_size: {values: [32, 48]}, epochs: {value: 1}, num_filters: {value: 16},"
+        " filter_size: {values: [[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]]}}"
     )
     rows = read_csv(tune(config) / "trials.csv")
-    assert sorted(row["image_size"] for row in rows) == ["32", "48"]
+    sizes = [(row["image_size"], row["filter_size"]) for row in rows]
+    lists = "[3, 3, 3, 3, 3]", "[2, 2, 2, 2, 2]"
+    assert sorted(sizes) == sorted(itertools.product(["32", "48"], lists))
 
 
 def test_wandb_makes_one_offline_run_a_trial(config, monkeypatch):

@@ -13,9 +13,10 @@ import pytest
 from transfer.backbone import build_network
 from transfer.config import resolve
 from transfer.freezing import freeze, stages
-from transfer.optimizer import optimizer
+from transfer.optimizer import build_optimizer
 from transfer.run import main, run
-from workbench.evaluate import EvaluateConfig, evaluate
+from workbench.commands import EvaluateConfig
+from workbench.evaluate import evaluate
 from workbench.explain import ExplainConfig, explain
 from workbench.export import ExportConfig, export
 from workbench.files import read_csv
@@ -185,7 +186,7 @@ def test_rates_fall_towards_the_image(config):
     config = dataclasses.replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
     network = build_network(resolve(config), 3)
     freeze(network, config)
-    made = optimizer(network, resolve(config), network.model)
+    made = build_optimizer(network, resolve(config), network.model)
     variables = network.model.trainable_variables
     made.build(variables)
     before = [variable.numpy() for variable in variables]

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.compare import CompareConfig, compare, main
+from workbench import cli
+from workbench.commands import CompareConfig, EvaluateConfig
+from workbench.compare import compare
 from workbench.errors import UserError
-from workbench.evaluate import EvaluateConfig, evaluate
+from workbench.evaluate import evaluate
 from workbench.files import read_csv
 from workbench.metrics import mcnemar
-from workbench.reporting.figures import words
+from workbench.reporting.figures import read_words
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_two_runs(tiny_run, other_run, tmp_path, capsys):
     assert f"({only_this} images only it has right, {only_first} only the first; p = {p:.2g})" in shown
 
 
-def test_what_is_left(tiny_run, other_run, tmp_path):
+def test_the_files_of_a_comparison(tiny_run, other_run, tmp_path):
     rows = compared(tmp_path, other_run, tiny_run)
     folder = tmp_path / "comparison"
     assert {path.name for path in folder.iterdir()} == {
@@ -59,7 +61,7 @@ def test_what_is_left(tiny_run, other_run, tmp_path):
     }
     assert json.loads((folder / "comparison.json").read_text()) == rows
     assert [row["run"] for row in read_csv(folder / "comparison.csv")] == [str(other_run), str(tiny_run)]
-    title, caption = words(folder / "comparison.png")
+    title, caption = read_words(folder / "comparison.png")
     assert title.startswith(f"{tiny_run} is right most often: {rows[1]['accuracy']:.1%} of 18 test images (p = ")
     assert "95 % interval" in caption
     page = (folder / "report.html").read_text()
@@ -75,7 +77,7 @@ def test_a_tested_run_is_not_tested_again(tiny_run, other_run, tmp_path, capsys)
     shown = capsys.readouterr().out
     assert f"testing {other_run}" in shown
     assert f"testing {tiny_run}" not in shown
-    shutil.copy(tiny_run / "model.keras", other_run / "model.keras")  # it goes on training
+    shutil.copy(tiny_run / "model.keras", other_run / "model.keras")  # as if it was trained further
     assert [row["p"] for row in compared(tmp_path, tiny_run, other_run)] == [1.0, 1.0]
     assert f"testing {other_run}" in capsys.readouterr().out
 
@@ -100,19 +102,18 @@ def test_runs_on_other_test_images_are_refused(tiny_run, other_run, photos, tmp_
     more = shutil.copytree(photos, tmp_path / "more")
     Image.new("RGB", (32, 32)).save(more / "test" / "rose" / "rose-99.png")
     configure(other_run, data=str(more))
-    with pytest.raises(SystemExit) as left:
-        main([str(tiny_run), str(other_run), "--output", str(tmp_path / "comparison")])
-    assert left.value.code == 2
+    words = [str(tiny_run), str(other_run), "--output", str(tmp_path / "comparison")]
+    assert cli.main(CompareConfig, compare, description=None, argv=words) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "were tested on different images (18 and 19; they differ in test/rose/rose-99.png)" in error
     assert not (tmp_path / "comparison").exists()
-    assert len(read_csv(other_run / "test_predictions.csv")) == 19  # what was computed is kept
+    assert len(read_csv(other_run / "test_predictions.csv")) == 19  # the test itself is saved
 
 
 def test_runs_of_other_classes_are_refused(tiny_run, other_run, tmp_path):
     (other_run / "classes.json").write_text('["daisy", "iris", "tulip"]')
-    with pytest.raises(UserError, match=r"have different classes \('rose' is a class of one alone\)"):
+    with pytest.raises(UserError, match=r"have different classes \(only one of them has the class 'rose'\)"):
         compared(tmp_path, tiny_run, other_run)
     (other_run / "classes.json").write_text('["rose", "iris", "daisy"]')
     with pytest.raises(UserError, match=r"have different classes \(in another order\)"):
@@ -121,5 +122,5 @@ def test_runs_of_other_classes_are_refused(tiny_run, other_run, tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_comparison_needs_two_runs(tiny_run, tmp_path, count):
-    with pytest.raises(UserError, match="give two runs or more, each once"):
+    with pytest.raises(UserError, match="give at least two runs, and each only once"):
         compared(tmp_path, *[tiny_run] * count)

@@ -7,14 +7,23 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from workbench.evaluate import EvaluateConfig, earlier_score, evaluate, main, measure
+from workbench import cli
+from workbench.commands import EvaluateConfig
+from workbench.evaluate import evaluate
+from workbench.evaluation import find_score, measure
 from workbench.files import read_csv
-from workbench.finished_run import open_run, softmax
+from workbench.finished_run import open_run
 from workbench.metrics import wilson_interval
-from workbench.reporting.evaluation_figures import confusion_matrix, per_class, reliability
-from workbench.reporting.figures import words
+from workbench.probabilities import softmax
+from workbench.reporting.evaluation_figures import draw_class_metrics, draw_confusion_matrix, draw_reliability
+from workbench.reporting.figures import read_words
 
 FIGURES = {"confusion_matrix.png", "reliability.png", "per_class.png", "prediction_grid.png", "most_wrong.png"}
+
+
+def run_command(*words):
+    """Run the command line, and return its exit code."""
+    return cli.main(EvaluateConfig, evaluate, description=None, argv=words)
 
 
 def test_measure_by_hand():
@@ -62,31 +71,31 @@ def test_a_run_is_tested_on_each_test_image_once(tiny_run, photos, capsys):
     shown = capsys.readouterr().out
     assert "18 test images of 3 classes" in shown
     assert f"{share:6.1%}" in shown
-    assert "top-3" not in shown  # of three classes that would be no news
+    assert "top-3" not in shown  # with three classes it is always 100 %
     assert len(shown.splitlines()) <= 12
 
 
-def test_what_is_left_in_the_run_folder(tiny_run):
+def test_results_are_saved_in_the_run_folder(tiny_run):
     before = json.loads((tiny_run / "metrics.json").read_text())
     numbers = evaluate(EvaluateConfig(str(tiny_run)))
     after = json.loads((tiny_run / "metrics.json").read_text())
     assert after.pop("test") == json.loads(json.dumps(numbers))
     assert after == before
     assert {path.name for path in (tiny_run / "figures").iterdir()} == {*FIGURES, "learning_curves.png"}
-    assert words(tiny_run / "figures" / "prediction_grid.png")[0] in (tiny_run / "report.html").read_text()
-    titles = {path.name: words(path)[0] for path in (tiny_run / "figures").iterdir()}
+    assert read_words(tiny_run / "figures" / "prediction_grid.png")[0] in (tiny_run / "report.html").read_text()
+    titles = {path.name: read_words(path)[0] for path in (tiny_run / "figures").iterdir()}
     right = round(numbers["accuracy"] * 18)
     assert titles["confusion_matrix.png"].startswith(f"{right} of 18 test images are right; most often ")
     assert f"({numbers['confused'][0]['count']}x)" in titles["confusion_matrix.png"]
     assert f"{numbers['ece']:.1%}" in titles["reliability.png"]
     assert titles["prediction_grid.png"].startswith(f"{_right_in_grid(tiny_run)} of these 9 test images")
     for path in (tiny_run / "figures").iterdir():
-        assert len(words(path)[1]) > 40
+        assert len(read_words(path)[1]) > 40
 
 
 def _right_in_grid(folder):
-    """The grid's own count is between what its rows can hold at least and at most."""
-    title = words(folder / "figures" / "prediction_grid.png")[0]
+    """Return the grid's own count, which must be possible for its rows."""
+    title = read_words(folder / "figures" / "prediction_grid.png")[0]
     count = int(title.split()[0])
     right = [row["correct"] == "1" for row in read_csv(folder / "test_predictions.csv")]
     of_class = [sum(right[start : start + 6]) for start in (0, 6, 12)]
@@ -107,7 +116,7 @@ def test_the_pictures_are_in_tensorboard(tiny_run, tmp_path):
     assert tf.make_ndarray(accuracy.tensor_proto) == pytest.approx(numbers["accuracy"])
 
 
-def test_no_logs_are_made_where_none_stand(tiny_run, configure, tmp_path):
+def test_no_logs_are_made_where_there_were_none(tiny_run, configure, tmp_path):
     configure(tiny_run, logs_dir=str(tmp_path / "elsewhere"))
     evaluate(EvaluateConfig(str(tiny_run)))
     assert not (tmp_path / "elsewhere").exists()
@@ -123,36 +132,34 @@ def test_the_pictures_are_in_wandb_where_it_is_on(tiny_run, configure, monkeypat
 
 
 def test_numbers_of_another_model_do_not_count(tiny_run):
-    assert earlier_score(open_run(tiny_run)) is None
+    assert find_score(open_run(tiny_run)) is None
     evaluate(EvaluateConfig(str(tiny_run)))
-    rows, numbers = earlier_score(open_run(tiny_run))
+    rows, numbers = find_score(open_run(tiny_run))
     assert len(rows) == numbers["images"] == 18
     predictions = tiny_run / "test_predictions.csv"
     whole = predictions.read_text()
     predictions.write_text(whole[: len(whole) // 2])
-    assert earlier_score(open_run(tiny_run)) is None
+    assert find_score(open_run(tiny_run)) is None
     predictions.write_text(whole)
     keras.saving.load_model(tiny_run / "last.keras").save(tiny_run / "model.keras")
-    assert earlier_score(open_run(tiny_run)) is None
+    assert find_score(open_run(tiny_run)) is None
 
 
 def test_data_without_a_test_image(tiny_run, photo_folder, configure, capsys):
     root = photo_folder(train=6, test=0)
     configure(tiny_run, data=str(root))
     before = (tiny_run / "metrics.json").read_text()
-    with pytest.raises(SystemExit) as left:
-        main([str(tiny_run)])
+    assert run_command(str(tiny_run)) == 2
     error = capsys.readouterr().err
-    assert left.value.code == 2
     assert error.count("\n") == 1
-    assert f"--data {root}: holds no test image" in error
+    assert f"--data {root}: has no test image" in error
     assert (tiny_run / "metrics.json").read_text() == before
 
 
 def test_a_run_that_makes_no_mistake(tiny_run, tmp_path):
     matrix = np.diag([3, 4])
-    path = confusion_matrix(tmp_path / "matrix.png", matrix, ["a", "b"])
-    assert words(path)[0] == "All 7 test images are right"
+    path = draw_confusion_matrix(tmp_path / "matrix.png", matrix, ["a", "b"])
+    assert read_words(path)[0] == "All 7 test images are right"
 
 
 @pytest.mark.parametrize("classes", [2, 25, 120])
@@ -164,11 +171,11 @@ def test_figures_stay_readable_with_any_number_of_classes(tmp_path, classes):
         {"class": name, "images": 5, "precision": 1.0, "recall": 1.0, "f1": 1 - label / 200}
         for label, name in enumerate(names)
     ]
-    matrix_path = confusion_matrix(tmp_path / "matrix.png", matrix, names)
-    classes_path = per_class(tmp_path / "classes.png", rows)
-    assert f"class {classes - 1} is taken for class 0 (3x)" in words(matrix_path)[0]
-    assert ("25 of 120 classes" in words(matrix_path)[1]) == (classes == 120)
-    assert ("worst 25 of 120 classes" in words(classes_path)[1]) == (classes == 120)
+    matrix_path = draw_confusion_matrix(tmp_path / "matrix.png", matrix, names)
+    classes_path = draw_class_metrics(tmp_path / "classes.png", rows)
+    assert f"class {classes - 1} is taken for class 0 (3x)" in read_words(matrix_path)[0]
+    assert ("25 of 120 classes" in read_words(matrix_path)[1]) == (classes == 120)
+    assert ("worst 25 of 120 classes" in read_words(classes_path)[1]) == (classes == 120)
     for path in (matrix_path, classes_path):
         with Image.open(path) as image:
             assert max(image.size) < 2000
@@ -176,19 +183,17 @@ def test_figures_stay_readable_with_any_number_of_classes(tmp_path, classes):
 
 @pytest.mark.parametrize(
     ("confidence", "right", "finding"),
-    [(0.9, 5, "Over-confident"), (0.6, 9, "Under-confident"), (0.8, 8, "Confidence can be believed")],
+    [(0.9, 5, "Over-confident"), (0.6, 9, "Under-confident"), (0.8, 8, "Well calibrated")],
 )
 def test_reliability_says_what_it_found(tmp_path, confidence, right, finding):
-    path = reliability(tmp_path / "r.png", np.full(10, confidence), np.arange(10) < right)
-    assert words(path)[0].startswith(f"{finding}: {confidence:.0%} sure on average, {right * 10}% right")
+    path = draw_reliability(tmp_path / "r.png", np.full(10, confidence), np.arange(10) < right)
+    assert read_words(path)[0].startswith(f"{finding}: {confidence:.0%} confident on average, {right * 10}% right")
 
 
 def test_refusals_are_one_line(tmp_path, capsys):
     for words_given, says in (([], "RUN is missing"), ([str(tmp_path)], "not a run folder")):
-        with pytest.raises(SystemExit) as left:
-            main(words_given)
+        assert run_command(*words_given) == 2
         error = capsys.readouterr().err
-        assert left.value.code == 2
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         assert says in error

@@ -8,10 +8,12 @@ from PIL import Image
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import train
+from workbench import cli
+from workbench.commands import ExplainConfig
 from workbench.config import build, replace
 from workbench.errors import UserError
-from workbench.explain import ExplainConfig, explain, main
-from workbench.reporting.figures import words
+from workbench.explain import explain
+from workbench.reporting.figures import read_words
 
 RUN_FIGURES = {
     *("filters.png", "first_feature_maps.png", "feature_maps.png", "guided_backprop.png", "gradcam.png"),
@@ -58,14 +60,14 @@ def test_every_figure_of_a_run_with_its_finding(run, capsys):
     assert {path.name for path in (run / "figures").iterdir()} == {*RUN_FIGURES, "learning_curves.png"}
     shown = capsys.readouterr().out
     for path in paths:
-        title, caption = words(path)
+        title, caption = read_words(path)
         assert title
         assert caption
         assert f"{path}\n  {title}\n" in shown
         assert np.asarray(Image.open(path).convert("L")).std() > 5
     assert (run / "model.keras").read_bytes() == before
     assert f"report: {run}/report.html\n" in shown
-    assert words(run / "figures" / "maximised.png")[0] in (run / "report.html").read_text()
+    assert read_words(run / "figures" / "maximised.png")[0] in (run / "report.html").read_text()
 
 
 def test_images_are_explained_without_the_data(run, photo, trained, tmp_path):
@@ -79,7 +81,7 @@ def test_images_are_explained_without_the_data(run, photo, trained, tmp_path):
     assert [path.name for path in paths] == [f"{k}_{n}.png" for n in ("holiday", "holiday-2") for k in kinds]
 
 
-def test_a_layer_is_looked_into(run, photo):
+def test_a_layer_is_explained(run, photo):
     paths = explain(ExplainConfig(run=str(run), layer="block2_conv", photos=1))
     names = {f"{kind}_block2_conv.png" for kind in ("feature_maps", "gradcam", "guided_backprop", "maximised")}
     assert {path.name for path in paths} == names
@@ -104,12 +106,12 @@ def test_bad_input_is_one_line(run, changes, says):
     assert not (run / "figures").exists()
 
 
-def test_a_dead_layer_is_one_line_and_what_is_known_is_kept(run):
+def test_a_dead_layer_is_one_line_and_earlier_figures_are_kept(run):
     model = keras.saving.load_model(run / "model.keras")
     shift = model.get_layer("block5_bn").beta
     shift.assign(np.full(shift.shape, -100))
     model.save(run / "model.keras")
-    with pytest.raises(UserError, match="no unit of block5_activation responds to any validation photo"):
+    with pytest.raises(UserError, match="no unit of block5_activation responds to any validation image"):
         explain(ExplainConfig(run=str(run), layer="block5_activation"))
     assert (run / "figures" / "gradcam_block5_activation.png").exists()
 
@@ -117,9 +119,7 @@ def test_a_dead_layer_is_one_line_and_what_is_known_is_kept(run):
 def test_an_unreadable_image_is_one_line_and_exit_code_2(run, tmp_path, capsys):
     torn = tmp_path / "torn.jpg"
     torn.write_bytes(b"\xff\xd8\xff torn")
-    with pytest.raises(SystemExit) as left:
-        main([str(run), "--image", str(torn)])
-    assert left.value.code == 2
+    assert cli.main(ExplainConfig, explain, description=None, argv=[str(run), "--image", str(torn)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: --image {torn}: ")
     assert error.count("\n") == 1

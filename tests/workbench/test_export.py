@@ -8,8 +8,9 @@ import tensorflow as tf
 from cnn_scratch.config import NetworkConfig
 from cnn_scratch.model import build_cnn
 from workbench import export as module
+from workbench.commands import ExportConfig
 from workbench.errors import UserError
-from workbench.export import ExportConfig, export
+from workbench.export import Format, export
 from workbench.finished_run import open_run
 
 
@@ -58,7 +59,7 @@ def test_onnx(tiny_run, images, activation, onnxruntime):
     np.testing.assert_allclose(logits, keras_logits(tiny_run, images), atol=1e-6)
 
 
-def test_an_export_takes_the_place_of_an_earlier_one(tiny_run):
+def test_an_export_replaces_an_earlier_one(tiny_run):
     for _ in range(2):
         exported = export(ExportConfig(str(tiny_run), "savedmodel"))
     assert {path.name for path in exported.path.parent.iterdir()} == {"savedmodel", "classes.json"}
@@ -68,7 +69,7 @@ def test_a_folder_of_the_user_is_not_replaced(tiny_run, tmp_path):
     mine = tmp_path / "savedmodel" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("keep")
-    with pytest.raises(UserError, match="savedmodel: is a folder, and no SavedModel"):
+    with pytest.raises(UserError, match="savedmodel: is a folder but not a SavedModel"):
         export(ExportConfig(str(tiny_run), "savedmodel", str(tmp_path)))
     assert mine.read_text() == "keep"
 
@@ -76,7 +77,7 @@ def test_a_folder_of_the_user_is_not_replaced(tiny_run, tmp_path):
 def _other_weights(model, path):
     other = keras.models.clone_model(model)
     other.set_weights([1.5 * weights for weights in model.get_weights()])
-    module._to_tflite(other, path)
+    module._write_tflite(other, path)
 
 
 def _cannot(model, path):
@@ -86,12 +87,12 @@ def _cannot(model, path):
 @pytest.mark.parametrize(
     ("convert", "says"),
     [
-        (_other_weights, "as tflite the model gives other logits, by up to"),
+        (_other_weights, "as tflite the model returns other logits, by up to"),
         (_cannot, r"cannot be converted to tflite \(layer of a kind that is not known\)"),
     ],
 )
-def test_a_wrong_export_is_not_left(tiny_run, monkeypatch, convert, says, capfd):
-    monkeypatch.setitem(module.FORMATS, "tflite", ("model.tflite", convert, module._tflite))
+def test_a_wrong_export_is_not_saved(tiny_run, monkeypatch, convert, says, capfd):
+    monkeypatch.setitem(module.FORMATS, "tflite", Format("model.tflite", convert, module._load_tflite))
     with pytest.raises(UserError, match=says):
         export(ExportConfig(str(tiny_run), "tflite"))
     assert list((tiny_run / "export").iterdir()) == []
@@ -106,7 +107,7 @@ def test_a_missing_library_is_named(tiny_run, monkeypatch):
 
 
 def test_images_of_the_check_are_of_every_class(tiny_run):
-    dataset = open_run(tiny_run).dataset()
-    images = module._real_images(dataset)
+    dataset = open_run(tiny_run).load_dataset()
+    images = module._select_images(dataset)
     assert len(images) == 18
     np.testing.assert_array_equal(images, dataset.images[dataset.test])

@@ -10,7 +10,7 @@ import pytest
 
 from workbench.data.decoding import decode
 from workbench.errors import UserError
-from workbench.finished_run import open_run, softmax
+from workbench.finished_run import open_run
 
 
 def save_model(folder, outputs=3, size=32, activation=None, layer=None):
@@ -21,7 +21,7 @@ def save_model(folder, outputs=3, size=32, activation=None, layer=None):
 
 
 def replace_in_model(folder, **files):
-    """Write a model file anew, with some of the files in it replaced; None leaves one out."""
+    """Replace some of the files in a model file; None removes one."""
     with zipfile.ZipFile(folder / "model.keras") as old:
         content = {name: old.read(name) for name in old.namelist()}
     content.update(files)
@@ -32,7 +32,7 @@ def replace_in_model(folder, **files):
 
 
 def refused(folder):
-    """What the user is told, in one line."""
+    """Return the error message, which is one line."""
     with pytest.raises(UserError) as error:
         _ = open_run(folder).model
     assert "\n" not in str(error.value)
@@ -42,7 +42,7 @@ def refused(folder):
 def test_a_run_is_opened_from_its_folder_alone(tiny_run, photos, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     run = open_run("runs/tiny")
-    dataset = run.dataset()
+    dataset = run.load_dataset()
     assert run.class_names == dataset.class_names == ["daisy", "iris", "rose"]
     assert run.image_size == dataset.image_size == 32
     assert run.metrics["epochs"] == 4
@@ -53,41 +53,41 @@ def test_a_run_is_opened_from_its_folder_alone(tiny_run, photos, monkeypatch, tm
 
 
 def test_the_split_is_the_one_of_the_training(tiny_run, configure):
-    before, again = open_run(tiny_run).dataset(), open_run(tiny_run).dataset()
+    before, again = open_run(tiny_run).load_dataset(), open_run(tiny_run).load_dataset()
     np.testing.assert_array_equal(before.validation, again.validation)
     configure(tiny_run, seed=1)
-    assert set(open_run(tiny_run).dataset().validation) != set(before.validation)
+    assert set(open_run(tiny_run).load_dataset().validation) != set(before.validation)
 
 
-def test_folders_that_are_no_runs(tmp_path):
+def test_folders_that_are_not_runs(tmp_path):
     (tmp_path / "file").write_text("")
     assert refused(tmp_path / "none").endswith("none: no such run folder")
-    assert "not a run folder (no config.yaml in it)" in refused(tmp_path)
+    assert "not a run folder (it has no config.yaml)" in refused(tmp_path)
     assert "a file; give the run's folder" in refused(tmp_path / "file")
 
 
 @pytest.mark.parametrize("content", [b"", b"a: [1", b"\xff\xfe\x00", b"- a\n- b\n", b"!!python/object:os.system {}"])
-def test_a_torn_or_foreign_config(tiny_run, content):
+def test_an_incomplete_or_foreign_config(tiny_run, content):
     (tiny_run / "config.yaml").write_bytes(content)
-    assert "config.yaml: not a YAML file of settings" in refused(tiny_run)
+    assert "config.yaml: not a YAML file of options" in refused(tiny_run)
 
 
 @pytest.mark.parametrize("content", ["", '["a", "b"', "{}", "[]", '["alone"]', "[1, 2]", None])
-def test_missing_or_torn_class_names(tiny_run, content):
+def test_missing_or_incomplete_class_names(tiny_run, content):
     (tiny_run / "classes.json").unlink() if content is None else (tiny_run / "classes.json").write_text(content)
-    assert "classes.json: missing or torn" in refused(tiny_run)
+    assert "classes.json: missing or incomplete" in refused(tiny_run)
 
 
 def test_a_run_without_its_model(tiny_run):
     (tiny_run / "model.keras").unlink()
-    assert "holds no model.keras; is the run finished?" in refused(tiny_run)
+    assert "has no model.keras; is the run finished?" in refused(tiny_run)
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
-def test_a_torn_model(tiny_run, share):
+def test_an_incomplete_model(tiny_run, share):
     path = tiny_run / "model.keras"
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert "model.keras: torn, or no Keras model at all" in refused(tiny_run)
+    assert "model.keras: incomplete, or not a Keras model" in refused(tiny_run)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
@@ -100,12 +100,12 @@ def test_a_model_with_a_damaged_part(tiny_run, name, data):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ({"outputs": 5}, "no classifier of this run's 3 classes (maps (None, 32, 32, 3) to (None, 5))"),
-        ({"size": None}, "no classifier of this run's 3 classes (maps (None, None, None, 3)"),
-        ({"activation": "softmax"}, "ends in a softmax; a model that gives logits is expected"),
+        ({"outputs": 5}, "not a classifier of this run's 3 classes (input (None, 32, 32, 3), output (None, 5))"),
+        ({"size": None}, "not a classifier of this run's 3 classes (input (None, None, None, 3)"),
+        ({"activation": "softmax"}, "ends in a softmax; expected a model that returns logits"),
     ],
 )
-def test_a_model_that_is_no_classifier(tiny_run, model, says):
+def test_a_model_that_is_not_a_classifier(tiny_run, model, says):
     save_model(tiny_run, **model)
     assert says in refused(tiny_run)
 
@@ -113,7 +113,7 @@ def test_a_model_that_is_no_classifier(tiny_run, model, says):
 def test_a_model_of_two_inputs(tiny_run):
     inputs = [keras.Input((3,)), keras.Input((3,))]
     keras.Model(inputs, keras.layers.Add()(inputs)).save(tiny_run / "model.keras")
-    assert "no classifier" in refused(tiny_run)
+    assert "not a classifier" in refused(tiny_run)
 
 
 def test_code_in_a_model_is_not_run(tiny_run):
@@ -132,7 +132,7 @@ def test_a_layer_of_another_program(tiny_run):
 
 
 class Bomb:
-    """Leaves a trace when it is unpickled."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -155,52 +155,47 @@ def test_nothing_is_unpickled(tiny_run, tmp_path):
 def test_the_data_is_gone(tiny_run, configure):
     configure(tiny_run, data="/no/such/photos")
     with pytest.raises(UserError, match=r"the data of .*config.yaml: --data /no/such/photos: no such folder"):
-        open_run(tiny_run).dataset()
+        open_run(tiny_run).load_dataset()
 
 
 def test_the_data_has_other_classes_now(tiny_run, photo_folder, configure):
     configure(tiny_run, data=str(photo_folder(classes=("daisy", "iris", "tulip"), train=4, test=1)))
     with pytest.raises(UserError, match="has other classes than"):
-        open_run(tiny_run).dataset()
+        open_run(tiny_run).load_dataset()
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"resize": "zoom"}, r"config.yaml: --resize: 'zoom' is not allowed; expected crop or stretch"),
-        ({"seed": "three"}, "config.yaml: seed 'three' is no whole number"),
+        ({"resize": "zoom"}, r"config.yaml: resize: 'zoom' is not allowed; expected crop or stretch"),
+        ({"seed": "three"}, "config.yaml: seed 'three' is not a whole number"),
     ],
 )
-def test_a_value_that_cannot_be(tiny_run, configure, values, says):
+def test_a_value_that_is_not_allowed(tiny_run, configure, values, says):
     configure(tiny_run, **values)
     with pytest.raises(UserError, match=says):
-        open_run(tiny_run).dataset()
+        open_run(tiny_run).load_dataset()
 
 
 def test_a_config_of_another_program(tiny_run):
     (tiny_run / "config.yaml").write_text("colour: red\n")
-    with pytest.raises(UserError, match="names no data; was it made by another program"):
-        open_run(tiny_run).dataset()
+    with pytest.raises(UserError, match="names no data; was it written by another program"):
+        open_run(tiny_run).load_dataset()
 
 
-def test_settings_of_older_and_newer_versions_do_no_harm(tiny_run, configure, photos):
-    before = open_run(tiny_run).dataset()
+def test_options_of_older_and_newer_versions_are_ignored(tiny_run, configure, photos):
+    before = open_run(tiny_run).load_dataset()
     configure(tiny_run, not_yet_known=[1, 2])
     lines = (tiny_run / "config.yaml").read_text().splitlines()
     kept = [line for line in lines if line.split(":")[0] not in ("max_unreadable", "resize", "wandb", "seed")]
     (tiny_run / "config.yaml").write_text("\n".join(kept))
-    after = open_run(tiny_run).dataset()
+    after = open_run(tiny_run).load_dataset()
     assert dataclasses.asdict(after)["names"] == before.names
     np.testing.assert_array_equal(after.validation, before.validation)
 
 
-def test_torn_metrics_are_none(tiny_run):
+def test_incomplete_metrics_are_empty(tiny_run):
     (tiny_run / "metrics.json").write_text('{"epochs": 2')
     assert open_run(tiny_run).metrics == {}
     (tiny_run / "metrics.json").write_text("[1]")
     assert open_run(tiny_run).metrics == {}
-
-
-def test_softmax():
-    np.testing.assert_allclose(softmax([[0, 0], [np.log(3), 0]]), [[0.5, 0.5], [0.75, 0.25]])
-    np.testing.assert_allclose(softmax([1000.0, 0.0]), [1, 0])

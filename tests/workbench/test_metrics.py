@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from workbench.metrics import calibration, confused_pairs, holm, in_top, mcnemar, wilson_interval
+from workbench.metrics import holm, list_confusions, mcnemar, measure_calibration, wilson_interval
+from workbench.probabilities import is_in_top, softmax
 
 
 @pytest.mark.parametrize(
@@ -12,15 +13,15 @@ def test_wilson_interval_of_the_textbook(successes, total, low, high):
     assert wilson_interval(successes, total) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_in_top():
+def test_is_in_top():
     probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2]])
-    assert in_top(probabilities, [0, 1, 1], 1).tolist() == [True, False, False]  # among equals the first counts
-    assert in_top(probabilities, [0, 1, 1], 2).tolist() == [True, True, True]
-    assert in_top(probabilities, [2, 0, 2], 2).tolist() == [False, False, False]
+    assert is_in_top(probabilities, [0, 1, 1], 1).tolist() == [True, False, False]  # of equal ones the first counts
+    assert is_in_top(probabilities, [0, 1, 1], 2).tolist() == [True, True, True]
+    assert is_in_top(probabilities, [2, 0, 2], 2).tolist() == [False, False, False]
 
 
 def test_calibration_by_hand():
-    found = calibration([0.95, 0.97, 0.55, 0.59], [1, 0, 1, 1], num_bins=10)
+    found = measure_calibration([0.95, 0.97, 0.55, 0.59], [1, 0, 1, 1], num_bins=10)
     np.testing.assert_allclose(found.low, [0.5, 0.9])
     np.testing.assert_allclose(found.count, [2, 2])
     np.testing.assert_allclose(found.confidence, [0.57, 0.96])
@@ -29,21 +30,21 @@ def test_calibration_by_hand():
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
-    found = calibration([0.0, 0.5, 0.5001, 1.0], [0, 1, 1, 1], num_bins=2)
+    found = measure_calibration([0.0, 0.5, 0.5001, 1.0], [0, 1, 1, 1], num_bins=2)
     assert found.count.tolist() == [2, 2]
 
 
 def test_calibration_weighs_bins_by_their_images():
-    found = calibration([0.9] * 9 + [0.6], [1] * 9 + [0], num_bins=15)
+    found = measure_calibration([0.9] * 9 + [0.6], [1] * 9 + [0], num_bins=15)
     assert found.error == pytest.approx(0.9 * 0.1 + 0.1 * 0.6)
 
 
-def test_confused_pairs():
-    assert confused_pairs([[5, 1, 0], [3, 9, 0], [0, 1, 7]]) == [(1, 0, 3), (0, 1, 1), (2, 1, 1)]
-    assert confused_pairs(np.eye(3, dtype=int)) == []
+def test_list_confusions():
+    assert list_confusions([[5, 1, 0], [3, 9, 0], [0, 1, 7]]) == [(1, 0, 3), (0, 1, 1), (2, 1, 1)]
+    assert list_confusions(np.eye(3, dtype=int)) == []
 
 
-def test_mcnemar_counts_only_what_tells_the_two_apart():
+def test_mcnemar_counts_only_images_that_one_classifier_gets_right():
     correct, other = [1] * 20 + [1] * 1 + [0] * 8 + [0] * 5, [1] * 20 + [0] * 1 + [1] * 8 + [0] * 5
     assert mcnemar(correct, other) == (1, 8, pytest.approx(2 * (1 + 9) / 2**9))
     assert mcnemar(other, correct) == (8, 1, pytest.approx(20 / 512))
@@ -54,3 +55,8 @@ def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
+
+
+def test_softmax():
+    np.testing.assert_allclose(softmax([[0, 0], [np.log(3), 0]]), [[0.5, 0.5], [0.75, 0.25]])
+    np.testing.assert_allclose(softmax([1000.0, 0.0]), [1, 0])

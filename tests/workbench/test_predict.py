@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from workbench import cli
+from workbench import predict as module
+from workbench.commands import PredictConfig
 from workbench.data.decoding import decode
 from workbench.errors import UserError
-from workbench.finished_run import softmax
-from workbench.predict import PredictConfig, main, predict
+from workbench.predict import predict, predict_or_exit
+from workbench.probabilities import softmax
 
 NAMES = ["daisy", "iris", "rose"]
+
+
+def run_command(*words):
+    """Run the command line, and return its exit code."""
+    return cli.main(PredictConfig, predict_or_exit, description=None, argv=words)
 
 
 @pytest.fixture
@@ -30,13 +38,13 @@ def pictures(photos, tmp_path):
 
 
 def printed(capsys):
-    """(JSON objects that were printed, lines on stderr)."""
+    """Return (printed JSON objects, lines on stderr)."""
     shown = capsys.readouterr()
     return [json.loads(line) for line in shown.out.splitlines()], shown.err.splitlines()
 
 
 def expected(run, *paths, resize="crop"):
-    """What the saved model itself says about some files: an array of probabilities for each."""
+    """Return the saved model's probabilities for some files."""
     model = keras.saving.load_model(run / "model.keras")
     return softmax(model.predict(np.stack([decode(path.read_bytes(), 32, resize) for path in paths]), verbose=0))
 
@@ -56,7 +64,7 @@ def test_each_image_of_a_folder_once_and_in_order(trained_once, pictures, capsys
         )
 
 
-def test_the_table_has_a_line_an_image(trained_once, pictures, capsys):
+def test_the_table_has_one_line_per_image(trained_once, pictures, capsys):
     predict(PredictConfig(str(trained_once), [str(pictures / "0.png"), str(pictures / "below")]))
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
@@ -68,7 +76,7 @@ def test_the_table_has_a_line_an_image(trained_once, pictures, capsys):
 
 
 @pytest.mark.parametrize("resize", ["crop", "stretch"])
-def test_images_are_brought_to_size_as_in_the_training(tiny_run, configure, tmp_path, capsys, resize):
+def test_images_are_resized_as_in_training(tiny_run, configure, tmp_path, capsys, resize):
     wide = np.zeros((32, 96, 3), np.uint8)
     wide[:, :32], wide[:, 32:64], wide[:, 64:] = (200, 190, 60), (110, 60, 190), (190, 60, 80)
     Image.fromarray(wide).save(tmp_path / "wide.png")
@@ -80,12 +88,12 @@ def test_images_are_brought_to_size_as_in_the_training(tiny_run, configure, tmp_
     assert [values[name] for name in NAMES] == pytest.approx(probabilities.tolist(), abs=1e-5)
 
 
-def test_unreadable_files_are_told_and_the_rest_go_on(trained_once, pictures, capsys):
+def test_unreadable_files_are_reported_and_skipped(trained_once, pictures, capsys):
     (pictures / "1.png").write_bytes((pictures / "1.png").read_bytes()[:200])
     (pictures / "3b.jpg").write_text("no photo")
     named = [str(pictures), str(pictures / "notes.txt"), str(pictures / "missing.png")]
     with pytest.raises(SystemExit) as left:
-        main([str(trained_once), *named, "--json"])
+        run_command(str(trained_once), *named, "--json")
     found, errors = printed(capsys)
     assert left.value.code == 1
     assert len(found) == 6
@@ -101,7 +109,6 @@ def test_many_files_stream(trained_once, pictures, capsys, monkeypatch):
         shutil.copy(pictures / "0.png", pictures / f"copy-{number:03d}.png")
     shown, counts = [], []
     monkeypatch.setattr("builtins.print", lambda *args, **kwargs: shown.append(args[0]))
-    from workbench import predict as module
 
     def counting(items, size, resize, decode_items=module.decode_items):
         for count, result in enumerate(decode_items(items, size, resize), 1):
@@ -124,7 +131,5 @@ def test_refusals(trained_once, config, says):
 
 
 def test_the_run_alone_is_not_enough(trained_once, capsys):
-    with pytest.raises(SystemExit) as left:
-        main([str(trained_once)])
-    assert left.value.code == 2
+    assert run_command(str(trained_once)) == 2
     assert "IMAGE is missing; usage: python -m workbench.predict RUN IMAGE ..." in capsys.readouterr().err

@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 
 from tests.workbench.synthetic import POINTS, REASON, write_run, write_sweep
-from workbench.report import leave_report, main, write_report
-from workbench.reporting.figures import figure, save
+from workbench import cli
+from workbench.commands import ReportConfig
+from workbench.report import report
+from workbench.reporting.figures import open_figure, save_figure
+from workbench.reporting.run_report import leave_report, write_report
 
 EVIL = "<script>alert('x')</script>"
 PHONE = 390  # pixels wide
@@ -49,12 +52,17 @@ class Outline(HTMLParser):
         return [(tag, attributes) for tag, attributes in self.elements if tag in tags]
 
 
+def run_command(folder):
+    """Run the command line, and return its exit code."""
+    return cli.main(ReportConfig, report, description=None, argv=[str(folder)])
+
+
 def page_of(folder):
     return write_report(folder).read_text(encoding="utf-8")
 
 
 def finish(folder, **metrics):
-    """Make a sweep's folder that of a finished one."""
+    """Add the files of a finished sweep."""
     (folder / "best.yaml").write_text("epochs: 5\n")
     (folder / "model.keras").write_bytes(b"the model")
     (folder / "metrics.json").write_text(json.dumps({"train_module": "some.trainer", "trials": 40, **metrics}))
@@ -89,7 +97,7 @@ def test_a_notice_counts_the_trials_newer_than_the_winner(make_sweep):
 
 
 @pytest.mark.parametrize("kind", ["sweep", "run"])
-def test_a_page_stands_alone_and_can_be_heard(make_sweep, make_run, kind):
+def test_a_page_is_self_contained_and_accessible(make_sweep, make_run, kind):
     outline = Outline(page_of(make_sweep(30, failed=0.2) if kind == "sweep" else make_run()))
     for _, attributes in outline.elements:
         for name in ("src", "href"):
@@ -143,8 +151,8 @@ def test_test_results_and_figures_are_shown(make_run):
     (folder / "metrics.json").write_text(json.dumps({**metrics, "test": test}))
     (folder / "figures").mkdir()
     for name, title in (("confusion_matrix", f"{EVIL} is taken for daisy"), ("filters", "Filters"), ("zz", "Last")):
-        with figure() as (made, _):
-            save(made, folder / "figures" / f"{name}.png", title, "A caption.")
+        with open_figure() as (figure, _):
+            save_figure(figure, folder / "figures" / f"{name}.png", title, "A caption.")
     Image.new("RGB", (8, 8)).save(folder / "figures" / "plain.png")
     (folder / "figures" / "torn.png").write_bytes(b"\x89PNG\r\n")
     page = page_of(folder)
@@ -168,18 +176,16 @@ def test_test_results_and_figures_are_shown(make_run):
         (lambda folder: (folder / "classes.json").write_text("["), "classes.json"),
     ],
 )
-def test_what_is_no_run_is_one_line(make_run, capsys, break_it, says):
+def test_a_folder_that_is_not_a_run_is_one_line(make_run, capsys, break_it, says):
     folder = make_run()
     break_it(folder)
-    with pytest.raises(SystemExit) as left:
-        main([str(folder)])
+    assert run_command(folder) == 2
     error = capsys.readouterr().err
-    assert left.value.code == 2
     assert error.count("\n") == 1
     assert says in error
 
 
-def test_torn_files_do_not_keep_the_rest_from_being_shown(make_run):
+def test_the_page_is_made_without_incomplete_files(make_run):
     folder = make_run()
     (folder / "metrics.json").write_text("{")
     for text in ("epoch,loss\n1", "epoch,loss\n1,0.5\n"):
@@ -187,7 +193,7 @@ def test_torn_files_do_not_keep_the_rest_from_being_shown(make_run):
         assert "filter_size" in page_of(folder)
 
 
-def test_a_report_that_fails_harms_nothing(make_run):
+def test_an_error_in_the_report_is_returned(make_run):
     folder = make_run()
     (folder / "figures").write_text("in the way")
     said = leave_report(folder)
@@ -197,7 +203,7 @@ def test_a_report_that_fails_harms_nothing(make_run):
 
 def test_the_command_says_where_the_page_is(make_run, capsys):
     folder = make_run()
-    main([str(folder)])
+    assert run_command(folder) == 0
     assert f"report: {folder}/report.html" in capsys.readouterr().out
 
 

@@ -1,1 +1,1 @@
-"""What a trained network reacts to: each method in a module of its own, its figures in `drawing`."""
+"""Explanations of a trained network: one method per module; `drawing` draws their figures."""

@@ -1,18 +1,32 @@
-"""One network with its layers chosen, and a method for each figure about it."""
+"""Draw the figures that explain one network."""
 
 import dataclasses
 import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from workbench.explaining import drawing, network
-from workbench.explaining.gradcam import cam_layer, grad_cam
-from workbench.explaining.guided import guided_gradients, guided_network
+from workbench.explaining import drawing
+from workbench.explaining.drawing import shorten_class_name
+from workbench.explaining.gradcam import choose_cam_layer, grad_cam
+from workbench.explaining.guided import build_guided_network, compute_guided_gradients
 from workbench.explaining.integrated import integrated_gradients
-from workbench.explaining.maximise import STEPS, ascent_network, maximised
-from workbench.explaining.units import patch
-from workbench.finished_run import softmax
+from workbench.explaining.maximise import STEPS, build_ascent_network, maximise_units
+from workbench.explaining.network import (
+    build_float_model,
+    check_map_layer,
+    find_first_convolution,
+    find_stage_ends,
+    list_rectified_layers,
+    run_in_batches,
+    select_outputs,
+)
+from workbench.explaining.units import Survey, find_patch
+from workbench.probabilities import softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +34,10 @@ class Photo:
     """A photo to explain.
 
     Attributes:
-        name: what it is called in titles.
+        name: its name in titles.
         image: uint8 RGB, shape (size, size, 3).
-        logits: the network's, shape (num_classes,).
-        label: index of its class, None where nobody told.
+        logits: the network's logits, shape (num_classes,).
+        label: index of its true class; None if it is not known.
     """
 
     name: str
@@ -32,195 +46,218 @@ class Photo:
     label: int | None = None
 
     @property
-    def said(self):
-        """Index of the class that the network sees."""
+    def predicted(self) -> int:
+        """Index of the predicted class."""
         return int(np.argmax(self.logits))
 
     @property
-    def other(self):
-        """The class that it should see or, where it sees that one or nobody told, its second guess."""
-        return int(np.argsort(-self.logits)[:2][-1]) if self.label in (None, self.said) else self.label
+    def other(self) -> int:
+        """Index of the class to compare with: the true class or, if that is predicted, the second most probable one."""
+        second = int(np.argsort(-self.logits)[:2][-1])
+        return second if self.label is None or self.label == self.predicted else self.label
 
 
 class Explainer:
-    """Draws what a model looks for.
+    """Draws figures that explain a model. Each method draws one figure and returns its path.
 
     Attributes:
         network: the model on float32 pixels.
-        stages: names of the layers that end its stages.
-        layer: name of the layer to look into.
+        stages: names of the layers at the ends of its stages.
+        layer: name of the layer to explain.
     """
 
-    def __init__(self, model, class_names, folder, layer=None):
-        """`folder` takes the figures; `layer` is looked into in place of the last stage's.
+    def __init__(self, model: keras.Model, class_names: Sequence[str], folder: Path, layer: str | None = None) -> None:
+        """Prepare the explanation of a model.
+
+        Args:
+            model: flat functional model from uint8 RGB to logits.
+            class_names: in the order of the labels.
+            folder: for the figures.
+            layer: name of the layer to explain; by default the end of the last stage.
 
         Raises:
-            UserError: the model cannot be explained, or has no such layer of maps.
+            UserError: the model cannot be explained, or has no layer of this name with maps.
         """
-        self.network = network.build_float_model(model)
-        self.stages = network.stage_ends(self.network)
-        self.layer = network.map_layer(self.network, layer) if layer else self.stages[-1]
-        self._cam_layer = self.layer if layer else cam_layer(self.network, self.stages)
+        self.network = build_float_model(model)
+        self.stages = find_stage_ends(self.network)
+        self.layer = check_map_layer(self.network, layer) if layer else self.stages[-1]
+        self._cam_layer = self.layer if layer else choose_cam_layer(self.network, self.stages)
         self._model = model
         self._class_names = class_names
         self._folder = folder
         self._tag = f"_{layer}" if layer else ""
 
     @functools.cached_property
-    def _guided(self):
-        return guided_network(self._model)
+    def _guided(self) -> keras.Model:
+        return build_guided_network(self._model)
 
-    def photos(self, images, names, labels=None):
-        """The images as `Photo`s."""
-        logits = network.in_batches(
+    def make_photos(
+        self, images: Sequence[np.ndarray], names: Sequence[str], labels: Sequence[int] | None = None
+    ) -> list[Photo]:
+        """Return images as `Photo`s, with their logits."""
+        logits = run_in_batches(
             lambda batch: self.network(tf.cast(batch, tf.float32), training=False), np.stack(images)
         )
-        labels = [None] * len(names) if labels is None else [int(label) for label in labels]
-        return [Photo(*values) for values in zip(names, images, logits, labels, strict=True)]
+        true = [None] * len(names) if labels is None else [int(label) for label in labels]
+        return [Photo(*values) for values in zip(names, images, logits, true, strict=True)]
 
-    def filters(self):
-        """All filters of the first convolution."""
-        first = network.first_convolution(self.network)
+    def draw_filters(self) -> Path:
+        """Draw all filters of the first convolution."""
+        first = find_first_convolution(self.network)
         return drawing.draw_filters(self._folder / "filters.png", np.asarray(first.kernel), first.name)
 
-    def first_maps(self, photo, suffix=""):
-        """The first rectified maps for a photo."""
+    def draw_first_maps(self, photo: Photo, suffix: str = "") -> Path:
+        """Draw the first rectified maps for a photo."""
         path = self._folder / f"first_feature_maps{suffix}.png"
-        return self._draw_maps(path, photo, network.rectified_maps(self.network)[0].name)
+        return self._draw_maps(path, photo, list_rectified_layers(self.network)[0].name)
 
-    def layer_maps(self, photo, suffix=""):
-        """The maps of the layer for a photo."""
+    def draw_layer_maps(self, photo: Photo, suffix: str = "") -> Path:
+        """Draw the maps of the layer for a photo."""
         return self._draw_maps(self._path("feature_maps", suffix), photo, self.layer)
 
-    def stage_maps(self, photo, suffix=""):
-        """The strongest maps of every stage for a photo."""
-        maps = network.output_of(self.network, *self.stages)(np.float32(photo.image[None]), training=False)
+    def draw_stage_maps(self, photo: Photo, suffix: str = "") -> Path:
+        """Draw the strongest maps of every stage for a photo."""
+        maps = select_outputs(self.network, *self.stages)(np.float32(photo.image[None]), training=False)
         maps = maps if isinstance(maps, list) else [maps]
         stages = {name: np.asarray(of_stage)[0] for name, of_stage in zip(self.stages, maps, strict=True)}
         return drawing.draw_stages(self._folder / f"feature_maps{suffix}.png", photo.image, stages, photo.name)
 
-    def guided_backprop(self, survey, channels, images, labels=None, count=1, suffix=""):
-        """Guided backpropagation for units of the layer and the photos that excite them most.
+    def draw_guided_backprop(
+        self,
+        survey: Survey,
+        channels: np.ndarray,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        count: int = 1,
+        suffix: str = "",
+    ) -> Path:
+        """Draw guided backpropagation for units of the layer and the photos that excite them most.
 
         Args:
-            survey: a `workbench.explaining.units.Survey` of the images.
+            survey: the layer's responses to the images.
             channels: of the units.
             images: uint8 photos.
-            labels: their classes, or None.
-            count: photos a unit.
+            labels: true classes of the photos, if known.
+            count: photos per unit.
+            suffix: end of the file's name.
         """
-        photos = np.array([survey.top_photos(channel, count) for channel in channels])
+        photos = np.array([survey.rank_photos(channel, count) for channel in channels])
         positions = np.take_along_axis(survey.positions[:, channels].T, photos, axis=1)
         flat = np.repeat(channels, photos.shape[1]), images[photos.ravel()], positions.ravel()
-        gradients = guided_gradients(self._guided, self.layer, *flat).reshape(*photos.shape, *images.shape[1:])
+        gradients = compute_guided_gradients(self._guided, self.layer, *flat).reshape(*photos.shape, *images.shape[1:])
         names = [f"unit {channel}" for channel in channels]
         title = (
             f"The {len(channels)} units of {self.layer} that this photo excites most look at "
             f"{len(np.unique(positions))} places of it"
         )
         if labels is not None:
-            common = [_most_common(of_unit) for of_unit in labels[photos]]
-            votes = [f"{drawing.class_name(self._class_names[c])}\n{n} of {photos.shape[1]}" for c, n in common]
+            common = [_find_most_common(of_unit) for of_unit in labels[photos]]
+            votes = [f"{shorten_class_name(self._class_names[c])}\n{n} of {photos.shape[1]}" for c, n in common]
             names = [f"{name}\n{vote}" for name, vote in zip(names, votes, strict=True)]
             agreeing = sum(2 * number > photos.shape[1] for _, number in common)
             title = f"{agreeing} of {len(channels)} units of {self.layer} are excited most by photos of one class"
-        boxes = [[patch(gradient) for gradient in of_unit] for of_unit in gradients]
-        units = list(zip(names, gradients, images[photos], boxes, strict=True))
+        boxes = [[find_patch(gradient) for gradient in of_unit] for of_unit in gradients]
+        units = [drawing.GuidedUnit(*unit) for unit in zip(names, gradients, images[photos], boxes, strict=True)]
         caption = (
-            "A row a unit: the photo that excites it most, its patch (90 % of the guided gradient), and the "
-            "guided gradient of that patch, grey where a pixel does not matter"
+            "One row per unit: the photo that excites it most, its patch (90 % of the guided gradient), and the "
+            "guided gradient of that patch, grey where a pixel has no influence"
             + (f"; then the patches of the next {count - 1} photos." if count > 1 else ".")
-            + ("" if labels is None else " On the left: the class that most of the photos are of.")
+            + ("" if labels is None else " On the left: the most frequent class of the photos.")
         )
         return drawing.draw_guided(self._path("guided_backprop", suffix), units, title, caption)
 
-    def gradcam(self, photos, suffix=""):
-        """Grad-CAM for the class that the network sees in each photo, and for the other one."""
-        said, other = (self._heats(photos, name) for name in ("said", "other"))
-        maps = [np.stack(pair) for pair in zip(said, other, strict=True)]
-        same = sum(_alike(*pair) for pair in maps)
-        title = f"In {same} of {len(photos)} photos both classes are read off the same place"
+    def draw_gradcam(self, photos: Sequence[Photo], suffix: str = "") -> Path:
+        """Draw Grad-CAM for the predicted class of each photo, and for its other class."""
+        predicted, other = (self._compute_heats(photos, which) for which in ("predicted", "other"))
+        heats = [np.stack(pair) for pair in zip(predicted, other, strict=True)]
+        same = sum(_is_same_place(*pair) for pair in heats)
+        title = f"In {same} of {len(photos)} photos the evidence for both classes is in the same place"
         if len(photos) == 1:
-            share = area_of_half(said[0])
-            title = (
-                f"Half of what speaks for '{self._class_names[photos[0].said]}' lies in {share:.0%} of {photos[0].name}"
-            )
+            share = measure_half_area(predicted[0])
+            class_name = self._class_names[photos[0].predicted]
+            title = f"Half of the evidence for '{class_name}' lies in {share:.0%} of {photos[0].name}"
         caption = (
-            f"Grad-CAM at {self._cam_layer} ({said.shape[1]} x {said.shape[2]} positions): bright is what speaks for "
-            "the class, each map scaled to its largest value."
+            f"Grad-CAM at {self._cam_layer} ({predicted.shape[1]} x {predicted.shape[2]} positions): bright is "
+            "evidence for the class, each map scaled to its largest value."
         )
-        return self._draw_heat("gradcam", photos, maps, (title, caption), suffix, signed=False)
+        return self._draw_heat(self._path("gradcam", suffix), photos, heats, title, caption, signed=False)
 
-    def integrated_gradients(self, photos, suffix=""):
-        """Integrated gradients for the class that the network sees in each photo, and for the other one."""
+    def draw_integrated_gradients(self, photos: Sequence[Photo], suffix: str = "") -> Path:
+        """Draw integrated gradients for the predicted class of each photo, and for its other class."""
         images = np.stack([photo.image for photo in photos])
-        classes = np.array([[photo.said, photo.other] for photo in photos])
+        classes = np.array([[photo.predicted, photo.other] for photo in photos])
         found = integrated_gradients(self.network, np.repeat(images, 2, axis=0), classes.ravel())
         values = found.values.sum(axis=-1)
-        share = np.median([area_of_half(np.maximum(heat, 0)) for heat in values[::2]])
+        share = np.median([measure_half_area(np.maximum(heat, 0)) for heat in values[::2]])
         title = (
-            f"Half of what speaks for the class that is seen lies in {share:.0%} of the pixels; "
-            f"sums meet the logits within {found.gap.max():.1%}"
+            f"Half of the evidence for the predicted class lies in {share:.0%} of the pixels; "
+            f"sums match the logits within {found.gap.max():.1%}"
         )
         caption = (
             "Integrated gradients from a black image, summed over the colours: orange pixels raise the class's logit, "
-            f"purple ones lower it, blurred by a pixel to be seen ({found.steps.min()} to {found.steps.max()} steps)."
+            "purple ones lower it; blurred by one pixel to be visible "
+            f"({found.steps.min()} to {found.steps.max()} steps)."
         )
-        maps = values.reshape(len(photos), 2, *values.shape[1:])
-        return self._draw_heat("integrated_gradients", photos, maps, (title, caption), suffix, signed=True)
+        heats = list(values.reshape(-1, 2, *values.shape[1:]))
+        path = self._folder / f"integrated_gradients{suffix}.png"
+        return self._draw_heat(path, photos, heats, title, caption, signed=True)
 
-    def maximised(self, channels, strongest):
-        """Images made to excite units, against the strongest photo of each."""
-        images, values = maximised(ascent_network(self._model, self.layer), self.layer, channels, strongest)
+    def draw_maximised(self, channels: np.ndarray, strongest: np.ndarray) -> Path:
+        """Draw images made to excite units, and compare them with the strongest photo of each unit."""
+        network = build_ascent_network(self._model, self.layer)
+        images, values = maximise_units(network, self.layer, channels, strongest)
         times = np.median(values / strongest)
         labels = [f"unit {c}: {v:.3g}\nphoto {s:.3g}" for c, v, s in zip(channels, values, strongest, strict=True)]
         title = f"Images made for units of {self.layer} excite them {times:.1f} times as much as the strongest photo"
         caption = (
-            f"Each made from noise in {STEPS} steps up the gradient, kept smooth by jitter and total variation. Above "
-            "it: the unit's value for it and for the validation photo that excites it most. The title tells the median."
+            f"Each is made from noise in {STEPS} steps of gradient ascent, kept smooth by jitter and total variation. "
+            "Above it: the unit's value for it, and for the validation image that excites it most. The title gives the "
+            "median."
         )
         return drawing.draw_maximised(self._path("maximised"), images, labels, title, caption)
 
-    def _path(self, kind, suffix=""):
+    def _path(self, kind: str, suffix: str = "") -> Path:
         return self._folder / f"{kind}{self._tag}{suffix}.png"
 
-    def _draw_maps(self, path, photo, layer):
-        maps = network.output_of(self.network, layer)(np.float32(photo.image[None]), training=False)
+    def _draw_maps(self, path: Path, photo: Photo, layer: str) -> Path:
+        maps = select_outputs(self.network, layer)(np.float32(photo.image[None]), training=False)
         return drawing.draw_maps(path, photo.image, np.asarray(maps)[0], layer, photo.name)
 
-    def _heats(self, photos, which):
+    def _compute_heats(self, photos: Sequence[Photo], which: Literal["predicted", "other"]) -> np.ndarray:
         images = np.stack([photo.image for photo in photos])
         classes = np.array([getattr(photo, which) for photo in photos])
         return grad_cam(self.network, self._cam_layer, images, classes)
 
-    def _draw_heat(self, kind, photos, maps, words, suffix, signed):
+    def _draw_heat(
+        self, path: Path, photos: Sequence[Photo], heats: Sequence[np.ndarray], title: str, caption: str, signed: bool
+    ) -> Path:
         shown = []
-        for photo, heats in zip(photos, maps, strict=True):
-            probabilities = softmax(photo.logits)
-            said, other = (drawing.class_name(self._class_names[index]) for index in (photo.said, photo.other))
-            right = None if photo.label is None else photo.label == photo.said
-            mark = {True: "✓ ", False: "✗ ", None: ""}[right]
-            truth = "" if photo.label is None else f"{drawing.class_name(self._class_names[photo.label])}: "
-            labels = [f"for {said}", f"for {other}"]
-            head = f"{mark}{truth}seen as\n{said} ({probabilities[photo.said]:.0%})"
-            shown.append({"image": photo.image, "head": head, "right": right, "heats": heats, "labels": labels})
-        path = self._path(kind, suffix) if kind == "gradcam" else self._folder / f"{kind}{suffix}.png"
-        return drawing.draw_heat(path, shown, *words, signed)
+        for photo, of_photo in zip(photos, heats, strict=True):
+            probability = softmax(photo.logits)[photo.predicted]
+            predicted, other = (shorten_class_name(self._class_names[c]) for c in (photo.predicted, photo.other))
+            is_correct = None if photo.label is None else photo.label == photo.predicted
+            mark = {True: "✓ ", False: "✗ ", None: ""}[is_correct]
+            truth = "" if photo.label is None else f"{shorten_class_name(self._class_names[photo.label])}: "
+            head = f"{mark}{truth}seen as\n{predicted} ({probability:.0%})"
+            labels = [f"for {predicted}", f"for {other}"]
+            shown.append(drawing.HeatPhoto(photo.image, head, is_correct, of_photo, labels))
+        return drawing.draw_heat(path, shown, title, caption, signed)
 
 
-def area_of_half(heat):
-    """The smallest share of the picture that holds half of the heat (values of at least 0); 1 where there is none."""
+def measure_half_area(heat: np.ndarray) -> float:
+    """Return the smallest share of the image that contains half of the heat (values of at least 0); 1 without heat."""
     ordered = np.sort(heat, axis=None)[::-1].astype(np.float64)
     if not ordered.sum():
         return 1.0
     return float((np.searchsorted(np.cumsum(ordered), ordered.sum() / 2) + 1) / ordered.size)
 
 
-def _alike(one, other):
-    """Whether two heat maps show the same place: correlation above a half."""
+def _is_same_place(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two heat maps show the same place: their correlation is above a half."""
     return bool(one.std() and other.std() and np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.5)
 
 
-def _most_common(labels):
+def _find_most_common(labels: np.ndarray) -> tuple[int, int]:
+    """Return the most frequent label and how often it occurs."""
     values, counts = np.unique(labels, return_counts=True)
     return int(values[counts.argmax()]), int(counts.max())

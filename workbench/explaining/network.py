@@ -1,7 +1,8 @@
-"""A trained network as its explanations need it: on float32 pixels, unrounded, its layers found by type."""
+"""Prepare a trained network for its explanation: copy it onto float32 pixels, and find its layers by their type."""
 
 import difflib
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,13 +12,16 @@ from keras import activations, layers
 from workbench.errors import UserError
 from workbench.keras_graph import rebuild
 
-BATCH = 32  # images a step
-# Positive exactly where their input is positive, with a positive slope there.
+BATCH = 32  # images in one step
+# Positive exactly where the input is positive, with a positive slope there.
 _RECTIFIERS = {
     *(activations.relu, activations.relu6, activations.leaky_relu, activations.gelu, activations.silu),
     *(activations.mish, activations.elu, activations.selu, activations.hard_silu),
 }
 _RECTIFIER_LAYERS = layers.ReLU, layers.LeakyReLU, layers.ELU
+
+TensorFunction = Callable[[tf.Tensor], tf.Tensor]
+GradientRule = Callable[[tf.Tensor, tf.Tensor, TensorFunction], tf.Tensor]
 
 
 def build_float_model(
@@ -46,10 +50,10 @@ def build_float_model(
     return keras.Model(pixels, keras.tree.flatten(copy.output)[0])  # of a loaded model the output is a list
 
 
-def rectifier(layer):
-    """The function of the layer that rectifies (ReLU and its smooth kin), or None.
+def find_rectifier(layer: keras.Layer) -> TensorFunction | None:
+    """Return the function by which a layer rectifies (ReLU or a smooth relative of it); None if it does not.
 
-    It is an `Activation` layer's, a `ReLU` layer itself, or the `activation=` of a convolution or dense layer.
+    It is that of an `Activation` layer, of a `ReLU` layer, or the `activation=` of a convolution or dense layer.
     """
     if isinstance(layer, _RECTIFIER_LAYERS):
         return layer.call
@@ -57,8 +61,8 @@ def rectifier(layer):
     return activation if activation in _RECTIFIERS else None
 
 
-def first_convolution(network):
-    """The first convolution over the colours of the image.
+def find_first_convolution(network: keras.Model) -> layers.Conv2D:
+    """Return the first convolution over the colours of the image.
 
     Raises:
         UserError: there is none.
@@ -69,74 +73,74 @@ def first_convolution(network):
     raise UserError("the model has no convolution over an RGB image: nothing to explain")
 
 
-def rectified_maps(network):
-    """The layers that give rectified maps, shape (batch, height, width, channels), first to last."""
-    return [layer for layer in network.layers if rectifier(layer) and len(layer.output.shape) == 4]
+def list_rectified_layers(network: keras.Model) -> list[keras.Layer]:
+    """Return the layers whose outputs are rectified maps (batch, height, width, channels), first to last."""
+    return [layer for layer in network.layers if find_rectifier(layer) and len(layer.output.shape) == 4]
 
 
-def stage_ends(network):
-    """Names of the last layer of rectified maps at each map size, first to last.
+def find_stage_ends(network: keras.Model) -> list[str]:
+    """Return the names of the last layers with rectified maps of each map size, first to last.
 
-    In the five-block CNN these are the blocks' activations, whether they stand before or after the pooling; in a
-    ResNet the outputs of its stages. Maps that are smaller than later ones (the gates of squeeze-and-excitation)
-    lie beside the main path and are passed over.
+    In the five-block CNN these are the activations of the blocks, whether they come before or after the pooling; in a
+    ResNet the outputs of its stages. Maps that are smaller than later ones (the gates of squeeze-and-excitation) are
+    not on the main path and are skipped.
 
     Raises:
         UserError: the network has no such layer.
     """
     ends, side = [], 0
-    for layer in reversed(rectified_maps(network)):
+    for layer in reversed(list_rectified_layers(network)):
         if layer.output.shape[1] > side:
             side = layer.output.shape[1]
             ends.append(layer.name)
     if not ends:
-        raise UserError("the model has no maps behind a ReLU, GELU, SiLU or Mish: nothing to explain")
+        raise UserError("the model has no feature maps after a ReLU, GELU, SiLU or Mish: nothing to explain")
     return ends[::-1]
 
 
-def map_layer(network, name):
-    """The name of a layer that gives maps.
+def check_map_layer(network: keras.Model, name: str) -> str:
+    """Return `name` if the layer of this name outputs maps.
 
     Raises:
-        UserError: there is no such layer, or its output is no map; names the nearest.
+        UserError: there is no such layer, or its output is not a map; names similar layers.
     """
     inner = [layer for layer in network.layers if not isinstance(layer, layers.InputLayer)]
     with_maps = [layer.name for layer in inner if len(layer.output.shape) == 4]
     if name in with_maps:
         return name
     if name in {layer.name for layer in inner}:
-        raise UserError(f"--layer {name}: gives no maps; the last that do are {', '.join(with_maps[-3:])}")
+        raise UserError(f"--layer {name}: has no maps; the last layers with maps are {', '.join(with_maps[-3:])}")
     near = difflib.get_close_matches(name, with_maps, n=3, cutoff=0)
     raise UserError(f"--layer {name}: no such layer; the nearest are {', '.join(near)}")
 
 
-def output_of(network, *names):
-    """The network up to the named layers, `None` standing for the logits."""
+def select_outputs(network: keras.Model, *names: str | None) -> keras.Model:
+    """Return a network with the outputs of the named layers; `None` means the logits."""
     outputs = [network.output if name is None else network.get_layer(name).output for name in names]
     return keras.Model(network.input, outputs if len(outputs) > 1 else outputs[0])
 
 
-def with_gradient(layer, rule):
-    """The layer with another gradient through its rectifier; a layer that has none is returned as it is.
+def replace_gradient(layer: keras.Layer, rule: GradientRule) -> keras.Layer:
+    """Return the layer with another gradient of its rectifier. A layer without a rectifier is returned unchanged.
 
     Args:
-        layer: of a copy made by `build_float_model`, not yet called.
-        rule: called with the pre-activation x, the gradient R that arrives, and a function that gives what ordinary
-            backpropagation makes of such a gradient, R * f'(x); returns the gradient that goes on.
+        layer: from the copy made by `build_float_model`, not called yet.
+        rule: called with the pre-activation x, the upstream gradient R, and the function of ordinary backpropagation,
+            which returns R * f'(x) for an upstream gradient R; returns the downstream gradient.
     """
-    function = rectifier(layer)
+    function = find_rectifier(layer)
     if function is None:
         return layer
 
     @tf.custom_gradient
-    def rectify(x):
-        def through(upstream):
+    def rectify(x: tf.Tensor) -> tuple[tf.Tensor, TensorFunction]:
+        def backpropagate(upstream: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 y = function(x)
             return tape.gradient(y, x, output_gradients=upstream)
 
-        return function(x), lambda upstream: rule(x, upstream, through)
+        return function(x), lambda upstream: rule(x, upstream, backpropagate)
 
     if hasattr(layer, "activation"):
         layer.activation = rectify
@@ -144,13 +148,17 @@ def with_gradient(layer, rule):
     return layers.Activation(rectify, name=layer.name)
 
 
-def in_batches(function, *arrays):
-    """`function` of tensors, over arrays of n rows, `BATCH` rows at a time; its results as arrays of n rows."""
+def run_in_batches(function: Callable[..., tf.Tensor | tuple[tf.Tensor, ...]], *arrays: np.ndarray) -> Any:
+    """Call a function of tensors on arrays of n rows, `BATCH` rows at a time.
+
+    Returns:
+        The function's results as an array of n rows, or as a tuple of arrays if the function returns a tuple.
+    """
     signature = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
-    function = tf.function(function, input_signature=signature)
+    compiled = tf.function(function, input_signature=signature)
     parts = []
     for start in range(0, len(arrays[0]), BATCH):
-        result = function(*(array[start : start + BATCH] for array in arrays))
+        result = compiled(*(array[start : start + BATCH] for array in arrays))
         parts.append([np.asarray(value) for value in (result if isinstance(result, tuple) else (result,))])
     joined = tuple(np.concatenate(values) for values in zip(*parts, strict=True))
     return joined if len(joined) > 1 else joined[0]

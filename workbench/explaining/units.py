@@ -1,73 +1,83 @@
-"""Units of a layer and the photos that excite them most."""
+"""Units of a layer, and the images that excite them most."""
 
 import dataclasses
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from workbench.explaining.network import in_batches, output_of
+from workbench.explaining.network import run_in_batches, select_outputs
 
-PATCH_SHARE = 0.9  # of the gradient's magnitude that a patch holds
+PATCH_SHARE = 0.9  # of the gradient's magnitude that a patch contains
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What the units of a layer and the logits say to n photos.
+    """The responses of a layer's channels, and the logits, for n images.
 
     Attributes:
         logits: shape (n, num_classes).
-        strongest: each channel's strongest value in each photo, shape (n, channels).
-        positions: where in the flattened map it is, shape (n, channels).
+        strongest: each channel's largest value for each image, shape (n, channels).
+        positions: its position in the flattened map, shape (n, channels).
     """
 
     logits: np.ndarray
     strongest: np.ndarray
     positions: np.ndarray
 
-    def top_photos(self, channel, count):
-        """Rows of the photos that excite a channel most, the strongest first."""
+    def rank_photos(self, channel: int, count: int) -> np.ndarray:
+        """Return the rows of the images that excite a channel most, the strongest first."""
         return np.argsort(-self.strongest[:, channel], kind="stable")[:count]
 
 
-def survey(network, layer, images):
-    """Look at uint8 photos, shape (n, size, size, 3), through a network from `network.build_float_model`."""
-    maps_and_logits = output_of(network, layer, None)
+def survey_units(network: keras.Model, layer: str, images: np.ndarray) -> Survey:
+    """Record the responses of a layer to images.
 
-    def look(images):
+    Args:
+        network: from `workbench.explaining.network.build_float_model`.
+        layer: name of a layer of maps.
+        images: uint8, shape (n, size, size, 3).
+    """
+    maps_and_logits = select_outputs(network, layer, None)
+
+    def record(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         maps, logits = maps_and_logits(tf.cast(images, tf.float32), training=False)
         maps = tf.reshape(maps, (tf.shape(images)[0], -1, maps.shape[-1]))
         return logits, tf.reduce_max(maps, axis=1), tf.argmax(maps, axis=1)
 
-    return Survey(*in_batches(look, images))
+    return Survey(*run_in_batches(record, images))
 
 
-def telling_units(strongest, count, photos=5):
-    """The channels that their favourite photos excite most above all others, the most telling first.
+def select_distinctive_units(strongest: np.ndarray, count: int, photos: int = 5) -> np.ndarray:
+    """Return the channels that respond to a few images much more than to all others, the most distinctive first.
 
-    A channel's score is the mean over its `photos` strongest photos less the mean over all, in standard
-    deviations. Channels that nothing excites are left out; those with favourites that no better channel has go
-    first, so that the choice is varied.
+    A channel's score is the mean over its `photos` strongest images minus the mean over all images, in standard
+    deviations. Channels that respond to no image are left out. For variety, a channel comes later if a better channel
+    shares one of its strongest images.
 
     Args:
         strongest: as in `Survey`.
-        count: how many channels at most.
+        count: maximum number of channels.
+        photos: number of strongest images.
     """
     favourites = np.argsort(-strongest, axis=0, kind="stable")[:photos]
     best = np.take_along_axis(strongest, favourites, axis=0)
     spread = strongest.std(axis=0) + 1e-6 * np.abs(strongest).max() + 1e-12
     score = (best.mean(axis=0) - strongest.mean(axis=0)) / spread
-    varied, others, taken = [], [], set()
+    varied: list[int] = []
+    others: list[int] = []
+    taken: set[int] = set()
     for channel in np.argsort(-score, kind="stable"):
         if best[0, channel] <= 0:
             continue
-        own = taken.isdisjoint(favourites[:, channel])
-        (varied if own else others).append(channel)
-        taken.update(favourites[:, channel] if own else ())
+        is_new = taken.isdisjoint(favourites[:, channel])
+        (varied if is_new else others).append(channel)
+        taken.update(favourites[:, channel] if is_new else ())
     return np.array([*varied, *others][:count], np.int64)
 
 
-def patch(gradient):
-    """The square (top, left, side) around a gradient's centre that holds `PATCH_SHARE` of its magnitude.
+def find_patch(gradient: np.ndarray) -> tuple[int, int, int]:
+    """Return the square (top, left, side) around a gradient's centre that contains `PATCH_SHARE` of its magnitude.
 
     Args:
         gradient: with respect to the pixels of one image, shape (size, size, 3).
@@ -86,12 +96,13 @@ def patch(gradient):
     return top, left, side
 
 
-def most_wrong(logits, labels, count):
-    """Rows of the photos whose class the network believes in least, the most wrong first.
+def find_most_wrong(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of the images whose true class gets the lowest probability, the most wrong first.
 
     Args:
         logits: shape (n, num_classes).
         labels: class indices, shape (n,).
+        count: maximum number of rows.
     """
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

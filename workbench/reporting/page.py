@@ -1,22 +1,24 @@
-"""What a page is made of, and how it becomes one HTML file that needs nothing else."""
+"""The parts of a report page, and its rendering as one HTML file that contains everything it needs."""
 
 import base64
 import dataclasses
 import io
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from PIL import Image
 
-from workbench.reporting.figures import data_uri, words
+from workbench.reporting.figures import read_words
 from workbench.reporting.templates import render
+from workbench.table import Table
 
-ROWS_A_PAGE = 25
-_LARGE = 200_000  # bytes of a PNG file
+_LARGE = 200_000  # bytes of a PNG file above which a page contains a WebP instead
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A number worth being large."""
+    """A number shown in large type at the top of the page."""
 
     label: str
     value: str
@@ -25,42 +27,15 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What can be typed, and what for."""
+    """A command that the reader can copy, and its purpose."""
 
     what: str
     line: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
-    """Of a table; a numeric one is sorted by its numbers."""
-
-    label: str
-    numeric: bool = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table that can be sorted.
-
-    Attributes:
-        caption: what it shows.
-        columns: list of `Column`; the first one names the row.
-        rows: list of lists of text.
-        where: the file that has it all, for who sees one page of it on paper.
-        page: rows shown at once.
-    """
-
-    caption: str
-    columns: list
-    rows: list
-    where: str = ""
-    page: int = ROWS_A_PAGE
-
-
-@dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure as the page holds it."""
+    """A figure of the page, with its image as a `data:` address."""
 
     title: str
     caption: str
@@ -69,13 +44,13 @@ class Picture:
     height: int
 
     @property
-    def is_wide(self):
-        """Whether several fit on a sheet of paper."""
+    def is_wide(self) -> bool:
+        """Whether the figure is wide, so that several of them fit on a printed page."""
         return self.width > 1.2 * self.height
 
     @property
-    def alt(self):
-        """What it shows, for those who do not see it."""
+    def alt(self) -> str:
+        """The text that a screen reader reads out."""
         return f"{self.title}. {self.caption}" if self.caption else self.title
 
 
@@ -86,14 +61,14 @@ class Section:
     id: str
     heading: str
     text: str = ""
-    commands: list = ()
-    values: dict = dataclasses.field(default_factory=dict)
-    figures: list = ()
-    tables: list = ()
+    commands: Sequence[Command] = ()
+    values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    figures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
 
     @property
-    def is_empty(self):
-        """Whether there is nothing to show in it."""
+    def is_empty(self) -> bool:
+        """Whether the section has nothing but its heading."""
         return not (self.text or self.commands or self.values or self.figures or self.tables)
 
 
@@ -102,46 +77,46 @@ class Page:
     """A report.
 
     Attributes:
-        title: the run's name.
-        lead: what the run is, in a sentence.
-        tiles: list of `Tile`.
-        sections: list of `Section`; empty ones are left out.
-        command: that makes the page again.
-        notices: what must not be missed, a list of sentences.
+        title: name of the run.
+        lead: one sentence that describes the run.
+        tiles: the most important numbers.
+        sections: parts of the page; empty ones are left out.
+        command: the command that makes the page again.
+        notices: sentences that the reader must not miss.
     """
 
     title: str
     lead: str
-    tiles: list
-    sections: list
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
     command: str
-    notices: list = ()
+    notices: Sequence[str] = ()
 
-    def html(self):
-        """The page as one HTML document: figures, style and script are inside it, all text from data is escaped."""
+    def render(self) -> str:
+        """Return the page as one HTML document. Figures, style and script are inside it; text from data is escaped."""
         shown = dataclasses.replace(self, sections=[section for section in self.sections if not section.is_empty])
-        made = time.strftime("%Y-%m-%d %H:%M")
-        return render("report.html", page=shown, made=made)
+        return render("report.html", page=shown, made=time.strftime("%Y-%m-%d %H:%M"))
 
 
-def _embedded(path, image):
-    """A figure as a `data:` address: the PNG file itself or, of large ones such as photos, a WebP a fifth its size."""
-    if path.stat().st_size < _LARGE:
-        return data_uri(path.read_bytes())
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "WEBP", quality=90, method=2)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def pictures(paths):
-    """The figures at these paths; what is no PNG file is passed over."""
-    found = []
+def load_pictures(paths: Iterable[Path]) -> list[Picture]:
+    """Load the figures at these paths; files that are not readable PNG files are skipped."""
+    pictures = []
     for path in paths:
         try:
             with Image.open(path, formats=["PNG"]) as image:
-                uri, (width, height) = _embedded(path, image), image.size
-            title, caption = words(path)
-            found.append(Picture(title or path.stem, caption, uri, width, height))
-        except (OSError, SyntaxError):  # Pillow's words for a torn file
+                uri, (width, height) = _encode(path, image), image.size
+            title, caption = read_words(path)
+        except (OSError, SyntaxError):  # Pillow raises a SyntaxError for a damaged file
             continue
-    return found
+        pictures.append(Picture(title or path.stem, caption, uri, width, height))
+    return pictures
+
+
+def _encode(path: Path, image: Image.Image) -> str:
+    """Return a figure as a `data:` address: the PNG file or, for a large one, a WebP of about a fifth of its size."""
+    kind, data = "png", path.read_bytes()
+    if len(data) >= _LARGE:
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "WEBP", quality=90, method=2)
+        kind, data = "webp", buffer.getvalue()
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode()

@@ -1,71 +1,105 @@
-"""The parts of the page that every run has: its model's training, its test, its settings, what to do next."""
+"""The report page of a run: its model's training, its test, its explanations, its options, and what to do next."""
 
 import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from workbench.console import duration
-from workbench.evaluate import model_digest
+from workbench.console import format_duration
 from workbench.files import read_csv, read_json
-from workbench.reporting.page import Column, Command, Section, Table, Tile
+from workbench.finished_run import FinishedRun
+from workbench.reporting.curves import draw_curves
+from workbench.reporting.page import Command, Page, Picture, Section, Tile, load_pictures
 from workbench.sweep.results import format_value
+from workbench.table import Column, Table
+from workbench.training.history import EpochLog, find_best_epoch
 
+CURVES = "learning_curves"
+SWEEP_FIGURES = ("sweep_progress", "sweep_parallel", "sweep_importance", "sweep_effects", "sweep_pareto")
 TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "most_wrong")
-_INSIGHTS = (
+_EXPLANATIONS = (  # from the first filters to the class
     *("filters", "first_feature_maps", "feature_maps", "maximised"),
     *("guided_backprop", "gradcam", "integrated_gradients"),
 )
 _EPOCH = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 _MAX_PAIRS = 10
+Metrics = Mapping[str, Any]  # content of metrics.json
 
 
-def read_history(run):
-    """The epochs of a run's model as rows of numbers: history.csv or, of a sweep, the winner's."""
+def build_run_page(run: FinishedRun) -> Page:
+    """Build the page of a run that is not a sweep."""
+    history, metrics = read_model_history(run), run.metrics
+    size = f" at {run.config['image_size']} px" if run.config.get("image_size") else ""
+    notices = []
+    if not metrics:
+        notices.append(f"Training is not finished: {len(history)} of {run.config.get('epochs', '?')} epochs are done.")
+    return Page(
+        title=run.name,
+        lead=f"A classifier of {len(run.class_names)} classes, trained on {run.config.get('data', '?')}{size}.",
+        notices=notices,
+        tiles=[*_build_training_tiles(history, metrics), *build_test_tiles(metrics)],
+        sections=build_model_sections(run, metrics, history),
+        command=report_command(run),
+    )
+
+
+def report_command(run: FinishedRun) -> str:
+    """Return the command that makes a run's page."""
+    return f"python -m workbench.report {shlex.quote(str(run.path))}"
+
+
+def read_model_history(run: FinishedRun) -> list[EpochLog]:
+    """Read the history of a run's model, from history.csv or, of a sweep, from the best trial's record."""
     rows = read_csv(run.path / "history.csv")
     if not rows:
         trial = run.metrics.get("trial")
         rows = (read_json(run.path / "tuner" / f"trial_{trial}" / "result.json") or {}).get("history", [])
     try:
         return [{name: float(row[name]) for name in _EPOCH} for row in rows]
-    except (TypeError, ValueError, KeyError):  # torn, or another program's
+    except (TypeError, ValueError, KeyError):  # incomplete, or written by another program
         return []
 
 
-def run_lead(run):
-    """The run in a sentence."""
-    size = f" at {run.config['image_size']} px" if run.config.get("image_size") else ""
-    return f"A classifier of {len(run.class_names)} classes, trained on {run.config.get('data', '?')}{size}."
+def build_model_sections(run: FinishedRun, metrics: Metrics, history: Sequence[EpochLog]) -> list[Section]:
+    """Build the sections about a run's model: training, test, explanations, what to do next, options."""
+    folder = run.path / "figures"
+    curves = []
+    if len(history) > 1:
+        folder.mkdir(exist_ok=True)
+        curves = load_pictures([draw_curves(history, folder / f"{CURVES}.png")])
+    others = {*SWEEP_FIGURES, CURVES, *TEST_FIGURES}
+    paths = sorted((path for path in folder.glob("*.png") if path.stem not in others), key=_explanation_order)
+    explanations = load_pictures(paths)
+    return [
+        Section("training", "Training", figures=curves),
+        _build_test_section(metrics, load_pictures(folder / f"{name}.png" for name in TEST_FIGURES)),
+        Section("insight", "What the network sees", figures=explanations),
+        _build_next_section(run, metrics, bool(explanations)),
+        _build_options_section(run),
+    ]
 
 
-def run_notices(run, rows, metrics):
-    """What a reader of the page must know about how far the training is."""
-    if metrics:
+def _build_training_tiles(history: Sequence[EpochLog], metrics: Metrics) -> list[Tile]:
+    if not history:
         return []
-    epochs = run.config.get("epochs", "?")
-    return [f"The training has not come to its end: {len(rows)} of {epochs} epochs are done."]
-
-
-def run_tiles(rows, metrics):
-    """The training in a few numbers."""
-    if not rows:
-        return []
-    best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    best = find_best_epoch(history)
     points = 100 * (best["accuracy"] - best["val_accuracy"])
     gap = f"{abs(points):.1f} points {'above' if points > 0 else 'below'} validation"
     tiles = [
-        Tile("validation accuracy", f"{best['val_accuracy']:.1%}", f"epoch {best['epoch']:.0f} of {len(rows)}"),
+        Tile("validation accuracy", f"{best['val_accuracy']:.1%}", f"epoch {best['epoch']:.0f} of {len(history)}"),
         Tile("training accuracy", f"{best['accuracy']:.1%}", gap),
     ]
     if "parameters" in metrics:
         adds = metrics.get("multiply_adds")
-        tiles.append(
-            Tile("parameters", f"{metrics['parameters']:,}", f"{adds / 1e6:,.1f} million multiply-adds" if adds else "")
-        )
-    seconds = sum(row["seconds"] for row in rows)
+        note = f"{adds / 1e6:,.1f} million multiply-adds" if adds else ""
+        tiles.append(Tile("parameters", f"{metrics['parameters']:,}", note))
+    seconds = sum(log["seconds"] for log in history)
     speed = metrics.get("images_per_second")
-    return [*tiles, Tile("training time", duration(seconds), f"{speed:,.0f} images/s" if speed else "")]
+    return [*tiles, Tile("training time", format_duration(seconds), f"{speed:,.0f} images/s" if speed else "")]
 
 
-def test_tiles(metrics):
-    """The test's accuracy, where there is one."""
+def build_test_tiles(metrics: Metrics) -> list[Tile]:
+    """Build the tile of the test accuracy; none if the model has not been tested."""
     test = metrics.get("test")
     if not test:
         return []
@@ -73,19 +107,14 @@ def test_tiles(metrics):
     return [Tile("test accuracy", f"{test['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}")]
 
 
-def training_section(figures):
-    """The learning curves."""
-    return Section("training", "Training", figures=figures)
-
-
-def test_section(metrics, figures):
-    """What the model is worth on images that nothing was tuned on."""
+def _build_test_section(metrics: Metrics, figures: Sequence[Picture]) -> Section:
     test = metrics.get("test")
     if not test:
         return Section("test", "Test")
     text = (
-        f"{test['images']:,} images that neither training nor any choice has seen: top-1 {test['accuracy']:.1%}, "
-        f"top-{test['top_k']} {test['top_k_accuracy']:.1%}, calibration error {test['ece']:.1%}."
+        f"{test['images']:,} images that were used neither for training nor for any choice: "
+        f"top-1 {test['accuracy']:.1%}, top-{test['top_k']} {test['top_k_accuracy']:.1%}, "
+        f"calibration error {test['ece']:.1%}."
     )
     columns = [Column("class", False), Column("images"), Column("precision"), Column("recall"), Column("F1")]
     rows = [
@@ -94,49 +123,43 @@ def test_section(metrics, figures):
     ]
     tables = [Table("Each class", columns, rows)]
     if test["confused"]:
-        columns = [Column("true class", False), Column("taken for", False), Column("images")]
+        columns = [Column("true class", False), Column("predicted class", False), Column("images")]
         pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]
-        tables.append(Table("What is confused most", columns, pairs))
+        tables.append(Table("The most frequent confusions", columns, pairs))
     return Section("test", "Test", text, figures=figures, tables=tables)
 
 
-def insight_order(path):
-    """Where a figure of the network's inside stands: from the first filter to the last decision, others after."""
-    places = [place for place, name in enumerate(_INSIGHTS) if path.stem.startswith(name)]
-    return (places or [len(_INSIGHTS)])[0], path.stem
+def _explanation_order(path: Path) -> tuple[int, str]:
+    """Return a sort key: figures of explanations in the order of `_EXPLANATIONS`, then other figures by name."""
+    places = [place for place, name in enumerate(_EXPLANATIONS) if path.stem.startswith(name)]
+    return (places or [len(_EXPLANATIONS)])[0], path.stem
 
 
-def settings_section(run):
-    """config.yaml."""
+def _build_options_section(run: FinishedRun) -> Section:
     values = {name: "none" if value is None else format_value(value) for name, value in run.config.items()}
     return Section("settings", "Settings", values=values)
 
 
-def next_section(run, metrics, has_explanations):
-    """Commands that would add to the page, and the one that trains the run again."""
+def _build_next_section(run: FinishedRun, metrics: Metrics, has_explanations: bool) -> Section:
+    """Build the list of commands that would add to the page, and the one that trains the model again."""
+    heading = "What can be done next"
     if not (run.path / "model.keras").exists():
-        return Section("next", "What can be done next")
+        return Section("next", heading)
     folder, commands = shlex.quote(str(run.path)), []
     if not metrics.get("test"):
         what = "Test the model on the held-out images (accuracy, confusions, calibration):"
         commands.append(Command(what, f"python -m workbench.evaluate {folder}"))
-    elif _is_stale(run, metrics):
+    elif metrics["test"].get("model_sha256") not in (None, run.hash_model()):
         what = "The model has changed since it was tested. Test it again:"
         commands.append(Command(what, f"python -m workbench.evaluate {folder}"))
     if not has_explanations:
-        what = "See what the network sees (filters, feature maps, guided backpropagation, Grad-CAM):"
+        what = "Explain what the network sees (filters, feature maps, guided backpropagation, Grad-CAM):"
         commands.append(Command(what, f"python -m workbench.explain {folder}"))
     if commands:
-        commands.append(Command("Then make this page again:", f"python -m workbench.report {folder}"))
+        commands.append(Command("Then make this page again:", report_command(run)))
     commands.append(Command("Classify photos:", f"python -m workbench.predict {folder} PHOTO_OR_FOLDER"))
     if "train_module" in metrics and not (run.path / "best.yaml").exists():
-        path, name = shlex.quote(str(run.path / "config.yaml")), shlex.quote(f"{run.path.resolve().name}-again")
+        path, name = shlex.quote(str(run.path / "config.yaml")), shlex.quote(f"{run.name}-again")
         line = f"python -m {metrics['train_module']} --config {path} --name {name}"
-        commands.append(Command("Train it again:", line))
-    return Section("next", "What can be done next", commands=commands)
-
-
-def _is_stale(run, metrics):
-    """Whether the model is another one than was tested."""
-    tested = metrics.get("test", {}).get("model_sha256")
-    return tested is not None and tested != model_digest(run)
+        commands.append(Command("Train the model again:", line))
+    return Section("next", heading, commands=commands)

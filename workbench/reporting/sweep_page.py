@@ -1,31 +1,62 @@
-"""The parts of a report that only a sweep has."""
+"""The report page of a sweep: its search, its trials, its winner and the winner's model."""
 
 import collections
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from workbench.console import duration
+from workbench.console import format_duration
 from workbench.finished_run import FinishedRun
-from workbench.reporting.page import Column, Command, Section, Table, Tile
+from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
+from workbench.reporting.run_page import (
+    build_model_sections,
+    build_test_tiles,
+    read_model_history,
+    report_command,
+)
+from workbench.sweep.figures.overview import draw_figures
 from workbench.sweep.results import (
     RESULT_COLUMNS,
     SweepResults,
     TrialResult,
     format_value,
     measure_running_time,
+    read_results,
 )
+from workbench.table import Column, Table
 
 _MAX_IDS = 8  # trials that are listed for one reason of failure
 
 
-def describe_sweep(results: SweepResults, run: FinishedRun) -> str:
+def build_sweep_page(run: FinishedRun) -> Page:
+    """Build the page of a sweep, finished or not.
+
+    Raises:
+        UserError: the sweep's description cannot be read.
+    """
+    results, metrics = read_results(run.path), run.metrics
+    return Page(
+        title=run.name,
+        lead=_describe_sweep(results, run),
+        notices=_list_notices(results, metrics, has_winner=(run.path / "best.yaml").exists()),
+        tiles=[*_build_tiles(results), *build_test_tiles(metrics)],
+        sections=[
+            _build_winner_section(results, run, metrics),
+            Section("search", "The search", figures=load_pictures(draw_figures(results, run.path / "figures"))),
+            _build_trials_section(results, run),
+            *build_model_sections(run, metrics, read_model_history(run)),
+        ],
+        command=report_command(run),
+    )
+
+
+def _describe_sweep(results: SweepResults, run: FinishedRun) -> str:
     """Return one sentence that describes the sweep."""
     data, tuner = run.config.get("data", "?"), run.config.get("tuner", "grid")
     return f"A {tuner} search over {len(results.parameters)} hyperparameters on {data}, {len(run.class_names)} classes."
 
 
-def list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner: bool) -> list[str]:
+def _list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner: bool) -> list[str]:
     """Return what a reader of the page must know about the state of the sweep.
 
     Args:
@@ -45,7 +76,7 @@ def list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner: 
     return []
 
 
-def build_tiles(results: SweepResults) -> list[Tile]:
+def _build_tiles(results: SweepResults) -> list[Tile]:
     """Return the most important numbers of a sweep: best score, trials, time, parameters of the best network."""
     pruned = sum(trial.status == "pruned" for trial in results.scored)
     best, tiles = results.best, []
@@ -57,13 +88,13 @@ def build_tiles(results: SweepResults) -> list[Tile]:
     if ends:
         seconds = max(ends.values())
         rate = f"{len(ends) / seconds * 3600:,.0f} trials an hour" if seconds else ""
-        tiles.append(Tile("time", duration(seconds), rate))
+        tiles.append(Tile("time", format_duration(seconds), rate))
     if best and best.parameters:
         tiles.append(Tile("parameters", f"{best.parameters:,}", "of the best trial's network"))
     return tiles
 
 
-def build_winner_section(results: SweepResults, run: FinishedRun, metrics: Mapping[str, Any]) -> Section:
+def _build_winner_section(results: SweepResults, run: FinishedRun, metrics: Mapping[str, Any]) -> Section:
     """Return the section with the best trial's values and the command that trains it again."""
     path = run.path / "best.yaml"
     heading = "Winner" if path.exists() else "Best so far"
@@ -79,7 +110,7 @@ def build_winner_section(results: SweepResults, run: FinishedRun, metrics: Mappi
     return Section("winner", heading, text, commands, values)
 
 
-def build_trials_section(results: SweepResults, run: FinishedRun) -> Section:
+def _build_trials_section(results: SweepResults, run: FinishedRun) -> Section:
     """Return the section with the table of all trials, the best first, and the failed ones last with their reasons."""
     trials = results.trials
     if not trials:

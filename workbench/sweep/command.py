@@ -149,7 +149,7 @@ def _command(config, definition):
 def _finish(folder, config, space, table, hypermodel, definition):
     """Leave the winner's model and configuration, and say where everything is and what to do next."""
     from workbench.console import console
-    from workbench.report import leave_report
+    from workbench.reporting.run_report import leave_report
     from workbench.sweep.progress import tabulate_best_trials
 
     save_winner(folder.path, table, hypermodel, definition.train_module)

@@ -19,7 +19,7 @@ from workbench.data.pipeline import count_steps
 from workbench.errors import UserError
 from workbench.files import read_csv, write_json
 from workbench.keras_graph import build_uncompiled
-from workbench.report import leave_report
+from workbench.reporting.run_report import leave_report
 from workbench.runtime import measure_peak_memory
 from workbench.training.batches import make_training_batches, make_validation_batches
 from workbench.training.callbacks import (

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from workbench.finished_run import FinishedRun
-from workbench.reporting.figures import words
+from workbench.reporting.figures import read_words
 from workbench.training.callbacks import Listener
 from workbench.training.history import EpochLog
 
@@ -128,7 +128,7 @@ def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, An
 
     Args:
         run: the tested run.
-        figures: PNG files that `workbench.reporting.figures.save` wrote.
+        figures: PNG files that `workbench.reporting.figures.save_figure` wrote.
         numbers: name -> value; those that are plain numbers are logged.
 
     Returns:
@@ -143,14 +143,14 @@ def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, An
             for scalar, value in scalars.items():
                 tf.summary.scalar(scalar, value)
             for path in figures:
-                tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes())[None], description=words(path)[1])
+                tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes())[None], description=read_words(path)[1])
     enabled = run.config.get("wandb") is True
     with log_to_wandb(enabled, run.config, run.path, group=name, name=f"{name}-test") as listen:
         if enabled:
             import wandb
 
             pictures: dict[str, Any] = {
-                path.stem: wandb.Image(str(path), caption=": ".join(words(path))) for path in figures
+                path.stem: wandb.Image(str(path), caption=": ".join(read_words(path))) for path in figures
             }
             listen({"epoch": 0, **scalars, **pictures})
     return logs if logs.is_dir() else None

@@ -1,6 +1,6 @@
 import pytest
 
-from workbench.explaining.drawing import class_name
+from workbench.explaining.drawing import shorten_class_name
 
 
 @pytest.mark.parametrize(
@@ -12,4 +12,4 @@ from workbench.explaining.drawing import class_name
     ],
 )
 def test_a_class_name_is_cut_to_what_fits_above_a_photo(name, shown):
-    assert class_name(name) == shown
+    assert shorten_class_name(name) == shown

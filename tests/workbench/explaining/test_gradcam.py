@@ -3,8 +3,8 @@ import numpy as np
 from keras import layers
 
 from tests.workbench.explaining.conftest import share_inside
-from workbench.explaining.gradcam import cam_layer, grad_cam
-from workbench.explaining.network import build_float_model, output_of, stage_ends
+from workbench.explaining.gradcam import choose_cam_layer, grad_cam
+from workbench.explaining.network import build_float_model, find_stage_ends, select_outputs
 
 
 def test_before_pooling_and_a_linear_head_it_is_cam(photos):
@@ -14,7 +14,7 @@ def test_before_pooling_and_a_linear_head_it_is_cam(photos):
     x = layers.Conv2D(6, 3, strides=4, activation="relu", name="maps")(layers.Rescaling(1 / 255)(image))
     network = build_float_model(keras.Model(image, layers.Dense(3, name="logits")(layers.GlobalAveragePooling2D()(x))))
     classes = np.array([0, 1, 2, 1])
-    maps = np.asarray(output_of(network, "maps")(np.float32(photos)))
+    maps = np.asarray(select_outputs(network, "maps")(np.float32(photos)))
     kernel = np.asarray(network.get_layer("logits").kernel)
     expected = np.maximum(np.einsum("nhwk,kn->nhw", maps, kernel[:, classes]), 0) / maps[0, ..., 0].size
     assert expected.any()
@@ -30,6 +30,6 @@ def test_a_planted_patch_is_found(planted):
 
 def test_the_deepest_maps_that_tell_a_place(five_blocks):
     network = build_float_model(five_blocks(size=64))
-    assert cam_layer(network, stage_ends(network)) == "block5_activation"
+    assert choose_cam_layer(network, find_stage_ends(network)) == "block5_activation"
     network = build_float_model(five_blocks(size=64, pool_first=True))
-    assert cam_layer(network, stage_ends(network)) == "block4_activation"
+    assert choose_cam_layer(network, find_stage_ends(network)) == "block4_activation"

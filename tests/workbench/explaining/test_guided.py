@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from tests.workbench.explaining.conftest import share_inside
-from workbench.explaining.guided import guided_gradients, guided_network
+from workbench.explaining.guided import build_guided_network, compute_guided_gradients
 
 
 def sigmoid(x):
@@ -64,35 +64,37 @@ def test_two_layers_by_hand(activation, style):
     # Only the first hidden unit is active and excites: the second is inactive, the third is reached by R < 0.
     expected = FIRST[:, 0] * slope(1.0) * 2 * slope(last)
     image = np.array(PIXEL, np.float32).reshape(1, 1, 1, 3)
-    found = guided_gradients(guided_network(model), layer, np.array([0]), image)
+    found = compute_guided_gradients(build_guided_network(model), layer, np.array([0]), image)
     np.testing.assert_allclose(found.ravel(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("activation", BY_HAND)
 def test_the_forward_pass_is_the_models(five_blocks, photos, activation):
     model = five_blocks(activation)
-    np.testing.assert_allclose(guided_network(model)(np.float32(photos)), model(photos), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(build_guided_network(model)(np.float32(photos)), model(photos), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", BY_HAND)
 def test_nothing_comes_through_an_inactive_unit(activation):
     model, layer = two_layers(activation, "Activation")
     image = np.array([0.0, 0.0, 40.0], np.float32).reshape(1, 1, 1, 3)  # only what inhibits the last one is active
-    assert not guided_gradients(guided_network(model), layer, np.array([0]), image).any()
+    assert not compute_guided_gradients(build_guided_network(model), layer, np.array([0]), image).any()
 
 
 def test_relu_before_or_after_the_pooling_is_the_same(five_blocks, photos):
     found = []
     for pool_first in (False, True):
-        network = guided_network(five_blocks("relu", pool_first))
-        found.append(guided_gradients(network, "block2_activation", np.arange(4), photos))
+        network = build_guided_network(five_blocks("relu", pool_first))
+        found.append(compute_guided_gradients(network, "block2_activation", np.arange(4), photos))
     assert found[0].any()
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-9)
 
 
 def test_a_position_can_be_chosen(five_blocks, photos):
     corner, channels = np.zeros(4, int), np.arange(4)
-    gradient = guided_gradients(guided_network(five_blocks()), "block1_activation", channels, photos, corner)
+    gradient = compute_guided_gradients(
+        build_guided_network(five_blocks()), "block1_activation", channels, photos, corner
+    )
     assert gradient.any()
     assert not gradient[:, 2:].any()  # the unit in the corner sees 3 x 3 pixels, one of them outside
     assert not gradient[:, :, 2:].any()
@@ -101,6 +103,8 @@ def test_a_position_can_be_chosen(five_blocks, photos):
 def test_a_planted_patch_is_found(planted):
     model, images, masks = planted
     channel = int(np.argmax(np.asarray(model.layers[-1].kernel)[:, 1]))  # what speaks most for the patch
-    gradients = guided_gradients(guided_network(model), "last_maps", np.full(len(images), channel), images)
+    gradients = compute_guided_gradients(
+        build_guided_network(model), "last_maps", np.full(len(images), channel), images
+    )
     assert masks.mean() == 1 / 16
     assert share_inside(np.abs(gradients).sum(axis=-1), masks) > 0.6

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from tests.workbench.explaining.conftest import share_inside
-from workbench.explaining.integrated import MOST_STEPS, TOLERANCE, integrated_gradients
+from workbench.explaining.integrated import MAX_STEPS, TOLERANCE, integrated_gradients
 from workbench.explaining.network import build_float_model
 
 
@@ -18,7 +18,7 @@ def test_completeness(five_blocks, photos, activation):
     np.testing.assert_allclose(found.difference, difference, rtol=1e-4, atol=1e-5)
     missed = np.abs(found.values.sum(axis=(1, 2, 3)) - difference) / np.maximum(np.abs(difference), 1)
     np.testing.assert_allclose(found.gap, missed, atol=1e-5)
-    assert missed.max() < TOLERANCE or found.steps.max() == MOST_STEPS
+    assert missed.max() < TOLERANCE or found.steps.max() == MAX_STEPS
 
 
 def test_a_linear_network_is_attributed_exactly(photos):

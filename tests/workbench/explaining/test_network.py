@@ -7,12 +7,12 @@ from keras import layers
 from workbench.errors import UserError
 from workbench.explaining.network import (
     build_float_model,
-    first_convolution,
-    in_batches,
-    map_layer,
-    output_of,
-    rectified_maps,
-    stage_ends,
+    check_map_layer,
+    find_first_convolution,
+    find_stage_ends,
+    list_rectified_layers,
+    run_in_batches,
+    select_outputs,
 )
 
 
@@ -61,15 +61,15 @@ def test_mixed_precision_is_undone(photos):
     finally:
         keras.config.set_dtype_policy("float32")
     network = build_float_model(model)
-    assert output_of(network, "maps")(np.float32(photos)).dtype == "float32"
+    assert select_outputs(network, "maps")(np.float32(photos)).dtype == "float32"
     np.testing.assert_allclose(network(np.float32(photos)), model(photos), atol=0.05)
 
 
 @pytest.mark.parametrize("pool_first", [False, True])
 def test_the_stages_of_the_five_blocks(five_blocks, pool_first):
     network = build_float_model(five_blocks(pool_first=pool_first))
-    assert stage_ends(network) == [f"block{block}_activation" for block in range(1, 6)]
-    assert first_convolution(network).name == "block1_conv"
+    assert find_stage_ends(network) == [f"block{block}_activation" for block in range(1, 6)]
+    assert find_first_convolution(network).name == "block1_conv"
 
 
 def test_the_stages_of_a_backbone(transfer, photos):
@@ -77,9 +77,9 @@ def test_the_stages_of_a_backbone(transfer, photos):
     photos = photos.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(network(np.float32(photos)), transfer(photos), rtol=1e-4, atol=1e-6)
     ends = ["block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"]
-    assert stage_ends(network) == ends
-    assert first_convolution(network).name == "Conv1"
-    assert rectified_maps(network)[0].name == "Conv1_relu"
+    assert find_stage_ends(network) == ends
+    assert find_first_convolution(network).name == "Conv1"
+    assert list_rectified_layers(network)[0].name == "Conv1_relu"
 
 
 def test_activations_inside_convolutions_and_gates_beside_the_path():
@@ -90,34 +90,37 @@ def test_activations_inside_convolutions_and_gates_beside_the_path():
     x = x * layers.Conv2D(4, 1, activation="sigmoid", name="excite")(gate)
     x = layers.Conv2D(4, 3, strides=2, padding="same", activation="silu", name="two")(x)
     network = build_float_model(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))))
-    assert stage_ends(network) == ["one", "two"]
+    assert find_stage_ends(network) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("block5_activaton", "--layer block5_activaton: no such layer; the nearest are block5_activation"),
-        ("dense", "--layer dense: gives no maps; the last that do are block5_bn, block5_activation, block5_pool"),
+        (
+            "dense",
+            "--layer dense: has no maps; the last layers with maps are block5_bn, block5_activation",
+        ),
     ],
 )
 def test_an_unknown_layer_names_the_nearest(five_blocks, name, says):
     with pytest.raises(UserError, match=says):
-        map_layer(build_float_model(five_blocks()), name)
+        check_map_layer(build_float_model(five_blocks()), name)
 
 
-def test_what_cannot_be_explained_is_said(photos):
+def test_models_that_cannot_be_explained_are_refused(photos):
     image = keras.Input((32, 32, 3), dtype="uint8")
     inner = keras.Sequential([layers.Conv2D(2, 3)], name="backbone")
-    with pytest.raises(UserError, match="another model, 'backbone'"):
+    with pytest.raises(UserError, match="contains another model, 'backbone'"):
         build_float_model(keras.Model(image, layers.Dense(2)(layers.Flatten()(inner(image)))))
     plain = build_float_model(keras.Model(image, layers.Dense(2)(layers.Flatten()(layers.Rescaling(1.0)(image)))))
-    for search in (stage_ends, first_convolution):
+    for search in (find_stage_ends, find_first_convolution):
         with pytest.raises(UserError, match="nothing to explain"):
             search(plain)
 
 
 def test_batches_are_put_together():
     rows = np.arange(70, dtype=np.float32)
-    doubled, summed = in_batches(lambda one, other: (2 * one, one + other), rows, rows)
+    doubled, summed = run_in_batches(lambda one, other: (2 * one, one + other), rows, rows)
     np.testing.assert_array_equal(doubled, 2 * rows)
     np.testing.assert_array_equal(summed, 2 * rows)

@@ -7,10 +7,10 @@ from workbench.reporting import figures
 
 
 def draw(path, name):
-    with figures.figure(4, 1) as (made, axes):
+    with figures.open_figure(4, 1) as (figure, axes):
         axes.axis("off")
         axes.text(0, 0.5, name)
-        figures.save(made, path, "title")
+        figures.save_figure(figure, path, "title")
     return np.asarray(Image.open(path).convert("L"))
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.workbench.synthetic import PARAMETERS, POINTS, write_sweep
 from workbench.errors import UserError
-from workbench.reporting.figures import words
+from workbench.reporting.figures import read_words
 from workbench.sweep.figures.effects import draw_importance
 from workbench.sweep.figures.importance import estimate_importance
 from workbench.sweep.figures.overview import draw_figures
@@ -73,11 +73,11 @@ def test_every_figure_has_a_title_and_a_caption(read_sweep, tmp_path):
     paths = draw_figures(read_sweep(40, failed=0.1, pruned=0.2), tmp_path)
     assert sorted(path.stem for path in paths) == ALL
     for path in paths:
-        title, caption = words(path)
+        title, caption = read_words(path)
         assert title
         assert caption.endswith(".")
         assert Image.open(path).width > 500
-    titles = {path.stem: words(path)[0] for path in paths}
+    titles = {path.stem: read_words(path)[0] for path in paths}
     assert titles["sweep_importance"].startswith("learning_rate matters most")
     assert titles["sweep_effects"].startswith("learning_rate 0.001 is best: a median of 7")
     assert titles["sweep_parallel"] == "All of the best 3 trials have activation gelu"
@@ -109,7 +109,7 @@ def test_importance_by_chance_is_not_reported(read_sweep, tmp_path):
     results = read_sweep(24, noise=3.0)
     importance = estimate_importance(results)
     assert importance.clear == []
-    title, caption = words(draw_importance(results, importance, tmp_path / "sweep_importance.png"))
+    title, caption = read_words(draw_importance(results, importance, tmp_path / "sweep_importance.png"))
     assert title == "24 trials do not show yet which hyperparameters matter"
     assert "too few" in caption
 

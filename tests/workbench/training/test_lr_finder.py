@@ -7,7 +7,7 @@ from PIL import Image
 from cnn_scratch.train import main
 from workbench.errors import UserError
 from workbench.files import read_csv
-from workbench.reporting.figures import words
+from workbench.reporting.figures import read_words
 from workbench.training.lr_finder import find_steepest_fall
 
 
@@ -29,7 +29,7 @@ def test_rates_are_tried_and_one_is_suggested_with_its_command(red_and_blue, wor
     assert len(rows) > 100
     assert min(losses) < 0.5 * losses[0]
     assert Image.open(folder / "lr_find.png").width > 400
-    title, caption = words(folder / "lr_find.png")
+    title, caption = read_words(folder / "lr_find.png")
     assert "learning rate of" in title
     assert f"{len(rows)} training steps" in caption
     assert {path.name for path in folder.iterdir()} == {"lr_find.csv", "lr_find.png"}

@@ -1,0 +1,92 @@
+"""The options of the commands in this package. Importing this module loads nothing heavy."""
+
+import dataclasses
+from typing import Literal
+
+from workbench import cli
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluate.
+
+    Args:
+        run: Folder of a finished run or sweep.
+    """
+
+    run: str = cli.positional("")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainConfig:
+    """Explain.
+
+    Args:
+        run: Folder of a finished run or sweep.
+        image: Image file to explain, or several; by default the validation images that are most wrong.
+        layer: Name of the layer to explain; by default the last layer of rectified feature maps.
+        photos: Number of validation images to explain, the most wrong ones.
+    """
+
+    run: str = cli.positional("")
+    image: list[str] = cli.positional([], optional=True)
+    layer: str | None = None
+    photos: int = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Predict.
+
+    Args:
+        run: Folder of a finished run or sweep.
+        images: Image files, and folders whose images are all classified, including those in subfolders.
+        top_k: Number of classes to print for each image.
+        json: Print one JSON object per line instead of a table.
+        batch_size: Images in one step.
+    """
+
+    run: str = cli.positional("")
+    images: list[str] = cli.positional([])
+    top_k: int = 3
+    json: bool = False
+    batch_size: int = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+    """Compare.
+
+    Args:
+        runs: Folders of finished runs or sweeps; the others are tested against the first one.
+        output: Folder of the comparison.
+    """
+
+    runs: list[str] = cli.positional([])
+    output: str = "comparison"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Export.
+
+    Args:
+        run: Folder of a finished run or sweep.
+        format: `savedmodel` for TensorFlow Serving, `tflite` for phones, `onnx` for ONNX Runtime.
+        output: Folder in which the export is saved; by default export/ in the run folder.
+    """
+
+    run: str = cli.positional("")
+    format: Literal["savedmodel", "tflite", "onnx"] = "savedmodel"
+    output: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Report.
+
+    Args:
+        run: Folder of a run or a sweep, finished or not.
+    """
+
+    run: str = cli.positional("")

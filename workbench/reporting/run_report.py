@@ -1,0 +1,39 @@
+"""The report of a run or a sweep: report.html in its folder."""
+
+import shlex
+from pathlib import Path
+
+from workbench.files import write_text
+from workbench.finished_run import open_run
+from workbench.reporting.run_page import build_run_page
+from workbench.reporting.sweep_page import build_sweep_page
+from workbench.sweep.results import is_sweep
+
+
+def write_report(folder: str | Path) -> Path:
+    """Draw the figures that a run folder has data for, and write its report.html.
+
+    Returns:
+        Path of report.html.
+
+    Raises:
+        UserError: the folder is not a run folder, or is incomplete.
+    """
+    run = open_run(folder)
+    page = build_sweep_page(run) if is_sweep(run.path) else build_run_page(run)
+    path = run.path / "report.html"
+    write_text(path, page.render())
+    return path
+
+
+def leave_report(folder: str | Path) -> str:
+    """Write the report at the end of a run. An error in it must not make the run fail.
+
+    Returns:
+        Path of report.html, or the reason why there is none.
+    """
+    try:
+        return str(write_report(folder))
+    except Exception as error:  # the run itself is finished and saved, whatever fails here
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return f"none ({reason}); try again with python -m workbench.report {shlex.quote(str(folder))}"
