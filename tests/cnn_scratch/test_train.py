@@ -95,6 +95,30 @@ def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
     assert [len(read_csv(run / "history.csv")) for run in (plain, several)] == [2] * 2
 
 
+def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):
+    """`auto` is settled once and written down, also if another format is faster where the run is resumed."""
+    monkeypatch.setattr("workbench.training.precision.LARGE", 0)
+
+    def make_faster(fast):
+        def measure(model, *args, **kwargs):
+            return 1.0 if model.get_layer("block1_conv").compute_dtype == fast else 2.0
+
+        monkeypatch.setattr("cnn_scratch.fast_model.measure_step_seconds", measure)
+
+    make_faster("bfloat16")
+    folder = train(replace(config, epochs=1))
+    assert yaml.safe_load((folder / "config.yaml").read_text())["precision"] == "bfloat16"
+    make_faster("float32")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "another-machine"))
+    train(build(TrainConfig, resume=str(folder), epochs=2))
+    assert json.loads((folder / "metrics.json").read_text())["precision"] == "bfloat16"
+    assert yaml.safe_load((folder / "config.yaml").read_text())["precision"] == "bfloat16"
+    assert (
+        json.loads((train(replace(config, epochs=1, name="new")) / "metrics.json").read_text())["precision"]
+        == "float32"
+    )
+
+
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_training_is_resumed(config, kill):
     config = replace(config, epochs=200, name="killed")

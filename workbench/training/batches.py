@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from workbench.config import TrainingConfig
-from workbench.data.dataset import Dataset, compute_class_weights
 from workbench.data import pipeline
+from workbench.data.dataset import Dataset, compute_class_weights
 from workbench.training.optimizer import needs_one_hot
 
 

@@ -142,13 +142,8 @@ def train_network(
             if network:
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
                 save_model(network, folder.path / BEST)
-    best = _write_metrics(folder, history, {"train_module": command, **facts}, time.perf_counter() - begin)
-    console.print(
-        f"\nbest epoch {best['epoch']}: validation accuracy {best['val_accuracy']:.1%} "
-        f"(training {best['accuracy']:.1%})"
-    )
-    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
-    console.print(f"learning curves:  tensorboard --logdir {run.logs_dir}")
+    _write_metrics(folder, history, {"train_module": command, **facts}, time.perf_counter() - begin)
+    _print_result(folder, find_best_epoch(history), run.logs_dir)
 
 
 def fit(
@@ -244,8 +239,7 @@ def _count_bytes(model: keras.Model, network: keras.Model | None) -> int:
     return _PAGE_BYTES + 2 * size(model.variables) + size(model.optimizer.variables) + of_network
 
 
-def _write_metrics(folder: RunFolder, history: list[EpochLog], facts: Mapping[str, Any], seconds: float) -> EpochLog:
-    """Write metrics.json and return the best epoch."""
+def _write_metrics(folder: RunFolder, history: list[EpochLog], facts: Mapping[str, Any], seconds: float) -> None:
     best = find_best_epoch(history)
     metrics = {
         "best_epoch": best["epoch"],
@@ -258,4 +252,10 @@ def _write_metrics(folder: RunFolder, history: list[EpochLog], facts: Mapping[st
         "last_call_seconds": seconds,
     }
     write_json(folder.path / "metrics.json", metrics)
-    return best
+
+
+def _print_result(folder: RunFolder, best: EpochLog, logs_dir: str) -> None:
+    accuracy = f"validation accuracy {best['val_accuracy']:.1%} (training {best['accuracy']:.1%})"
+    console.print(f"\nbest epoch {best['epoch']}: {accuracy}")
+    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
+    console.print(f"learning curves:  tensorboard --logdir {logs_dir}")
