@@ -11,7 +11,7 @@ from workbench.config import TrainingConfig
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import write_csv
-from workbench.reporting.figures import BLUE, GREY, ORANGE, figure, save
+from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_figure
 from workbench.training.batches import make_training_batches
 from workbench.training.callbacks import Logs, SeedEpochs
 
@@ -108,7 +108,7 @@ def save_range_test(test: RangeTest, folder: Path) -> Path:
     columns = {"learning_rate": test.rates, "loss": test.losses, "smoothed_loss": test.smoothed}
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
     write_csv(folder / "lr_find.csv", rows)
-    with figure(8, 4) as (made, axes):
+    with open_figure(8, 4) as (made, axes):
         axes.plot(test.rates, test.losses, color=GREY, lw=0.8, alpha=0.6, label="of each batch")
         axes.plot(test.rates, test.smoothed, color=BLUE, lw=2, label="smoothed")
         axes.axvline(test.suggestion, color=ORANGE, ls="--", label=f"steepest fall: {test.suggestion:.2g}")
@@ -120,4 +120,4 @@ def save_range_test(test: RangeTest, folder: Path) -> Path:
         title = f"The loss falls fastest at a learning rate of {test.suggestion:.2g}"
         axes.set_title(title)
         caption = f"{len(test.rates)} training steps, each with a higher learning rate than the one before."
-        return save(made, folder / "lr_find.png", title, caption)
+        return save_figure(made, folder / "lr_find.png", title, caption)
