@@ -27,11 +27,12 @@ load_tensorflow()  # quietly, before an import below does it
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import train
 from workbench import cli
+from workbench.commands import PredictConfig
 from workbench.data.config import InspectConfig
 from workbench.data.dataset import load_dataset
 from workbench.data.inspection import inspect
 from workbench.files import read_csv
-from workbench.predict import PredictConfig, predict
+from workbench.predict import predict
 
 MEMORY_LIMIT = 1.5e9  # bytes beyond what was resident before; one image of 120 million pixels takes 0.5 GB
 

@@ -7,7 +7,7 @@ from keras import layers
 
 from cnn_scratch.config import NetworkConfig
 from workbench.errors import UserError
-from workbench.runtime import num_replicas
+from workbench.runtime import count_replicas
 
 NUM_BLOCKS = 5
 SMALLEST_IMAGE = 2**NUM_BLOCKS  # pixels a side, of which the poolings leave one
@@ -50,7 +50,7 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
         use_bias = not config.batch_norm  # batch norm adds a bias of its own
         x = layers.Conv2D(filters, size, padding="same", use_bias=use_bias, name=f"{name}_conv", **kernel)(x)
         if config.batch_norm:
-            shared = num_replicas() > 1  # statistics of the whole batch, as on one device
+            shared = count_replicas() > 1  # statistics of the whole batch, as on one device
             x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=shared, name=f"{name}_bn")(x)
         x = layers.Activation(config.activation, name=f"{name}_activation")(x)
         x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)

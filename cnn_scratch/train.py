@@ -22,7 +22,7 @@ from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn, check_growing, check_network, network_cost
 from workbench.config import check_training, replace
-from workbench.console import console, decoding_progress
+from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
 from workbench.data.pipeline import count_steps
 from workbench.runtime import distribute
@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> Path:
     check_network(config.network, image_size)
     check_growing(config.network, config.training.start_size, image_size)
 
-    dataset = load_dataset(config.data, config.training.seed, decoding_progress)
+    dataset = load_dataset(config.data, config.training.seed, show_decoding)
     num_classes = len(dataset.class_names)
     precision = choose_cnn_precision(config.network, config.training, image_size)
     config = replace(config, precision=precision)  # written down: a resumed run keeps its number format

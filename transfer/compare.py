@@ -22,7 +22,7 @@ from workbench.data.sources import open_source
 from workbench.errors import UserError
 from workbench.files import read_json, write_json
 from workbench.finished_run import open_run
-from workbench.runtime import python_path
+from workbench.runtime import make_python_path
 from workbench.training.config import PrecisionConfig
 from workbench.training.run_folder import RunConfig, read_config
 
@@ -106,7 +106,7 @@ def _run(config):
 
     command = f"python -m transfer.run{words}"
     console.print(f"\n{config.mode}: {command}", soft_wrap=True)
-    arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": python_path()}
+    arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": make_python_path()}
     if subprocess.run([sys.executable, "-m", "transfer.run", *arguments], env=environment, check=False).returncode:
         raise UserError(f"{command}: failed (see above); what is done is kept, and the same command goes on")
     return folder

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from transfer.feature_store import count_bytes, open_features
 from transfer.folding import fold_batch_norm
-from workbench.console import bar, console, duration
+from workbench.console import console, format_duration, open_bar
 from workbench.data.pipeline import augment
 from workbench.errors import UserError
 from workbench.keras_graph import find_input
-from workbench.runtime import gpus
+from workbench.runtime import list_gpus
 from workbench.training.precision import choose_precision, gpus_have_bfloat16, measure_call
 
 FORMAT = 1  # raised whenever the computation or the layout changes, so that older features are not used
@@ -102,7 +102,7 @@ def _batch_seconds(frozen, dtype):
 
 
 def _has_bfloat16():
-    if gpus():
+    if list_gpus():
         return gpus_have_bfloat16()
     return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
@@ -159,14 +159,14 @@ def _compute(model, images, batches, done, seed, dtype):
     """Blocks of features from row `done` on, one a batch."""
     forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
     total, first, clock = sum(len(rows) for _, rows in batches), 0, []
-    with bar() as progress:
+    with open_bar() as progress:
         task = progress.add_task("frozen layers", total=total)
         for view, rows in batches:
             if first >= done:
                 clock.append(time.perf_counter())
                 if len(clock) == _MEASURED:
                     seconds = (total - first) * (clock[2] - clock[1]) / BATCH
-                    console.print(f"expected: {duration(seconds)} for the frozen layers", style="dim")
+                    console.print(f"expected: {format_duration(seconds)} for the frozen layers", style="dim")
                 batch = tf.constant(images[rows])
                 if view is not None:
                     batch = augment(batch, tf.constant([seed, first], tf.int64))

@@ -30,9 +30,9 @@ def run(config):
     load_tensorflow()
     from transfer.finetune import FineTuning
     from transfer.freezing import advice, table
-    from workbench.console import console, decoding_progress
+    from workbench.console import console, show_decoding
 
-    dataset = load_dataset(config, config.seed, decoding_progress)
+    dataset = load_dataset(config, config.seed, show_decoding)
     tuning = FineTuning(config, dataset)
     folder = run_folder(config, f"{tuning.network.name}-{config.mode}-{dataset.name}-{config.image_size}px".lower())
 

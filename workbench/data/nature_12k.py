@@ -14,7 +14,7 @@ import filelock
 import tensorflow_datasets as tfds
 
 from workbench.cache import find_cache_dir
-from workbench.console import console, transfer_bar
+from workbench.console import console, show_transfer
 from workbench.data.config import Nature12kConfig
 from workbench.data.download import Checksum, compute_checksum, download, unpack
 from workbench.data.folder_source import read_image_file
@@ -183,7 +183,7 @@ def _unpack_archive(config: Nature12kConfig, url: str, downloads: Path) -> Path:
         raise UserError(f"--archive {archive}: no such file")
     check_space(downloads, 2 * archive.stat().st_size, "unpacking and preparing")
     try:
-        with transfer_bar("unpacking") as progress:
+        with show_transfer("unpacking") as progress:
             unpack(archive, downloads / "nature_12k", progress)
         root = find_images_root(downloads / "nature_12k")
     except UserError as error:
@@ -213,7 +213,7 @@ def _download_archive(url: str, downloads: Path) -> Path:
     if had:
         console.print(f"continuing from {had / 1e9:.2f} GB")
     check_space(downloads, 3 * size - had, "downloading, unpacking and preparing")
-    with transfer_bar("downloading") as progress:
+    with show_transfer("downloading") as progress:
         download(url, archive, checksum=checksum, progress=progress)
     return archive
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from workbench.console import bar, console
+from workbench.console import console, open_bar
 from workbench.data.decoding import UnreadableImage, decode, read_dimensions
 from workbench.data.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
@@ -100,7 +100,7 @@ def _look_at(item: Item) -> tuple[Item, _Look | str | None]:
 
 
 def _show_progress(results: Iterable[Result], total: int) -> Iterator[Result]:
-    with bar() as progress:
+    with open_bar() as progress:
         task = progress.add_task("reading", total=total)
         if not console.is_terminal:
             console.print(f"reading {total:,} files")

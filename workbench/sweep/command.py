@@ -98,12 +98,12 @@ def _sweep(config, asked, folder, pool, definition):
     from workbench.runtime import load_tensorflow
 
     load_tensorflow(use_gpu=config.workers.workers == 0)
-    from workbench.console import console, decoding_progress
+    from workbench.console import console, show_decoding
     from workbench.training.tracking import describe_sweep
 
     space_path = _space_path(config)
     space = _read_space(space_path, definition)
-    dataset = load_dataset(config.data, config.search.seed, decoding_progress)
+    dataset = load_dataset(config.data, config.search.seed, show_decoding)
     check_same_sweep(folder.path, _identity(config, space, dataset))
     shutil.copyfile(space_path, folder.path / "space.yaml")
     folder.write_config(config)

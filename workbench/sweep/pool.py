@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from workbench.errors import UserError
-from workbench.runtime import num_cores, python_path
+from workbench.runtime import count_cores, make_python_path
 from workbench.sweep.worker import CHIEF_LOST, REPLACE_ME
 
 MAX_DEATHS = 3  # in a row, of workers that finished nothing in between
@@ -128,8 +128,8 @@ class WorkerPool:
 
 def worker_environment(number, count, num_gpus):
     """What makes worker `number` of `count` keep to its share of the machine: one GPU, or some CPU threads."""
-    threads = max(1, num_cores() // count)
-    environment = {"PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    threads = max(1, count_cores() // count)
+    environment = {"PYTHONPATH": make_python_path(), "OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     if num_gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [str(gpu) for gpu in range(num_gpus)]
@@ -144,7 +144,7 @@ def auto_workers(num_gpus):
     if num_gpus:
         return num_gpus
     by_memory = psutil.virtual_memory().total // (3 << 29)  # 1.5 GiB each
-    return max(1, min(num_cores(), by_memory))
+    return max(1, min(count_cores(), by_memory))
 
 
 def count_gpus():

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from workbench.console import console, duration, print_line
+from workbench.console import console, format_duration, print_line
 from workbench.sweep.cost import LONG, advice
 from workbench.sweep.results import (
     RESULT_COLUMNS,
@@ -104,7 +104,9 @@ class SweepProgress:
             return
         self._has_estimate = True
         left = self._seconds_left()
-        console.print(f"at this speed it takes {duration(left)} more: {advice(left, self._total - len(self._results))}")
+        console.print(
+            f"at this speed it takes {format_duration(left)} more: {advice(left, self._total - len(self._results))}"
+        )
 
     def _finished_now(self) -> int:
         """Return the number of trials that have finished since this command was started."""
@@ -115,7 +117,7 @@ class SweepProgress:
         return left * (time.perf_counter() - self._start) / self._finished_now()
 
     def _format_time_left(self) -> str:
-        return duration(self._seconds_left()) if self._finished_now() else "?"
+        return format_duration(self._seconds_left()) if self._finished_now() else "?"
 
     def _draw_board(self) -> Group:
         """Return the board below the lines: the totals, and what each worker does."""

@@ -22,10 +22,10 @@ _PATIENCE = 120  # seconds without an answer after which the chief is taken for 
 def main():
     """Run trials until the oracle has none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
-    from workbench.runtime import lean_imports, load_tensorflow
+    from workbench.runtime import load_tensorflow, skip_optional_imports
 
     load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")))
-    with lean_imports():
+    with skip_optional_imports():
         import keras_tuner  # noqa: F401  (slow: before the orders come)
     line = sys.stdin.readline()
     if not line:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.progress import TextColumn
 
-from workbench.console import bar, console, duration
+from workbench.console import console, format_duration, open_bar
 from workbench.errors import UserError
 from workbench.keras_graph import get_weight_averages
 from workbench.training.history import EpochLog, find_best_epoch
@@ -172,7 +172,7 @@ class ShowProgress(keras.callbacks.Callback):
         super().__init__()
         self._history, self._epochs, self._steps, self._num_images = history, epochs, steps, num_images
         first_epoch = self._first_epoch = len(history)
-        self._bar = bar(TextColumn("{task.fields[rate]}"))
+        self._bar = open_bar(TextColumn("{task.fields[rate]}"))
         self._epoch, self._done, self._next_update, self._start = first_epoch, first_epoch * steps, 0.0, 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -202,7 +202,7 @@ class ShowProgress(keras.callbacks.Callback):
         console.print(
             f"epoch {epoch + 1:{width}d}/{self._epochs}  loss {log['loss']:.3f}  accuracy {log['accuracy']:6.1%}  "
             f"val_loss {log['val_loss']:.3f}  val_accuracy {log['val_accuracy']:6.1%}  "
-            f"{log['images_per_second']:,.0f} images/s  {duration(left)} left{best}"
+            f"{log['images_per_second']:,.0f} images/s  {format_duration(left)} left{best}"
         )
 
     def on_train_end(self, logs: Logs = None) -> None:

@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 
 from workbench.cache import find_cache_dir
-from workbench.console import console, duration
+from workbench.console import console, format_duration
 from workbench.files import append_csv, read_csv
 from workbench.runtime import list_gpus, measure_peak_gpu_memory, measure_peak_memory
 
@@ -26,7 +26,7 @@ def print_estimate(kind: str, seconds: float, disk: int, each: str, memory: int 
     memory = memory or measure_peak_memory()
     gpu = f"{measure_peak_gpu_memory() / 1e9:.1f} GB of GPU memory, " if list_gpus() else ""
     console.print(
-        f"expected: {duration(seconds)} ({each}), {memory / 1e9:.1f} GB of memory, "
+        f"expected: {format_duration(seconds)} ({each}), {memory / 1e9:.1f} GB of memory, "
         f"{gpu}{disk / 1e6:,.1f} MB on disk{_describe_errors(kind)}"
     )
 

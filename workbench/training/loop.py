@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from workbench.config import TrainingConfig, TrainingRunConfig, flatten, parse_duration, replace
-from workbench.console import console, duration
+from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
 from workbench.errors import UserError
@@ -120,7 +120,7 @@ def train_network(
             epochs = pace.fit_epochs(budget, spent=time.perf_counter() - started)
             training = dataclasses.replace(training, epochs=epochs, budget=None)
         expected = pace.seconds(training.epochs, done)
-        each = f"{duration(expected / (training.epochs - done))} an epoch"
+        each = f"{format_duration(expected / (training.epochs - done))} an epoch"
         print_estimate(command, expected, _count_bytes(model, network), each)
 
         resolved = replace(config, epochs=training.epochs, budget=None, name=folder.path.name)

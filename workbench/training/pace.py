@@ -7,7 +7,7 @@ import time
 import keras
 
 from workbench.config import TrainingConfig
-from workbench.console import console, duration
+from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
 from workbench.errors import UserError
@@ -59,8 +59,8 @@ class Pace:
             one = self.seconds(1)
             least = (spent + one) / (1 - _SPARE)
             raise UserError(f"--budget {budget:g}s: one epoch takes {one:.1f} s here; give at least {least + 1:.0f}s")
-        each = duration(self.seconds(epochs) / epochs)
-        console.print(f"{epochs:,} epochs of {each} fit into {duration(budget)} ({duration(spent)} went into starting)")
+        each, total = format_duration(self.seconds(epochs) / epochs), format_duration(budget)
+        console.print(f"{epochs:,} epochs of {each} fit into {total} ({format_duration(spent)} went into starting)")
         return epochs
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from workbench.reporting.figures import BLUE, GREY, ORANGE, figure
+from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_titled
 from workbench.sweep.figures.importance import MIN_TRIALS, Importance
 from workbench.sweep.figures.scales import Scale
-from workbench.sweep.figures.style import FEW, clip_scores, format_score_axis, save_titled
+from workbench.sweep.figures.style import FEW, clip_scores, format_score_axis
 from workbench.sweep.results import SweepResults
 
 _COLUMNS = 4
@@ -23,7 +23,7 @@ def draw_importance(results: SweepResults, importance: Importance | None, path: 
         return None
     names, clear = list(importance.shares), importance.clear
     shares, spreads = (np.array(list(numbers.values())) for numbers in (importance.shares, importance.spreads))
-    with figure(8, 0.9 + 0.32 * len(names)) as (drawing, axes):
+    with open_figure(8, 0.9 + 0.32 * len(names)) as (drawing, axes):
         lines = {"ecolor": "#444444", "elinewidth": 1.2}
         axes.barh(names[::-1], shares[::-1], xerr=spreads[::-1], color=BLUE if clear else GREY, error_kw=lines)
         axes.axvline(0, color="#444444", lw=1)
@@ -60,7 +60,7 @@ def draw_effects(results: SweepResults, importance: Importance | None, path: Pat
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     size = {"ncols": columns, "nrows": rows, "sharey": True, "squeeze": False}
-    with figure(2.3 * columns + 0.7, 2.1 * rows + 0.3, **size) as (drawing, panels):
+    with open_figure(2.3 * columns + 0.7, 2.1 * rows + 0.3, **size) as (drawing, panels):
         findings = [_draw_effect(axes, results, name) for axes, name in zip(panels.flat, names, strict=False)]
         for axes in panels.flat[len(names) :]:
             axes.remove()

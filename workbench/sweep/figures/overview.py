@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.console import duration
-from workbench.reporting.figures import ORANGE, RED, figure
+from workbench.console import format_duration
+from workbench.reporting.figures import ORANGE, RED, open_figure, save_titled
 from workbench.sweep.figures.effects import draw_effects, draw_importance
 from workbench.sweep.figures.importance import estimate_importance
 from workbench.sweep.figures.parallel_coordinates import draw_parallel
@@ -15,7 +15,6 @@ from workbench.sweep.figures.style import (
     draw_dots,
     format_score_axis,
     get_scores,
-    save_titled,
 )
 from workbench.sweep.results import SweepResults, measure_running_time
 
@@ -57,7 +56,7 @@ def draw_progress(results: SweepResults, path: Path) -> Path | None:
     better = np.maximum if results.direction == "max" else np.minimum
     best = better.accumulate(get_scores(trials))
     times = np.array([ends[trial.id] for trial in trials]) / unit
-    with figure(8, 4) as (drawing, axes):
+    with open_figure(8, 4) as (drawing, axes):
         draw_dots(axes, results, times, trials)
         axes.step([*times, last / unit], [*best, best[-1]], where="post", color=ORANGE, lw=2, label="best so far")
         failed = [ends[trial.id] / unit for trial in results.failed if trial.id in ends]
@@ -80,7 +79,7 @@ def _describe_progress(results: SweepResults, ends: dict[str, float]) -> str:
     winner = results.scored[0]
     title = f"{results.format_score(get_scores([winner])[0])} {results.metric_name}"
     if winner.id in ends:
-        title += f" after {duration(ends[winner.id])}"
+        title += f" after {format_duration(ends[winner.id])}"
     if len(results) == 1:
         return f"{title}, the only trial"
-    return f"{title}, the best of {len(results):,} trials in {duration(max(ends.values()))}"
+    return f"{title}, the best of {len(results):,} trials in {format_duration(max(ends.values()))}"

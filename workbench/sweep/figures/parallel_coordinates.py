@@ -10,14 +10,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from workbench.reporting.figures import figure
+from workbench.reporting.figures import open_figure, save_titled
 from workbench.sweep.figures.scales import Scale, make_scales
 from workbench.sweep.figures.style import (
     FEW,
     choose_colours,
     get_scores,
     make_tick_formatter,
-    save_titled,
     set_log_scale,
 )
 from workbench.sweep.results import SweepResults, TrialResult, Value, format_value
@@ -41,7 +40,7 @@ def draw_parallel(results: SweepResults, path: Path) -> Path | None:
         caption += f" The figure shows the {_NUM_BEST} best trials and one in {step} of the others."
     scales = make_scales(results.parameters, [trial.values for trial in results.scored])
     norm, colours = choose_colours(results)
-    with figure(max(6.5, 0.86 * (len(scales) + 1)), 4.6) as (drawing, axes):
+    with open_figure(max(6.5, 0.86 * (len(scales) + 1)), 4.6) as (drawing, axes):
         _draw_lines(axes, results, trials, scales, norm, colours)
         _draw_axes(axes, scales)
         _draw_score_axis(drawing, axes, len(scales), results, ScalarMappable(norm, colours))

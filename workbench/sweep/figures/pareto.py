@@ -7,7 +7,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from workbench.reporting.figures import ORANGE, figure
+from workbench.reporting.figures import ORANGE, open_figure, save_titled
 from workbench.sweep.figures.style import (
     ACCENT,
     choose_legend_scale,
@@ -15,7 +15,6 @@ from workbench.sweep.figures.style import (
     format_compact,
     format_score_axis,
     get_scores,
-    save_titled,
     set_log_scale,
 )
 from workbench.sweep.results import SweepResults, TrialResult
@@ -34,7 +33,7 @@ def draw_pareto(results: SweepResults, path: Path) -> Path | None:
     if not all(any(getattr(trial, cost) for trial in results.scored) for cost in _LABELS):
         return None
     fronts = {}
-    with figure(9, 4, ncols=2, sharey=True) as (drawing, panels):
+    with open_figure(9, 4, ncols=2, sharey=True) as (drawing, panels):
         for axes, (cost, label) in zip(panels, _LABELS.items(), strict=True):
             trials = [trial for trial in results.scored if getattr(trial, cost)]
             draw_dots(axes, results, [getattr(trial, cost) for trial in trials], trials)

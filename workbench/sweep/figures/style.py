@@ -1,28 +1,20 @@
 """The style that the figures of a sweep share: dots of trials, axes of scores, and colours."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullFormatter
 
-from workbench.reporting.figures import BLUE, GREY, SEQUENTIAL, save
+from workbench.reporting.figures import BLUE, GREY, SEQUENTIAL
 from workbench.sweep.results import SweepResults, TrialResult
 
 FEW = 300  # up to so many trials each one can be seen
 ACCENT = "#8A5F00"  # the palette's orange, dark enough for text
 _MIN_QUANTILE = 20  # trials from which the worst ones may lie outside a scale
 _OUTSIDE = 0.05  # share of the trials that may lie outside
-
-
-def save_titled(drawing: Figure, path: Path, title: str, caption: str) -> Path:
-    """Save a figure with its title at the top, and return its path."""
-    drawing.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return save(drawing, path, title, caption)
 
 
 def draw_dots(
