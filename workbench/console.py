@@ -17,6 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from workbench.table import Table
 
@@ -92,7 +93,7 @@ def show_table(table: Table) -> None:
     console.print(shown, soft_wrap=False)
 
 
-def print_line(line: str) -> None:
+def print_line(line: str | Text) -> None:
     """Print one line. On a terminal it is cut off at the right edge."""
     if console.is_terminal:
         console.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=False)
