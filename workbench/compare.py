@@ -11,10 +11,10 @@ if __name__ == "__main__":  # parse first: the imports below are slow
 import shlex
 from pathlib import Path
 
-from workbench.comparison import ComparedRun, check_same_classes, compare_scores, read_curve
 from workbench.console import console, show_table
 from workbench.errors import UserError
-from workbench.evaluation import SavedScore, find_score, score_run
+from workbench.evaluation.comparison import ComparedRun, check_same_classes, compare_scores, read_curve
+from workbench.evaluation.scoring import SavedScore, find_score, score_run
 from workbench.files import write_csv, write_json
 from workbench.finished_run import FinishedRun, open_run
 from workbench.reporting.comparison_page import build_results_table, draw_comparison, format_verdict, write_page

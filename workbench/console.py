@@ -108,10 +108,3 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-# Former names, used until the last caller has changed.
-bar = open_bar
-decoding_progress = show_decoding
-duration = format_duration
-transfer_bar = show_transfer

@@ -11,7 +11,7 @@ if __name__ == "__main__":  # parse first: the imports below load TensorFlow
 from collections.abc import Iterator
 
 from workbench.console import console
-from workbench.evaluation import PREDICTIONS, ModelMetrics, score_run
+from workbench.evaluation.scoring import PREDICTIONS, ModelMetrics, score_run
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_figures
 from workbench.reporting.run_report import leave_report

@@ -21,8 +21,8 @@ from workbench.data.decoding import decode_items
 from workbench.data.folder_source import list_files, make_printable, read_image_file
 from workbench.data.source import Item
 from workbench.errors import UserError
+from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.finished_run import open_run
-from workbench.probabilities import rank_classes, softmax
 
 UNREADABLE_EXIT = 1
 

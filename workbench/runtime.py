@@ -147,16 +147,3 @@ def make_python_path() -> str:
     """Return a PYTHONPATH with which another process can import this project from any working directory."""
     root = str(Path(__file__).parents[1])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-# Former names, used until the last caller has changed.
-distribution = distribute
-gpus = list_gpus
-lean_imports = skip_optional_imports
-num_cores = count_cores
-num_replicas = count_replicas
-num_threads = count_threads
-peak_gpu_memory = measure_peak_gpu_memory
-peak_memory = measure_peak_memory
-python_path = make_python_path
-stderr_held_back = hold_back_stderr

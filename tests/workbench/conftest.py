@@ -1,4 +1,4 @@
-"""A tiny trained run that the tests of what is done with a run share."""
+"""A tiny trained run, shared by the tests of the commands that read a run."""
 
 import json
 import shutil
@@ -17,14 +17,14 @@ COLOURS = {"daisy": (200, 190, 60), "iris": (110, 60, 190), "rose": (190, 60, 80
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory):
-    """A run folder of a three-class network, with its photos and logs beside it; not to be written to."""
+    """A run folder of a three-class network, and its photos and logs; tests must not write to it."""
     root, rng = tmp_path_factory.mktemp("trained"), np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 6)):
         for name, colour in COLOURS.items():
             folder = root / "photos" / part / name
             folder.mkdir(parents=True)
             for number in range(count):
-                tint = np.array(colour) + rng.normal(0, 45, 3)  # so that some are mistaken for another class
+                tint = np.array(colour) + rng.normal(0, 45, 3)  # so that some are predicted to be of another class
                 pixels = rng.normal(tint, 40, (32, 32, 3)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{name}-{number:02d}.png")
     folders = {"runs_dir": str(root / "runs"), "logs_dir": str(root / "logs"), "cache_dir": str(root / "cache")}
@@ -54,13 +54,13 @@ def tiny_run(trained_once, tmp_path):
 
 @pytest.fixture
 def photos(trained_once):
-    """The folder of photos that the run was trained on; not to be written to."""
+    """The folder of photos that the run was trained on; tests must not write to it."""
     return trained_once.parents[1] / "photos"
 
 
 @pytest.fixture
 def configure():
-    """Sets values in a run folder's config.yaml."""
+    """Function that sets values in a run folder's config.yaml."""
     return set_config
 
 

@@ -12,8 +12,8 @@ from workbench.commands import CompareConfig, EvaluateConfig
 from workbench.compare import compare
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
+from workbench.evaluation.metrics import mcnemar
 from workbench.files import read_csv
-from workbench.metrics import mcnemar
 from workbench.reporting.figures import read_words
 
 

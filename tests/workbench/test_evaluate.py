@@ -10,11 +10,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from workbench import cli
 from workbench.commands import EvaluateConfig
 from workbench.evaluate import evaluate
-from workbench.evaluation import find_score, measure
+from workbench.evaluation.metrics import wilson_interval
+from workbench.evaluation.probabilities import softmax
+from workbench.evaluation.scoring import find_score, measure
 from workbench.files import read_csv
 from workbench.finished_run import open_run
-from workbench.metrics import wilson_interval
-from workbench.probabilities import softmax
 from workbench.reporting.evaluation_figures import draw_class_metrics, draw_confusion_matrix, draw_reliability
 from workbench.reporting.figures import read_words
 

@@ -117,9 +117,9 @@ def test_a_dead_layer_is_one_line_and_earlier_figures_are_kept(run):
 
 
 def test_an_unreadable_image_is_one_line_and_exit_code_2(run, tmp_path, capsys):
-    torn = tmp_path / "torn.jpg"
-    torn.write_bytes(b"\xff\xd8\xff torn")
-    assert cli.main(ExplainConfig, explain, description=None, argv=[str(run), "--image", str(torn)]) == 2
+    damaged = tmp_path / "torn.jpg"
+    damaged.write_bytes(b"\xff\xd8\xff torn")
+    assert cli.main(ExplainConfig, explain, description=None, argv=[str(run), "--image", str(damaged)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: --image {torn}: ")
+    assert error.startswith(f"error: --image {damaged}: ")
     assert error.count("\n") == 1

@@ -12,8 +12,8 @@ from workbench import predict as module
 from workbench.commands import PredictConfig
 from workbench.data.decoding import decode
 from workbench.errors import UserError
+from workbench.evaluation.probabilities import softmax
 from workbench.predict import predict, predict_or_exit
-from workbench.probabilities import softmax
 
 NAMES = ["daisy", "iris", "rose"]
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from workbench.evaluation.probabilities import softmax
 from workbench.explaining import drawing
 from workbench.explaining.drawing import shorten_class_name
 from workbench.explaining.gradcam import choose_cam_layer, grad_cam
@@ -26,7 +27,6 @@ from workbench.explaining.network import (
     select_outputs,
 )
 from workbench.explaining.units import Survey, find_patch
-from workbench.probabilities import softmax
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.comparison import ComparedRun, CurvePoint
 from workbench.console import format_duration
+from workbench.evaluation.comparison import ComparedRun, CurvePoint
 from workbench.files import write_text
 from workbench.reporting.figures import PALETTE, open_figure, save_titled
 from workbench.reporting.page import Command, Page, Section, Tile, load_pictures

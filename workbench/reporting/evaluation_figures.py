@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from workbench.evaluation import ClassMetrics, Outcome, PredictionMetrics
+from workbench.evaluation.metrics import CALIBRATION_BINS, list_confusions, measure_calibration
+from workbench.evaluation.probabilities import rank_classes
+from workbench.evaluation.scoring import ClassMetrics, Outcome, PredictionMetrics
 from workbench.finished_run import FinishedRun
-from workbench.metrics import CALIBRATION_BINS, list_confusions, measure_calibration
-from workbench.probabilities import rank_classes
 from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, save_titled, show_image
 
 MAX_CLASSES = 25  # more classes are not readable in one matrix

@@ -109,7 +109,3 @@ def show_image(axes: Axes, image: np.ndarray, title: str = "", **kwargs: Any) ->
     if title:
         axes.set_title(title)
     return drawn
-
-
-# Former names, used until the last caller has changed.
-figure, save, words = open_figure, save_figure, read_words

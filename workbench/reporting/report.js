@@ -1,7 +1,7 @@
 "use strict";
 
-// Tables that can be sorted by any column and leafed through. Their rows stand in the page as JSON, so that
-// thousands of trials cost the browser one page of them.
+// Tables that can be sorted by any column, and shown page by page. Their rows are in the page as JSON, so that
+// the browser lays out one page of them, not thousands of rows.
 for (const box of document.querySelectorAll(".data-table")) {
   const rows = JSON.parse(box.querySelector("script").textContent);
   const heads = [...box.querySelectorAll("thead th")];
@@ -45,7 +45,7 @@ for (const box of document.querySelectorAll(".data-table")) {
     const numeric = "numeric" in head.dataset;
     rows.sort((one, other) => {
       const [a, b] = [one[column], other[column]];
-      if (a === "" || b === "") return (a === "") - (b === ""); // what is missing comes last, either way
+      if (a === "" || b === "") return (a === "") - (b === ""); // missing values come last in both directions
       const [x, y] = [key(a, numeric), key(b, numeric)];
       return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1);
     });
@@ -70,7 +70,7 @@ for (const box of document.querySelectorAll(".data-table")) {
   show();
 }
 
-// What scrolls sideways can be scrolled with the keyboard too.
+// Make elements that scroll sideways reachable by keyboard.
 function focusable() {
   for (const box of document.querySelectorAll(".scroll")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

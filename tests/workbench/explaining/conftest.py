@@ -41,7 +41,7 @@ def photos():
 def planted():
     """(model, images, masks): a network trained to find a red patch among green and blue ones.
 
-    Each of the images holds all three on grey noise where the patch of class 1 is red; `masks` tells its pixels.
+    Each of the images contains all three patches on grey noise; class 1 has the red one, and `masks` are its pixels.
     """
     rng = np.random.default_rng(0)
     images, masks = zip(*(_with_patches(rng, red=number % 2) for number in range(512)), strict=True)

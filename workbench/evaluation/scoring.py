@@ -12,10 +12,10 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 from workbench.console import open_bar, show_decoding
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
+from workbench.evaluation.metrics import list_confusions, measure_calibration, wilson_interval
+from workbench.evaluation.probabilities import is_in_top, rank_classes, softmax
 from workbench.files import read_csv, write_csv, write_json
 from workbench.finished_run import FinishedRun
-from workbench.metrics import list_confusions, measure_calibration, wilson_interval
-from workbench.probabilities import is_in_top, rank_classes, softmax
 
 BATCH_SIZE = 64
 PREDICTIONS = "test_predictions.csv"

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from workbench.metrics import holm, list_confusions, mcnemar, measure_calibration, wilson_interval
-from workbench.probabilities import is_in_top, softmax
+from workbench.evaluation.metrics import holm, list_confusions, mcnemar, measure_calibration, wilson_interval
+from workbench.evaluation.probabilities import is_in_top, softmax
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
 from workbench.errors import UserError
-from workbench.evaluation import SavedScore
+from workbench.evaluation.metrics import holm, mcnemar
+from workbench.evaluation.scoring import SavedScore
 from workbench.files import read_csv
 from workbench.finished_run import FinishedRun
-from workbench.metrics import holm, mcnemar
 
 
 class CurvePoint(NamedTuple):
@@ -24,7 +24,7 @@ class ComparedRun(TypedDict):
         run: path of the run folder.
         images: number of test images.
         accuracy, low, high: test accuracy, and its 95 % interval by Wilson's method.
-        top_k, top_k_accuracy, loss, ece: see `workbench.evaluation.PredictionMetrics`.
+        top_k, top_k_accuracy, loss, ece: see `workbench.evaluation.scoring.PredictionMetrics`.
         parameters, megabytes: size of the model.
         epochs, training_seconds: length of the training.
         images_per_second: speed of the model in the test.
