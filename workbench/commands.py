@@ -90,3 +90,14 @@ class ReportConfig:
     """
 
     run: str = cli.positional("")
+
+
+def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportConfig) -> None:
+    """Refuse a folder that is not a run folder. Commands call this before they import TensorFlow, which takes seconds.
+
+    Raises:
+        UserError: the run cannot be opened.
+    """
+    from workbench.finished_run import open_run  # imported late: a help text must not wait for it
+
+    open_run(config.run)

@@ -3,10 +3,10 @@
 import sys
 
 from workbench import cli
-from workbench.commands import EvaluateConfig
+from workbench.commands import EvaluateConfig, check_run
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
-    sys.exit(cli.main(EvaluateConfig, "workbench.evaluate:evaluate", description=__doc__))
+    sys.exit(cli.main(EvaluateConfig, "workbench.evaluate:evaluate", description=__doc__, before=check_run))
 
 from collections.abc import Iterator
 
