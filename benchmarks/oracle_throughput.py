@@ -2,56 +2,91 @@
 
     python -m benchmarks.oracle_throughput
 
-Prints how long it took and checks that every point came exactly once; then how long a second process needs
-to take up the finished sweep.
+Prints how long it took and checks that every point came exactly once; then how long a second process needs to resume
+the finished sweep.
 """
 
 import tempfile
 import time
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+
+from workbench.runtime import load_tensorflow
+
+load_tensorflow()
+
+from keras_tuner.engine.trial import TrialStatus
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.tune import VARIABLE
 from workbench.files import write_json
-from workbench.runtime import load_tensorflow
+from workbench.sweep.hypermodel import TrialHyperModel
+from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
+from workbench.sweep.space import Space, read_space
+from workbench.sweep.trial import Trial, Value
+from workbench.sweep.tuners import GridSearch
 
 SPACE = Path(__file__).parents[1] / "configs" / "sweep.yaml"
 
 
-def main():
-    load_tensorflow()
-    from keras_tuner.engine.trial import TrialStatus
+class NoopHyperModel(TrialHyperModel):
+    """Trains nothing; trials of one activation share a graph."""
 
-    from workbench.sweep.oracle import GridOracle
-    from workbench.sweep.space import read_space
-    from workbench.sweep.table import TrialTable
+    def make_graph_key(self, values: Mapping[str, Value]) -> Hashable:
+        """Return the activation."""
+        return values["activation"]
 
+
+def make_search(space: Space, folder: str) -> GridSearch:
+    """Return the sweep in `folder`, a new or a finished one."""
+    return GridSearch(
+        NoopHyperModel(),
+        space.objective,
+        hyperparameters=space.hyperparameters,
+        grid=space.grid,
+        order="shuffled",
+        directory=folder,
+        project_name="tuner",
+    )
+
+
+def run_all(search: GridSearch, space: Space, folder: str) -> set[str]:
+    """Run all trials, record them as a sweep does, and return their values as text."""
+    results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
+    scheduler, oracle = search.oracle.scheduler, search.oracle
+    recorder = ResultsRecorder(Path(folder) / "trials.csv", results, 5, scheduler.files.get_folder)
+
+    def record(trial: Trial) -> None:
+        recorder.add(make_result(trial.id, space.decode(trial.values), trial.result, space.metric))
+
+    scheduler.on_finish = record
+    points = set()
+    while (trial := oracle.create_trial("worker")).status != TrialStatus.STOPPED:
+        points.add(str(trial.hyperparameters.values))
+        trial_dir = scheduler.files.get_folder(trial.trial_id)
+        trial_dir.mkdir()
+        score = hash(trial.trial_id) % 1000 / 1000
+        result = {"status": "completed", "reason": "", "val_accuracy": score, "val_loss": 1 - score, "seconds": 0.0}
+        write_json(trial_dir / "result.json", result)
+        oracle.end_trial(trial)
+    return points
+
+
+def main() -> None:
+    """Run the command line."""
     space = read_space(SPACE, TrainConfig, VARIABLE)
     with tempfile.TemporaryDirectory() as folder:
-        oracle = GridOracle(space, graph_key=lambda values: values["activation"])
-        oracle.begin(folder)
-        table = TrialTable(Path(folder) / "trials.csv", oracle, keep=5)
-        oracle.on_finish = table.add
-        start, points = time.perf_counter(), set()
-        while (trial := oracle.create_trial("worker")).status != TrialStatus.STOPPED:
-            points.add(str(trial.hyperparameters.values))
-            trial_dir = oracle.trial_dir(trial.trial_id)
-            trial_dir.mkdir()
-            score = hash(trial.trial_id) % 1000 / 1000
-            result = {"status": "completed", "reason": "", "val_accuracy": score, "val_loss": 1 - score, "seconds": 0.0}
-            write_json(trial_dir / "result.json", result)
-            oracle.end_trial(trial)
-        seconds = time.perf_counter() - start
-        count = len(oracle.finished_trials())
-        assert count == len(points) == len(space), (count, len(points))
-        print(
-            f"{count:,} no-op trials, every point exactly once: {seconds:.1f} s ({1000 * seconds / count:.2f} ms each)"
-        )
+        search = make_search(space, folder)
         start = time.perf_counter()
-        again = GridOracle(space)
-        again.begin(folder)
-        assert again.create_trial("worker").status == TrialStatus.STOPPED
-        print(f"taken up again: {time.perf_counter() - start:.1f} s")
+        points = run_all(search, space, folder)
+        seconds = time.perf_counter() - start
+        count = len(search.oracle.scheduler.list_finished())
+        assert count == len(points) == len(space), (count, len(points))
+        each = f"{1000 * seconds / count:.2f} ms each"
+        print(f"{count:,} no-op trials, every point exactly once: {seconds:.1f} s ({each})")
+        start = time.perf_counter()
+        assert make_search(space, folder).oracle.create_trial("worker").status == TrialStatus.STOPPED
+        print(f"resumed: {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

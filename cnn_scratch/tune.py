@@ -1,42 +1,109 @@
-"""Sweep the five-block CNN's hyperparameters with KerasTuner; the same command again goes on with it."""
+"""Sweep the five-block CNN's hyperparameters with KerasTuner; the same command again continues the sweep."""
+
+import sys
+from collections.abc import Sequence
 
 from cnn_scratch.config import NetworkConfig, TrainConfig, TuneConfig
 from workbench import cli
+from workbench.sweep.workers import start_workers_early, uses_gpu
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return cli.main(
+        TuneConfig,
+        "cnn_scratch.tune:tune",
+        description=__doc__,
+        argv=argv,
+        before=start_workers_early,
+        use_gpu=uses_gpu,
+    )
+
+
+if __name__ == "__main__":  # parse first: the imports below load TensorFlow
+    sys.exit(main())
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cnn_scratch.fast_model import choose_cnn_precision
+from cnn_scratch.graph_cache import GraphCache, build_plain_model
+from cnn_scratch.model import Cost, network_cost
 from workbench.config import TrainingConfig, option_names
-from workbench.sweep import command
-from workbench.sweep.engine import Definition
-from workbench.training.precision import choose_sweep_precision
+from workbench.sweep.command import open_sweep, work_for_chief
+from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
+from workbench.sweep.tuners import SEARCHES
 
+_OVERHEAD = 5e6  # multiply-adds that take as long as the rest of the work on an image
+_FOR_ALL_TRIALS = ("budget", "strategy", "start_size")
 VARIABLE = [*option_names(TrainingConfig), *option_names(NetworkConfig), "image_size"]
-VARIABLE = [name for name in VARIABLE if name not in ("budget", "strategy", "start_size")]
-
-DEFINITION = Definition(
-    tune_module="cnn_scratch.tune",
-    train_module="cnn_scratch.train",
-    factory="cnn_scratch.tune:make_hypermodel",
-    config_class=TuneConfig,
-    trial_class=TrainConfig,
-    variable=VARIABLE,
-)
+VARIABLE = [name for name in VARIABLE if name not in _FOR_ALL_TRIALS]
 
 
-def tune(config):
-    """Run a sweep of the network; arguments, result and errors are those of `workbench.sweep.command.tune`."""
-    return command.tune(config, DEFINITION)
+class CnnHyperModel(ImageHyperModel):
+    """The five-block CNN as KerasTuner sees it. Trials with the same graph share a compiled network."""
+
+    measures_work = True
+
+    def __init__(self, plan: TrialPlan) -> None:
+        super().__init__(plan)
+        self._graphs = GraphCache()
+
+    def make_model(self, config: TrainConfig) -> keras.Model:
+        """Return a compiled network as freshly built."""
+        image_size = config.data.image_size or 0
+        return self._graphs.take(config.network, config.training, image_size, self.count_classes(config))
+
+    def build_plain_model(self, config: TrainConfig, weights: list[np.ndarray]) -> keras.Model:
+        """Return the network with the given weights as a plain Keras model."""
+        return build_plain_model(config.network, config.data.image_size or 0, self.count_classes(config), weights)
+
+    def choose_precision(self, config: TrainConfig) -> str:
+        """Return the number format in which the network is trained here."""
+        return choose_cnn_precision(config.network, config.training, config.data.image_size or 0)
+
+    def make_key(self, config: TrainConfig) -> tuple:
+        """Return what two configurations have in common if they share a traced graph."""
+        return GraphCache.make_key(config.network, config.training, config.data.image_size or 0)
+
+    def measure_work(self, config: TrainConfig) -> float:
+        """Return the multiply-adds of an image in all epochs, with an allowance for all other work on it."""
+        return config.training.epochs * (self._compute_cost(config).multiply_adds + _OVERHEAD)
+
+    def count_parameters(self, config: TrainConfig) -> int:
+        """Return the number of trainable parameters."""
+        return self._compute_cost(config).parameters
+
+    def _compute_cost(self, config: TrainConfig) -> Cost:
+        return network_cost(config.network, config.data.image_size or 0, self.count_classes(config))
 
 
-def make_hypermodel(folder):
-    """The hypermodel of the sweep in a run folder."""
-    from cnn_scratch.trial import CnnHyperModel
+def tune(config: TuneConfig) -> Path:
+    """Run a sweep of the network, or continue it.
 
-    base, *others = command.hypermodel_arguments(folder, DEFINITION)
-    return CnnHyperModel(choose_sweep_precision(base), *others)
+    Returns:
+        Path of the sweep's run folder: `trials.csv`, `model.keras` and `best.yaml` of the best trial, `metrics.json`,
+        `classes.json`, `config.yaml`, `report.html`, and KerasTuner's project in `tuner/`.
 
-
-def main(argv=None):
-    """Run the command line."""
-    cli.main(tune, TuneConfig, prog="python -m cnn_scratch.tune", description=__doc__, argv=argv)
-
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no trial could
+            be completed.
+    """
+    if config.workers.worker:
+        return work_for_chief(config, CnnHyperModel, TrainConfig, VARIABLE)
+    with open_sweep(
+        config, TrainConfig, VARIABLE, command="cnn_scratch.tune", train_command="cnn_scratch.train"
+    ) as sweep:
+        tuner = SEARCHES[config.search.tuner](  # a GridSearch, unless --tuner names another one
+            CnnHyperModel(sweep.plan),
+            objective=sweep.space.objective,
+            directory=str(sweep.folder.path),
+            workers=sweep.pool,
+            **sweep.search_options,
+        )
+        with sweep.record(tuner):
+            tuner.search()
+        sweep.save_winner(tuner)
+    return sweep.folder.path

@@ -88,10 +88,10 @@ def test_the_winner_can_be_trained_again_and_does_as_well(config):
 def test_all_trials_share_one_split_whatever_their_seed(config):
     Path("space.yaml").write_text("parameters: {seed: {values: [3, 4]}, epochs: {value: 1}, num_filters: {value: 16}}")
     folder = tune(replace(config, data="digits"))
-    split = open_run(folder).dataset().test
+    split = open_run(folder).load_dataset().test
     best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
     assert best.seed in (3, 4)
-    np.testing.assert_array_equal(open_run(train(best)).dataset().test, split)
+    np.testing.assert_array_equal(open_run(train(best)).load_dataset().test, split)
 
 
 def test_raised_later_it_goes_on(config):

@@ -5,7 +5,7 @@ import keras
 import pytest
 import yaml
 
-from transfer import trial
+from transfer import tune as tune_module
 from transfer.backbone import build_network
 from transfer.run import run
 from transfer.tune import TuneConfig, tune
@@ -43,7 +43,7 @@ parameters:
 """
     Path("space.yaml").write_text(space.replace("RUN", config.from_))
     built = []
-    monkeypatch.setattr(trial, "build_network", lambda *args: built.append(args) or build_network(*args))
+    monkeypatch.setattr(tune_module, "build_network", lambda *args: built.append(args) or build_network(*args))
     settings = TuneConfig(data=config.data, image_size=32, space="space.yaml", name="s", workers=0)
     folder = tune(settings)
     assert len(built) == 1

@@ -1,179 +1,371 @@
-"""What every `tune` command does: run a sweep, go on with it, or work for one that runs elsewhere."""
+"""What the commands that sweep have in common: the sweep's folder, its record, its winner."""
 
+import contextlib
+import dataclasses
 import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import keras_tuner
 
 from workbench import cli
-from workbench.config import TrainingConfig, build, flatten, option_names, replace
-from workbench.data.dataset import choose_image_size, describe, load_dataset
+from workbench.config import TrainingConfig, build, flatten, option_names, parse_duration, replace
+from workbench.console import console, show_decoding
+from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
 from workbench.data.sources import open_source
-from workbench.files import read_json
-from workbench.sweep.config import check_sweep, trial_limit
-from workbench.sweep.engine import check_same_sweep, run_sweep, save_winner, start_workers, work_for_chief
-from workbench.training.run_folder import RunFolder, read_config
+from workbench.errors import UserError
+from workbench.files import read_json, write_json, write_text
+from workbench.reporting.run_report import leave_report
+from workbench.sweep.config import check_sweep, get_trial_limit, parse_address
+from workbench.sweep.cost import print_cost
+from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
+from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
+from workbench.sweep.progress import RunningTrial, SweepProgress, tabulate_best_trials
+from workbench.sweep.pruning import PRUNERS
+from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
+from workbench.sweep.space import Space, read_space
+from workbench.sweep.trial import Trial
+from workbench.sweep.workers import WorkerPool, has_all_trials, start_workers, take_started_workers
+from workbench.training.checkpoints import save_model
+from workbench.training.estimates import record_estimate
+from workbench.training.run_folder import RunFolder, dump_config, read_config
+from workbench.training.tracking import describe_sweep
+
+_TICK = 0.1  # seconds between two looks at the workers
+_SHIPPED = Path(__file__).parents[2]  # the default spaces are found from any working directory
+_IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
+PROJECT = "tuner"  # name of KerasTuner's project in the sweep's folder
 
 
-def tune(config, definition):
-    """Run a sweep, or go on with it, or work for one that runs elsewhere.
+@dataclasses.dataclass
+class Sweep:
+    """A sweep whose folder this process holds.
+
+    Attributes:
+        config: the command's configuration, resolved.
+        asked: the same as the user gave it, and so what to type to continue.
+        folder: the sweep's run folder.
+        space: what it varies.
+        plan: what its trials have in common.
+        command, train_command: modules of the command that sweeps, and of the one that trains one network.
+        pool: the worker processes, started; None where the trials run in this process.
+        results: the finished trials; `record` adds them.
+        is_out_of_time: whether the budget has ended the search; set by `record`.
+    """
+
+    config: Any
+    asked: Any
+    folder: RunFolder
+    space: Space
+    plan: TrialPlan
+    command: str
+    train_command: str
+    pool: WorkerPool | None
+    results: SweepResults
+    is_out_of_time: bool = False
+
+    @property
+    def search_options(self) -> dict[str, Any]:
+        """The arguments of the tuner that `--tuner` names, but for the hypermodel, objective, directory and workers."""
+        search, space, max_epochs = self.config.search, self.space, find_max_epochs(self.space)
+        hyperparameters, limit, own = space.hyperparameters, get_trial_limit(search), dict[str, Any]()
+        if search.tuner in ("grid", "random"):
+            pruner = PRUNERS[search.prune](space.direction, max_epochs) if search.prune != "off" else None
+            own = {"grid": space.grid, "pruner": pruner}
+        if search.tuner == "grid":
+            own |= {"order": search.order, "max_consecutive_failed_trials": None}
+        elif search.tuner == "bayesian":
+            limit = min(limit or len(space), len(space))
+        elif search.tuner == "hyperband":
+            hyperparameters = keras_tuner.HyperParameters()  # it chooses the epochs itself
+            hyperparameters.merge([hp for hp in space.hyperparameters.space if hp.name != "epochs"])
+            own = {"max_epochs": max_epochs}
+        return {
+            "max_trials": limit,
+            "seed": search.seed,
+            "hyperparameters": hyperparameters,
+            "budget": parse_duration(search.budget),
+            "project_name": PROJECT,
+            "address": parse_address(self.config.workers.oracle_address),
+            "is_chief": self.config.workers.chief,
+            **own,
+        }
+
+    @contextlib.contextmanager
+    def record(self, tuner: SchedulerTuner) -> Iterator[None]:
+        """Show a search while it runs, and write its trials to trials.csv as they finish."""
+        scheduler, search = tuner.oracle.scheduler, self.config.search
+        for trial in scheduler.list_finished():
+            self.results.add(self._make_result(trial))
+        recorder = ResultsRecorder(
+            self.folder.path / "trials.csv", self.results, search.keep, scheduler.files.get_folder
+        )
+        kind, expected = f"{self.command} --tuner {search.tuner}", None
+        if not self.config.workers.chief:  # the number of a chief's workers is not known
+            expected = print_cost(scheduler, self.space, tuner.hypermodel, self.pool, search, kind)
+
+        def list_running() -> list[RunningTrial]:
+            return [self._describe_running(worker, trial) for worker, trial in scheduler.list_running()]
+
+        total = scheduler.source.count_trials()
+        progress = SweepProgress(self.results, total, list_running, has_estimate=expected is not None)
+
+        def finish(trial: Trial) -> None:
+            result = self._make_result(trial)
+            recorder.add(result)
+            progress.show(result)
+
+        scheduler.on_finish = finish
+        start = time.perf_counter()
+        with progress:
+            yield
+        if expected and not scheduler.is_out_of_time:
+            record_estimate(kind, expected, time.perf_counter() - start)
+        self.is_out_of_time = scheduler.is_out_of_time
+
+    def save_winner(self, tuner: SchedulerTuner) -> None:
+        """Leave the best trial's model and configuration in the folder, and print where everything is.
+
+        Raises:
+            UserError: no trial could be completed; quotes the first one's reason.
+        """
+        best = self.results.best
+        if best is None:
+            failed = sorted(self.results.failed, key=lambda trial: trial.id)
+            first = failed[0].reason if failed else "the budget is too small for one"
+            raise UserError(f"none of the {len(failed)} trials could be completed; the first: {first}")
+        path, trial = self.folder.path, tuner.oracle.get_trial(best.id)
+        config = tuner.hypermodel.read_config(trial.hyperparameters)
+        precision = tuner.oracle.scheduler.trials[best.id].result.get("precision")
+        if precision:  # a sweep of an earlier version did not record it
+            config = replace(config, precision=precision)
+        save_model(tuner.load_model(trial), path / "model.keras")
+        write_text(path / "best.yaml", dump_config(config))
+        facts = {"trials": len(self.results), "train_module": self.train_command}
+        write_json(path / "metrics.json", {**best.to_row(), **facts})
+        self._print_summary()
+
+    def _make_result(self, trial: Trial) -> TrialResult:
+        return make_result(trial.id, self.space.decode(trial.values), trial.result, self.space.metric)
+
+    def _describe_running(self, worker: str, trial: Trial) -> RunningTrial:
+        accuracies = trial.reports.get("val_accuracy", {})
+        epoch = max(accuracies) if accuracies else None
+        accuracy = None if epoch is None else accuracies[epoch]
+        return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)
+
+    def _print_summary(self) -> None:
+        """Print the best trials, where everything is, and what can be done next."""
+        path, asked, num_trials = self.folder.path, self.asked, len(self.results)
+        console.print()
+        console.print(tabulate_best_trials(self.results), soft_wrap=False)
+        if self.results.failed:
+            failed = len(self.results.failed)
+            console.print(f"{failed} of {num_trials} trials failed; their reasons are in {path / 'trials.csv'}")
+        if self.is_out_of_time:
+            console.print(f"no further trial fits into the budget of {asked.search.budget}")
+        lines = [
+            ("every trial", path / "trials.csv"),
+            ("best model", path / "model.keras"),
+            ("its settings", path / "best.yaml"),
+            ("report", leave_report(path)),
+            ("curves and HParams", f"tensorboard --logdir {asked.run.logs_dir}"),
+            ("train the best again", f"python -m {self.train_command} --config {path / 'best.yaml'}"),
+        ]
+        if num_trials < len(self.space):
+            more = replace(asked, max_trials=min(4 * num_trials, len(self.space)), budget=None)
+            lines.append(("more trials", f"{format_command(self.command, more)}   (or all: {len(self.space):,})"))
+        if asked.data.data == "digits":
+            lines.append(
+                ("your own photos", f"python -m {self.command} --data FOLDER   (one folder of images a class)")
+            )
+        console.print()
+        for what, where in lines:
+            console.print(f"{what + ':':22}{where}")
+
+
+@contextlib.contextmanager
+def open_sweep(
+    config: Any, trial_class: type, variable: Sequence[str], *, command: str, train_command: str
+) -> Iterator[Sweep]:
+    """Hold the folder of a sweep, a new one or the one that the same command has begun.
+
+    The worker processes are started first, so that they import TensorFlow while the data are loaded.
 
     Args:
-        config: the command's configuration, of the class that `definition` names.
-        definition: a `workbench.sweep.engine.Definition`.
-
-    Returns:
-        Path of the sweep's run folder: `trials.csv`, `model.keras` and `best.yaml` of the best trial,
-        `metrics.json`, `classes.json`, `config.yaml`, and KerasTuner's project in `tuner/`.
+        config: the command's configuration, with the sections `data`, `search`, `workers` and `run`.
+        trial_class: the configuration of a trial.
+        variable: options of a trial that can be varied.
+        command, train_command: modules of the command that sweeps, and of the one that trains one network.
 
     Raises:
-        UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no
-            trial could be completed.
+        UserError: the space, the data or the folder cannot be used, or the folder holds another sweep.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; says how to continue.
     """
-    check_sweep(config.search, config.workers)
-    asked, config = config, replace(config, image_size=choose_image_size(config.data))
-    source = open_source(config.data.data)
-    config = replace(config, name=config.run.name or f"sweep-{source.name}-{config.data.image_size}px")
+    asked, config = config, resolve_sweep(config)
     folder = RunFolder(config.run)
-    if config.workers.worker:
-        _work(config, folder, definition)
-        return folder.path
-    with folder.lock():
-        if config.run.overwrite:
-            folder.clear()
-        pool = None if _is_done(config, folder.path) else start_workers(config, folder.path)
+    with folder.lock(), _interrupt_on_sigterm():
+        pool = take_started_workers()
         try:
-            _sweep(config, asked, folder, pool, definition)
-        finally:
+            if config.run.overwrite:
+                folder.clear()
+            if has_all_trials(config.search, folder.path):
+                _stop(pool)
+                pool = None
+            elif pool is None:
+                pool = start_workers(config)
             if pool:
-                pool.stop()
+                pool.move_logs(folder.path / "workers")
+            space = _begin(config, folder, trial_class, variable)
+            plan = make_plan(folder, type(config), trial_class, variable)
+            console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
+            describe_sweep(folder.logs, space.parameters)
+            results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
+            yield Sweep(config, asked, folder, space, plan, command, train_command, pool, results)
+        except KeyboardInterrupt:
+            resume = format_command(command, asked)
+            raise KeyboardInterrupt(f"stopped; finished trials are kept. To continue:\n  {resume}") from None
+        finally:
+            _stop(pool)
+
+
+def work_for_chief(
+    config: Any, hypermodel_class: type[ImageHyperModel], trial_class: type, variable: Sequence[str]
+) -> Path:
+    """Run this machine's workers for a chief elsewhere, until it has no more trials or has ended.
+
+    Args:
+        config: the command's configuration; its name and `runs_dir` lead to the folder of the chief's sweep.
+        hypermodel_class: the class of the sweep's hypermodel.
+        trial_class, variable: as for `open_sweep`.
+
+    Returns:
+        Path of the sweep's folder.
+    """
+    config = resolve_sweep(config)
+    folder = RunFolder(config.run)
+    pool = take_started_workers()
+    try:
+        plan = make_plan(folder, type(config), trial_class, variable)
+        pool = pool or start_workers(config)
+        if pool is None:
+            raise UserError("--workers 0: a worker command needs at least one worker process")
+        pool.move_logs(folder.path / "workers")
+        oracle = keras_tuner.Oracle(plan.space.objective)
+        tuner = SchedulerTuner(oracle, hypermodel_class(plan), directory=str(folder.path), project_name=PROJECT)
+        with _interrupt_on_sigterm():
+            pool.send_orders((tuner, (), {}), *parse_address(config.workers.oracle_address))
+            while not pool.have_all_finished():
+                pool.watch()
+                time.sleep(_TICK)
+    finally:
+        _stop(pool)
     return folder.path
 
 
-def _is_done(config, folder):
-    """Whether the sweep in `folder` has as many trials as are asked for, so that no worker is needed."""
-    trials = (read_json(folder / "metrics.json") or {}).get("trials")
-    return trials is not None and trials == trial_limit(config.search)
+def resolve_sweep(config: Any) -> Any:
+    """Return the configuration of a sweep with its image size and its name.
 
-
-def hypermodel_arguments(folder, definition):
-    """What a hypermodel is made of, from a sweep's `config.yaml` and `space.yaml` alone.
-
-    Returns:
-        The arguments of `workbench.sweep.hypermodel.TrialHyperModel`.
+    Raises:
+        UserError: an option has a value that it cannot have.
     """
-    config = read_config(folder, definition.config_class)
-    config = replace(config, runs_dir=str(Path(folder).parent), name=Path(folder).name)
-    space = _read_space(Path(folder) / "space.yaml", definition)
-    trial_fields = set(option_names(definition.trial_class)) - {"budget"}  # the sweep's own
-    shared = {name: value for name, value in flatten(config).items() if name in trial_fields}
-    own = {"name": None, "runs_dir": "runs", "logs_dir": "logs"}
-    own["split_seed"] = (
-        config.search.seed if config.data.split_seed is None else config.data.split_seed
-    )  # whatever a trial's seed is
-    base = build(definition.trial_class, **{**shared, **own, **space.fixed})
-    continuing = "epochs" in space.parameters or config.search.tuner == "hyperband"
-    return base, space, RunFolder(config.run), max_epochs(space) if continuing else 0
+    check_sweep(config.search, config.workers)
+    image_size = choose_image_size(config.data)
+    name = config.run.name or f"sweep-{open_source(config.data.data).name}-{image_size}px"
+    return replace(config, image_size=image_size, name=name)
 
 
-def max_epochs(space):
-    """The largest number of epochs a trial can have."""
-    return max(space.parameters.get("epochs", [space.fixed.get("epochs", TrainingConfig.epochs)]))
+def make_plan(folder: RunFolder, config_class: type, trial_class: type, variable: Sequence[str]) -> TrialPlan:
+    """Return what the trials of a sweep have in common, from its `config.yaml` and `space.yaml` alone."""
+    config: Any = read_config(folder.path, config_class)
+    space = read_space(folder.path / "space.yaml", trial_class, variable)
+    options = set(option_names(trial_class)) - {"budget"}  # that of the sweep is for all trials
+    shared = {name: value for name, value in flatten(config).items() if name in options}
+    split_seed = config.search.seed if config.data.split_seed is None else config.data.split_seed
+    own = {"name": None, "runs_dir": "runs", "logs_dir": "logs", "split_seed": split_seed}  # one split for all seeds
+    base: Any = build(trial_class, **{**shared, **own, **space.fixed})
+    can_continue = "epochs" in space.parameters or config.search.tuner == "hyperband"
+    return TrialPlan(base, space, folder, find_max_epochs(space) if can_continue else 0)
 
 
-def _read_space(path, definition):
-    from workbench.sweep.space import read_space
-
-    return read_space(path, definition.trial_class, definition.variable)
-
-
-def _work(config, folder, definition):
-    """Run this machine's workers for the chief of the sweep in `folder`."""
-    read_config(folder.path, definition.config_class)  # a wrong folder is told before anything starts
-    pool = start_workers(config, folder.path)
-    space = _read_space(folder.path / "space.yaml", definition)
-    work_for_chief(config, folder.path, definition, (space.metric, space.direction), pool)
+def find_max_epochs(space: Space) -> int:
+    """Return the largest number of epochs that a trial can have."""
+    epochs: Any = space.parameters.get("epochs") or [space.fixed.get("epochs", TrainingConfig.epochs)]
+    return max(epochs)
 
 
-def _sweep(config, asked, folder, pool, definition):
-    """Sweep with `config`; `asked` is what was typed, and so what to type again."""
-    from workbench.runtime import load_tensorflow
+def format_command(command: str, config: Any) -> str:
+    """Return the command line that has this configuration."""
+    return f"python -m {command}{cli.format_options(config, skip={'overwrite'})}"
 
-    load_tensorflow(use_gpu=config.workers.workers == 0)
-    from workbench.console import console, show_decoding
-    from workbench.training.tracking import describe_sweep
 
-    space_path = _space_path(config)
-    space = _read_space(space_path, definition)
+def _begin(config: Any, folder: RunFolder, trial_class: type, variable: Sequence[str]) -> Space:
+    """Read the space and the data, refuse another sweep's folder, and write the sweep's first files."""
+    path = Path(config.search.space)
+    if config.search.space == type(config)().search.space and not path.exists():
+        path = _SHIPPED / path
+    space = read_space(path, trial_class, variable)
     dataset = load_dataset(config.data, config.search.seed, show_decoding)
-    check_same_sweep(folder.path, _identity(config, space, dataset))
-    shutil.copyfile(space_path, folder.path / "space.yaml")
+    _check_same_sweep(folder.path, config, space, dataset)
+    shutil.copyfile(path, folder.path / "space.yaml")
     folder.write_config(config)
     folder.write_dataset(dataset)
-    for line in describe(dataset, space.fixed.get("class_weights", "none")):
+    for line in describe(dataset, str(space.fixed.get("class_weights", "none"))):
         console.print(line)
-    console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
-    describe_sweep(folder.logs, space.parameters)
-    hypermodel = definition.hypermodel(folder.path)
-    try:
-        table = run_sweep(config, folder.path, space, definition, hypermodel, pool, max_epochs(space))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped; finished trials are kept, and this goes on:\n  {_command(asked, definition)}"
-        ) from None
-    _finish(folder, asked, space, table, hypermodel, definition)
+    return space
 
 
-def _space_path(config):
-    """The default space is found from any working directory."""
-    default = type(config)().search.space
-    shipped = Path(__file__).parents[2] / default
-    return shipped if config.search.space == default and not Path(default).exists() else config.search.space
+def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset) -> None:
+    """Refuse a folder with a sweep that was begun with other settings; record the settings of a new one.
 
-
-def _identity(config, space, dataset):
-    """What must stay the same from one call of a sweep to the next."""
+    Raises:
+        UserError: names what differs.
+    """
     values = flatten(config)
-    names = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
-    return {
+    settings = {
         "parameters": space.parameters,
         "fixed": space.fixed,
         "metric": [space.metric, space.direction],
         "content of the data": dataset.key[:12],
-        **{name: values[name] for name in names},
+        **{name: values[name] for name in _IDENTITY},
     }
-
-
-def _command(config, definition):
-    return f"python -m {definition.tune_module}{cli.format_options(config, skip={'overwrite'})}"
-
-
-def _finish(folder, config, space, table, hypermodel, definition):
-    """Leave the winner's model and configuration, and say where everything is and what to do next."""
-    from workbench.console import console
-    from workbench.reporting.run_report import leave_report
-    from workbench.sweep.progress import tabulate_best_trials
-
-    save_winner(folder.path, table, hypermodel, definition.train_module)
-    console.print()
-    console.print(tabulate_best_trials(table.results), soft_wrap=False)
-    if table.results.failed:
-        failed = len(table.results.failed)
-        console.print(f"{failed} of {len(table)} trials failed; their reasons are in {table.path}")
-    if table.oracle.out_of_time:
-        console.print(f"the budget of {config.search.budget} holds no further trial")
-    lines = [
-        ("every trial", table.path),
-        ("best model", folder.path / "model.keras"),
-        ("its settings", folder.path / "best.yaml"),
-        ("report", leave_report(folder.path)),
-        ("curves and HParams", f"tensorboard --logdir {config.run.logs_dir}"),
-        ("train the best again", f"python -m {definition.train_module} --config {folder.path / 'best.yaml'}"),
+    before = read_json(folder / "sweep.json")
+    if before is None:
+        write_json(folder / "sweep.json", settings)
+        return
+    differences = [
+        f"{name} was {before.get(name)}, is {settings.get(name)}"
+        for name in sorted({*before, *settings})
+        if before.get(name) != settings.get(name)
     ]
-    if len(table) < len(space):
-        more = replace(config, max_trials=min(4 * len(table), len(space)), budget=None)
-        lines.append(("more trials", f"{_command(more, definition)}   (or all: {len(space):,})"))
-    if config.data.data == "digits":
-        own = f"python -m {definition.tune_module} --data FOLDER   (one folder of images a class)"
-        lines.append(("your own photos", own))
-    console.print()
-    for what, where in lines:
-        console.print(f"{what + ':':22}{where}")
+    if differences:
+        raise UserError(
+            f"{folder} holds a sweep that was begun with other settings ({'; '.join(differences)}): "
+            "choose another --name, or replace it with --overwrite"
+        )
+
+
+def _stop(pool: WorkerPool | None) -> None:
+    if pool:
+        pool.stop()
+
+
+@contextlib.contextmanager
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which the schedulers of clusters send, end this block as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,88 +1,97 @@
-"""What a sweep will cost, told before it starts."""
+"""What a sweep will cost, printed before it starts."""
 
 import statistics
 
 import numpy as np
 
-from workbench.config import parse_duration as budget_seconds
+from workbench.config import parse_duration
 from workbench.console import console
 from workbench.errors import UserError
 from workbench.runtime import measure_peak_memory
+from workbench.sweep.config import SearchConfig
+from workbench.sweep.image_hypermodel import ImageHyperModel
+from workbench.sweep.scheduler import Scheduler
+from workbench.sweep.space import Space
+from workbench.sweep.workers import WorkerPool
 from workbench.training.estimates import print_estimate
 from workbench.training.pace import measure_pace
 
-LONG = 86_400  # seconds: a sweep that takes longer is told what would shorten it
-_ENOUGH = 3  # finished trials from which the others' time is known
-_SAMPLE = 400  # points of the space that stand for all of them
-_TRIAL_FILES = 40_000  # bytes of a trial's results and curves
+LONG = 86_400  # seconds: for a sweep that takes longer, advice is printed
+_MIN_TRIALS = 3  # finished trials from which the time of the others is estimated
+_SAMPLE = 400  # points of the space that represent all of them
+_BYTES_PER_TRIAL = 40_000  # of a trial's results and curves
 
 
-def tell_cost(table, hypermodel, pool, config, kind):
-    """Print what the rest of a sweep will cost: from its trials so far, else from a short measurement.
+def print_cost(
+    scheduler: Scheduler,
+    space: Space,
+    hypermodel: ImageHyperModel,
+    pool: WorkerPool | None,
+    search: SearchConfig,
+    kind: str,
+) -> float | None:
+    """Print what the rest of a sweep will cost, from its trials so far or else from a short measurement.
 
     Args:
-        table: its `workbench.sweep.table.TrialTable`.
-        hypermodel: a `workbench.sweep.hypermodel.TrialHyperModel`; its `work` says how trials differ.
-        pool: of the workers; None where the trials run in this process.
-        config: has the fields of `SearchConfig` and `WorkersConfig`.
-        kind: as `workbench.training.budget.tell` takes it.
+        scheduler: of the sweep.
+        space: what it varies.
+        hypermodel: its `measure_work` says how trials differ.
+        pool: the workers; None where the trials run in this process.
+        search: settings of the sweep.
+        kind: of run; earlier estimates of the same kind are compared with.
 
     Returns:
-        The seconds expected; None where nothing can be told, such as how fast other processes' GPUs are.
+        The seconds that are expected; None where they cannot be estimated, such as the speed of other processes' GPUs.
     """
-    num_workers = len(pool.pids()) if pool else 1
-    left = len(table.oracle) - len(table)
-    done = [result["seconds"] for result in table.oracle.results.values() if result.get("seconds")]
-    if left <= 0 or config.workers.chief:  # nobody knows who will work for it
+    num_workers = len(pool.list_pids()) if pool else 1
+    finished = scheduler.list_finished()
+    left = scheduler.source.count_trials() - len(finished)
+    seconds_so_far = [trial.result["seconds"] for trial in finished if trial.result.get("seconds")]
+    if left <= 0:
         return None
-    if len(done) >= _ENOUGH:
-        seconds, parameters = left * statistics.mean(done) / num_workers, 0
+    if len(seconds_so_far) >= _MIN_TRIALS:
+        seconds, parameters = left * statistics.mean(seconds_so_far) / num_workers, 0
     else:
-        if hypermodel.work is None or (pool and pool.num_gpus):  # this process has seen no GPU
+        if not hypermodel.measures_work or (pool and pool.num_gpus):  # this process does not use the GPUs
             return None
         try:
-            seconds, parameters = _measured(_comparable(table.oracle.space, hypermodel), hypermodel, left)
+            seconds, parameters = _measure(space, hypermodel, left)
         except UserError:  # the point that was to be measured will fail when its turn comes
             return None
-    disk = 4 * parameters * config.search.keep + left * _TRIAL_FILES
+    disk = 4 * parameters * search.keep + left * _BYTES_PER_TRIAL
     memory = (num_workers + 1) * measure_peak_memory()
-    budget = budget_seconds(config.search.budget)
+    budget = parse_duration(search.budget)
     if budget and budget < seconds:
         each = f"the budget; time for about {int(left * budget / seconds):,} of {left:,} trials"
         print_estimate(kind, budget, disk, each, memory)
         return seconds
     print_estimate(kind, seconds, disk, f"{left:,} trials", memory)
     if seconds > LONG:
-        console.print(advice(seconds, left), style="yellow")
+        console.print(advise(seconds, left), style="yellow")
     return seconds
 
 
-def advice(seconds, trials):
-    """What to do about a sweep that takes days."""
+def advise(seconds: float, trials: int) -> str:
+    """Return what can be done about a sweep that takes days."""
     in_time = max(1, int(trials * 8 * 3600 / seconds))
     return (
         f"that is {seconds / 86_400:.1f} days. --budget 8h ends it after about {in_time:,} trials, a fair sample of "
-        "the space, and the same command goes on; --prune median ends weak trials early. Ctrl-C keeps what is done."
+        "the space, and the same command continues it; --prune median ends weak trials early. Ctrl-C keeps the "
+        "finished trials."
     )
 
 
-def _comparable(space, hypermodel):
-    """[(values, configuration, work)] of a sample of points, the least work first."""
-    size, points = len(space), []
-    drawn = np.random.default_rng(0).integers(size, size=_SAMPLE)
-    for index in range(size) if size <= _SAMPLE else drawn:
-        values = space.point(int(index))
-        config = hypermodel.with_values(values)
-        points.append((values, config, hypermodel.work(config)))
-    return sorted(points, key=lambda point: point[2])
-
-
-def _measured(points, hypermodel, left):
-    """(seconds of the trials that are left, parameters of a network), from a few steps at the median point."""
-    _, config, work = points[len(points) // 2]
-    pace = measure_pace(hypermodel.make(config), hypermodel.examples(config), hypermodel.settings(config))
-    graphs = min(left, len({hypermodel.graph_key(values) for values, *_ in points}))
-    mean = statistics.mean(point[2] for point in points)
-    return graphs * pace.start + left * mean / work * pace.seconds(config.training.epochs), hypermodel.parameters(
-        config
-    )
+def _measure(space: Space, hypermodel: ImageHyperModel, left: int) -> tuple[float, int]:
+    """Estimate (seconds of the trials that are left, parameters of a network) from a few steps at the median point."""
+    drawn = np.random.default_rng(0).integers(len(space), size=_SAMPLE)
+    numbers = range(len(space)) if len(space) <= _SAMPLE else [int(number) for number in drawn]
+    configs = [hypermodel.make_config(space.get_point(number)) for number in numbers]
+    work = {index: hypermodel.measure_work(config) for index, config in enumerate(configs)}
+    median = sorted(work, key=lambda index: work[index])[len(work) // 2]
+    config = configs[median]
+    model = hypermodel.make_model(config)
+    pace = measure_pace(model, hypermodel.get_dataset(config), hypermodel.get_training(config))
+    num_graphs = min(left, len({hypermodel.make_key(config) for config in configs}))
+    relative_work = statistics.mean(work.values()) / work[median]
+    trial_seconds = relative_work * pace.seconds(config.training.epochs)
+    return num_graphs * pace.start + left * trial_seconds, hypermodel.count_parameters(config)

@@ -1,61 +1,81 @@
-"""Where trainings of fewer epochs stopped, so that the same point with more epochs goes on from there."""
+"""States in which trainings of a sweep stopped, so that the same point with more epochs continues from there."""
 
+import dataclasses
 import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from workbench.files import replace_file
+from workbench.training.history import EpochLog
 
-MAX_BYTES = 1 << 30  # of all states of a sweep; the oldest give way
+MAX_BYTES = 1 << 30  # of all states of a sweep; the oldest are removed first
 
 
-class StateStore:
-    """States of trainings on disk, shared by the workers of a sweep.
+@dataclasses.dataclass(frozen=True)
+class PausedTraining:
+    """The state of a training after some epochs.
 
-    Args:
-        folder: of the states.
+    Attributes:
+        weights: of the model.
+        optimizer: values of its optimizer's variables.
+        best_weights: weights of the best epoch.
+        history: the epochs.
     """
 
-    def __init__(self, folder):
-        self._folder = Path(folder)
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    best_weights: list[np.ndarray]
+    history: list[EpochLog]
 
-    def save(self, key, epochs, arrays, rows):
-        """Keep the state of a training after `epochs` epochs.
+
+class PausedTrainings:
+    """Paused trainings on disk, shared by the workers of a sweep.
+
+    Args:
+        folder: holds one file for each.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, key: str, paused: PausedTraining) -> None:
+        """Keep a paused training.
 
         Args:
             key: text that two trainings have in common if one continues the other.
-            arrays: name -> list of arrays.
-            rows: the epochs' rows, JSON values.
+            paused: the state.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        flat = {f"{name}-{index}": array for name, group in arrays.items() for index, array in enumerate(group)}
-        with replace_file(self._path(key, epochs)) as temporary:
-            np.savez(temporary, rows=json.dumps(rows), **flat)
+        groups = {"weights": paused.weights, "optimizer": paused.optimizer, "best": paused.best_weights}
+        flat: dict[str, Any] = {f"{name}-{i}": array for name, group in groups.items() for i, array in enumerate(group)}
+        with replace_file(self._get_path(key, len(paused.history))) as temporary:
+            np.savez(temporary, rows=np.array(json.dumps(paused.history)), **flat)
         self._make_room()
 
-    def load(self, key, max_epochs):
-        """(arrays, rows) of the furthest state of at most `max_epochs` epochs, or None."""
-        for path in sorted(self._folder.glob(f"{_digest(key)}-*.npz"), reverse=True):
+    def load(self, key: str, max_epochs: int) -> PausedTraining | None:
+        """Return the furthest training of at most `max_epochs` epochs, or None."""
+        for path in sorted(self._folder.glob(f"{_make_digest(key)}-*.npz"), reverse=True):
             if int(path.stem.rpartition("-")[2]) <= max_epochs:
                 try:
                     with np.load(path, allow_pickle=False) as content:
-                        return _grouped(content), json.loads(str(content["rows"]))
-                except (OSError, ValueError, zipfile.BadZipFile):  # given way to others, or on a torn disk
+                        return _read(content)
+                except (OSError, ValueError, zipfile.BadZipFile):  # removed for others, or on a damaged disk
                     continue
         return None
 
-    def drop(self, key):
-        """Forget the states of a training that nothing will continue any more."""
-        for path in self._folder.glob(f"{_digest(key)}-*.npz"):
+    def drop(self, key: str) -> None:
+        """Remove the states of a training that no trial will continue any more."""
+        for path in self._folder.glob(f"{_make_digest(key)}-*.npz"):
             path.unlink(missing_ok=True)
 
-    def _path(self, key, epochs):
-        return self._folder / f"{_digest(key)}-{epochs:06d}.npz"
+    def _get_path(self, key: str, epochs: int) -> Path:
+        return self._folder / f"{_make_digest(key)}-{epochs:06d}.npz"
 
-    def _make_room(self):
+    def _make_room(self) -> None:
         states = sorted(self._folder.glob("*.npz"), key=lambda path: path.stat().st_mtime)
         total = sum(path.stat().st_size for path in states)
         for path in states[:-1]:
@@ -65,13 +85,13 @@ class StateStore:
             path.unlink(missing_ok=True)
 
 
-def _digest(key):
+def _make_digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
-def _grouped(content):
-    groups = {}
+def _read(content: np.lib.npyio.NpzFile) -> PausedTraining:
+    groups: dict[str, list[np.ndarray]] = {"weights": [], "optimizer": [], "best": []}
     for name in content.files:
         if name != "rows":
-            groups.setdefault(name.rpartition("-")[0], []).append(content[name])
-    return groups
+            groups[name.rpartition("-")[0]].append(content[name])
+    return PausedTraining(groups["weights"], groups["optimizer"], groups["best"], json.loads(str(content["rows"])))

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.console import console, format_duration, print_line
-from workbench.sweep.cost import LONG, advice
+from workbench.sweep.cost import LONG, advise
 from workbench.sweep.results import (
     RESULT_COLUMNS,
     SweepResults,
@@ -105,7 +105,7 @@ class SweepProgress:
         self._has_estimate = True
         left = self._seconds_left()
         console.print(
-            f"at this speed it takes {format_duration(left)} more: {advice(left, self._total - len(self._results))}"
+            f"at this speed it takes {format_duration(left)} more: {advise(left, self._total - len(self._results))}"
         )
 
     def _finished_now(self) -> int:

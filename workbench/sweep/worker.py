@@ -1,76 +1,58 @@
-"""A worker process: python -m workbench.sweep.worker, started and told what to do by `workbench.sweep.pool`.
+"""A worker process: `python -m workbench.sweep.worker`, which `workbench.sweep.workers` starts and gives orders.
 
-It brings TensorFlow up first and then reads its orders, one line of JSON, from standard input, so that
-start-up overlaps with the command's own. When standard input ends, whoever gave the orders is gone, and the
-worker leaves at once.
+It imports TensorFlow first and then reads its orders, one line of JSON, from standard input, so that its start overlaps
+with the command's own. When standard input ends, the command has ended, and the worker ends at once.
 """
 
 import importlib
 import json
+import multiprocessing.spawn
 import os
+import pickle
 import signal
 import sys
 import threading
-import time
+
+from workbench.runtime import load_tensorflow, skip_optional_imports
 
 REPLACE_ME = 17  # exit code that asks for a fresh process
-CHIEF_LOST = 18
-_HEARTBEAT = 10  # seconds between two signs of life
-_PATIENCE = 120  # seconds without an answer after which the chief is taken for dead
+CHIEF_LOST = 18  # exit code after the command has ended
 
 
-def main():
-    """Run trials until the oracle has none."""
+def main() -> None:
+    """Run trials until there are none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
-    from workbench.runtime import load_tensorflow, skip_optional_imports
-
     load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")))
     with skip_optional_imports():
-        import keras_tuner  # noqa: F401  (slow: before the orders come)
+        importlib.import_module("keras_tuner")  # slow, so before the orders come
     line = sys.stdin.readline()
     if not line:
         return
-    threading.Thread(target=_leave_when_orphaned, daemon=True).start()
+    threading.Thread(target=_exit_when_orphaned, daemon=True).start()
     sys.exit(_work(**json.loads(line)))
 
 
-def _work(factory, folder, objective, host, port, worker_id):
-    """Run trials; the exit code."""
-    import keras_tuner
+def _work(task: str, host: str, port: int, worker: str) -> int:
+    """Run trials, and return the exit code.
 
-    from workbench.sweep.tuner import SweepTuner
+    Args:
+        task: path of the pickled task, see `WorkerPool.send_orders`.
+        host, port: where the command listens.
+        worker: name of this worker.
+    """
+    with open(task, "rb") as file:
+        path, script = pickle.load(file)
+        sys.path.extend(folder for folder in path if folder not in sys.path)
+        if script:
+            multiprocessing.spawn.prepare(script)  # import the user's script as `__main__` and `__mp_main__`
+        tuner, arguments, keywords = pickle.load(file)
+    tuner.connect(host, port, worker).send_heartbeats(lambda: os._exit(CHIEF_LOST))
+    return 0 if tuner.run_trials(*arguments, **keywords) else REPLACE_ME
 
-    os.environ.update(KERASTUNER_TUNER_ID=worker_id, KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=str(port))
-    module, _, name = factory.partition(":")
-    hypermodel = getattr(importlib.import_module(module), name)(folder)
-    tuner = SweepTuner(hypermodel, keras_tuner.Oracle(keras_tuner.Objective(*objective)), folder)
-    threading.Thread(target=_heartbeat, args=(tuner.oracle,), daemon=True).start()
-    return 0 if tuner.search() else REPLACE_ME
 
-
-def _leave_when_orphaned():
+def _exit_when_orphaned() -> None:
     sys.stdin.read()
     os._exit(CHIEF_LOST)
-
-
-def _heartbeat(oracle):
-    """Tell the chief every few seconds that this worker is alive; leave when it does not answer any more."""
-    import grpc
-    from keras_tuner.src import protos
-
-    from workbench.sweep.server import WORKER_HEADER
-
-    request = protos.get_service().GetBestTrialsRequest(num_trials=0)
-    answered = time.monotonic()
-    while True:
-        time.sleep(_HEARTBEAT)
-        try:
-            metadata = ((WORKER_HEADER, oracle.tuner_id),)
-            oracle.stub.GetBestTrials(request, timeout=_HEARTBEAT, metadata=metadata)
-            answered = time.monotonic()
-        except grpc.RpcError:
-            if time.monotonic() - answered > _PATIENCE:
-                os._exit(CHIEF_LOST)
 
 
 if __name__ == "__main__":

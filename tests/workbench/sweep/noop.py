@@ -1,86 +1,101 @@
-"""A sweep whose trials do nothing but wait: python -m tests.workbench.sweep.noop, as any tune command."""
+"""A sweep whose trials do nothing but wait: `python -m tests.workbench.sweep.noop`, like any tune command."""
 
 import dataclasses
 import os
+import sys
 import time
-from pathlib import Path
 
 from workbench import cli
-from workbench.config import DataConfig
-from workbench.sweep import command
+from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig
 from workbench.sweep.config import SearchConfig, WorkersConfig
-from workbench.sweep.engine import Definition
-from workbench.training.config import RecipeConfig, TrainingConfig
-from workbench.training.run_folder import RunConfig
+from workbench.sweep.workers import start_workers_early, uses_gpu
 
 
 @dataclasses.dataclass(frozen=True)
-class NoopConfig(RunConfig, RecipeConfig, TrainingConfig, DataConfig):
+class NoopConfig:
     """A trial."""
 
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    run: TrainingRunConfig = TrainingRunConfig()
+
 
 @dataclasses.dataclass(frozen=True)
-class NoopTuneConfig(RunConfig, WorkersConfig, SearchConfig, DataConfig):
+class NoopTuneConfig:
     """A sweep of them."""
 
-
-VARIABLE = ["seed", "batch_size", "learning_rate", "epochs"]
-DEFINITION = Definition(
-    tune_module="tests.workbench.sweep.noop",
-    train_module="tests.workbench.sweep.noop",
-    factory="tests.workbench.sweep.noop:make_hypermodel",
-    config_class=NoopTuneConfig,
-    trial_class=NoopConfig,
-    variable=VARIABLE,
-)
+    data: DataConfig = DataConfig()
+    search: SearchConfig = SearchConfig()
+    workers: WorkersConfig = WorkersConfig()
+    run: RunConfig = RunConfig()
 
 
-def make_hypermodel(folder):
-    from workbench.sweep.hypermodel import TrialHyperModel, save_weights, weights_path
-
-    class NoopHyperModel(TrialHyperModel):
-        def build(self, hp):
-            return None
-
-        def fit(self, hp, model, trial_id, trial_dir, report):
-            """Waits as many milliseconds as the batch size says."""
-            config = self.config(hp)
-            if (Path(trial_dir) / "trial.json").exists():
-                (Path(folder) / "repeated.log").write_text(trial_id)
-            time.sleep(config.batch_size / 1000)
-            score = (config.seed * 37 % 101) / 101
-            for epoch in range(1, config.epochs + 1):
-                row = {"epoch": epoch, "loss": 1.0, "accuracy": score, "val_loss": 1 - score, "val_accuracy": score}
-                if report(row):
-                    break
-            if config.learning_rate == MISBEHAVE:
-                os._exit(9)
-            if config.learning_rate == OUT_OF_MEMORY:
-                raise MemoryError("cannot allocate 9 TB [/device:CPU:0]")
-            save_weights(weights_path(trial_dir), [])
-            status = "completed" if epoch == config.epochs else "pruned"
-            names = ("val_accuracy", "val_loss", "accuracy", "loss")
-            fixed = {"best_epoch": 1, "epochs": epoch, "parameters": 1, "max_epochs": config.epochs}
-            return {"status": status, **{name: row[name] for name in names}, **fixed, "history": []}
-
-        def graph_key(self, values):
-            return ""
-
-        def best_model(self, hp, trial_dir):
-            import keras
-
-            image = keras.Input((32, 32, 3), dtype="uint8")
-            return keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image)))
-
-    return NoopHyperModel(*command.hypermodel_arguments(folder, DEFINITION))
-
-
-OUT_OF_MEMORY, MISBEHAVE = 0.5, 0.25  # learning rates that make a trial fail, or kill its worker
-
-
-def tune(config):
-    return command.tune(config, DEFINITION)
+def main():
+    return cli.main(
+        NoopTuneConfig,
+        "tests.workbench.sweep.noop:tune",
+        description=__doc__,
+        before=start_workers_early,
+        use_gpu=uses_gpu,
+    )
 
 
 if __name__ == "__main__":
-    cli.main(tune, NoopTuneConfig, prog="python -m tests.workbench.sweep.noop", description=__doc__)
+    sys.exit(main())
+
+import keras
+
+from workbench.sweep.command import open_sweep, work_for_chief
+from workbench.sweep.image_hypermodel import ImageHyperModel, get_weights_path, save_weights
+from workbench.sweep.tuners import SEARCHES
+
+OUT_OF_MEMORY, MISBEHAVE = 0.5, 0.25  # learning rates that make a trial fail, or kill its worker
+VARIABLE = ["seed", "batch_size", "learning_rate", "epochs"]
+
+
+class NoopHyperModel(ImageHyperModel):
+    def build(self, hp):
+        return None
+
+    def fit(self, hp, model, *, trial):
+        """Wait as many milliseconds as the batch size says."""
+        training = self.read_config(hp).training
+        if (trial.folder / "trial.json").exists():
+            (self._plan.folder.path / "repeated.log").write_text(trial.id)
+        time.sleep(training.batch_size / 1000)
+        score = (training.seed * 37 % 101) / 101
+        for epoch in range(1, training.epochs + 1):
+            log = {"epoch": epoch, "loss": 1.0, "accuracy": score, "val_loss": 1 - score, "val_accuracy": score}
+            if trial.report(log):
+                break
+        if training.learning_rate == MISBEHAVE:
+            os._exit(9)
+        if training.learning_rate == OUT_OF_MEMORY:
+            raise MemoryError("cannot allocate 9 TB [/device:CPU:0]")
+        save_weights(get_weights_path(trial.folder), [])
+        status = "completed" if epoch == training.epochs else "pruned"
+        names = ("val_accuracy", "val_loss", "accuracy", "loss")
+        fixed = {"best_epoch": 1, "epochs": epoch, "parameters": 1, "max_epochs": training.epochs}
+        return {"status": status, **{name: log[name] for name in names}, **fixed, "history": []}
+
+    def build_best_model(self, hp, folder):
+        image = keras.Input((32, 32, 3), dtype="uint8")
+        return keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image)))
+
+
+def tune(config):
+    if config.workers.worker:
+        return work_for_chief(config, NoopHyperModel, NoopConfig, VARIABLE)
+    module = "tests.workbench.sweep.noop"
+    with open_sweep(config, NoopConfig, VARIABLE, command=module, train_command=module) as sweep:
+        tuner = SEARCHES[config.search.tuner](
+            NoopHyperModel(sweep.plan),
+            objective=sweep.space.objective,
+            directory=str(sweep.folder.path),
+            workers=sweep.pool,
+            **sweep.search_options,
+        )
+        with sweep.record(tuner):
+            tuner.search()
+        sweep.save_winner(tuner)
+    return sweep.folder.path

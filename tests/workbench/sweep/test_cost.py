@@ -5,7 +5,7 @@ import pytest
 from cnn_scratch.tune import TuneConfig, tune
 from tests.workbench.sweep import noop
 from workbench.config import build
-from workbench.training import budget as estimate
+from workbench.training import estimates
 
 SPACE = """
 parameters:
@@ -27,16 +27,16 @@ def expected(shown):
 
 
 def test_a_sweep_is_measured_before_it_starts(config, capsys, monkeypatch):
-    monkeypatch.setattr(estimate, "_SHORT", 9)  # seconds: a busy machine may take long enough to have it remembered
+    monkeypatch.setattr(estimates, "_SHORT", 9)  # seconds: a busy machine may take long enough to have it remembered
     tune(build(TuneConfig, **config, max_trials=2))
     shown = capsys.readouterr().out
     (line,) = expected(shown)
     assert re.fullmatch(r"expected: [\d.]+ s \(2 trials\), [\d.]+ GB of memory, [\d.]+ MB on disk", line)
     assert shown.index(line) < shown.index("[1/2]")
-    estimate.remember("cnn_scratch.tune --tuner grid", 10, 12)
+    estimates.record_estimate("cnn_scratch.tune --tuner grid", 10, 12)
     tune(build(TuneConfig, **config, max_trials=4))
     (line,) = expected(capsys.readouterr().out)
-    assert re.search(r"\(2 trials\).*; the last estimate took 1.20x as long as told", line)
+    assert re.search(r"\(2 trials\).*; the last run took 1.20 times the estimate", line)
     tune(build(TuneConfig, **config, max_trials=4))
     assert expected(capsys.readouterr().out) == [], "nothing is left"
 
@@ -44,8 +44,8 @@ def test_a_sweep_is_measured_before_it_starts(config, capsys, monkeypatch):
 def test_a_budget_says_how_many_trials_it_is_for(workdir, capsys):
     (workdir / "space.yaml").write_text(f"parameters: {{batch_size: {{value: 500}}, seed: {{values: {[*range(99)]}}}}}")
     config = {"space": "space.yaml", "name": "s", "workers": 0}
-    noop.tune(noop.NoopTuneConfig(**config, max_trials=3))
+    noop.tune(build(noop.NoopTuneConfig, **config, max_trials=3))
     assert expected(capsys.readouterr().out) == [], "nothing is known of such trials yet"
-    noop.tune(noop.NoopTuneConfig(**config, max_trials="all", budget="2s"))
+    noop.tune(build(noop.NoopTuneConfig, **config, max_trials="all", budget="2s"))
     (line,) = expected(capsys.readouterr().out)
     assert line.startswith("expected: 2.0 s (the budget; time for about 3 of 96 trials), ")

@@ -288,13 +288,13 @@ def test_conditional_hyperparameters_have_values_only_where_they_apply(tmp_path,
 @pytest.mark.parametrize("order", ["shuffled", "lexicographic"])
 @pytest.mark.parametrize("stop_after", [0, 1, 3, 7])
 def test_hyperparameters_that_trials_discover_are_searched_too(tmp_path, order, stop_after):
-    """`bool` is known; a trial with it discovers `a`, one with a = 2 discovers `b`. Also if the sweep is interrupted."""
+    """`bool` is known; a trial with it discovers `a`, one with a = 2 discovers `b`. Also in an interrupted sweep."""
     a, b = Parameter("a", (1, 2, 3)), Parameter("b", (7, 8))
     files = []
 
     def make_it():
         source = GridSource([Parameter("bool", (False, True))], order=order, discovers=True)
-        decode = {trial_id: discovered for trial_id, discovered in files}
+        decode = dict(files)
 
         class Files(TrialFiles):
             def load(self):

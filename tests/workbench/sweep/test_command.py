@@ -11,9 +11,10 @@ import psutil
 import pytest
 
 from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, tune
+from workbench.config import build
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json
-from workbench.sweep.server import serve
+from workbench.sweep.keras_tuner_adapter.protocol import serve
 
 
 def command(*words):
@@ -42,7 +43,7 @@ def free_port():
 
 def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir):
     write_space(learning_rate=[0.001, 0.002, MISBEHAVE, OUT_OF_MEMORY], batch_size=[20])
-    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=2))
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=2))
     status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in rows()}
     assert status[0.001] == status[0.002] == ("completed", "")
     assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB [/device:CPU:0]")
@@ -53,15 +54,15 @@ def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir
 def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):
     write_space(learning_rate=[OUT_OF_MEMORY], batch_size=[10, 20])
     with pytest.raises(UserError, match="none of the 2 trials could be completed; the first: MemoryError: cannot"):
-        tune(NoopTuneConfig(space="space.yaml", name="s", max_trials="all", workers=0))
+        tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0))
     assert "[2/2] 1  failed  MemoryError: cannot allocate 9 TB [/device:CPU:0]" in capsys.readouterr().out
 
 
 def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
     write_space(seed=[0, 1, 2], batch_size=[10])
-    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=1, workers=0))
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=1, workers=0))
     capsys.readouterr()
-    tune(NoopTuneConfig(space="space.yaml", name="s", max_trials=2, workers=0))
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0))
     shown = capsys.readouterr().out
     assert "resuming after 1 finished trials\n[2/2]" in shown
     assert "Reloading" not in shown
@@ -89,9 +90,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
         process.send_signal(signal.SIGINT)
         shown = process.stderr.read().decode()
     assert process.returncode == 130
-    assert shown.startswith(
-        "\nstopped; finished trials are kept, and this goes on:\n  python -m tests.workbench.sweep.noop"
-    )
+    assert shown.startswith("\nstopped; finished trials are kept. To continue:\n  python -m tests.workbench.sweep.noop")
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert 3 <= len(rows()) < 200
 

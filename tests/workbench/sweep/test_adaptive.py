@@ -1,0 +1,73 @@
+"""KerasTuner's Bayesian optimization and Hyperband on top of the scheduler."""
+
+import keras_tuner
+import pytest
+from keras_tuner.engine.trial import TrialStatus
+
+from workbench.files import write_json
+from workbench.sweep.hypermodel import TrialHyperModel
+from workbench.sweep.tuners import BayesianOptimization, Hyperband
+
+OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
+
+
+def make_hyperparameters():
+    hyperparameters = keras_tuner.HyperParameters()
+    hyperparameters.Choice("activation", ["mish", "gelu", "relu"])
+    hyperparameters.Choice("learning_rate", [0.1, 0.01])
+    hyperparameters.Choice("filter_size", ["[3]", "[2]"])
+    hyperparameters.Boolean("batch_norm")
+    return hyperparameters
+
+
+def make_bayesian(folder):
+    options = {"hyperparameters": make_hyperparameters(), "directory": folder}
+    return BayesianOptimization(TrialHyperModel(), OBJECTIVE, 14, **options).oracle
+
+
+def make_hyperband(folder):
+    options = {"hyperparameters": make_hyperparameters(), "directory": folder}
+    return Hyperband(TrialHyperModel(), OBJECTIVE, 12, 9, **options).oracle
+
+
+def finish(oracle, trial, score):
+    folder = oracle.scheduler.files.get_folder(trial.trial_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "result.json", {"status": "completed", "val_accuracy": score, "val_loss": 1.0})
+    oracle.end_trial(trial)
+
+
+@pytest.mark.parametrize(("make", "total"), [(make_bayesian, 14), (make_hyperband, 12)])
+def test_adaptive_searches_resume_after_an_interruption(tmp_path, make, total):
+    before = make(tmp_path)
+    for number in range(5):
+        finish(before, before.create_trial("worker1"), number / 10)
+    lost = [before.create_trial(worker) for worker in ("worker1", "worker2")]
+    after = make(tmp_path)
+    for trial in lost:
+        again = after.create_trial("worker2")
+        assert again.trial_id == trial.trial_id
+        assert again.hyperparameters.values == trial.hyperparameters.values
+        finish(after, again, 0.9)
+    while (trial := after.create_trial("worker2")).status == TrialStatus.RUNNING:
+        finish(after, trial, 0.3)
+    assert after.scheduler.is_complete()
+    trials = after.scheduler.list_finished()
+    ids = [trial.id for trial in trials]
+    assert len(ids) == len(set(ids)) == total
+    if make is make_bayesian:
+        assert len({str(trial.values) for trial in trials}) == total
+    else:
+        assert {trial.values["tuner/epochs"] for trial in trials} >= {1, 3}
+
+
+def test_a_search_waits_for_trials_that_decide_on_the_next_ones(tmp_path):
+    oracle = make_hyperband(tmp_path)
+    trials = []
+    for number in range(50):
+        trial = oracle.create_trial(f"worker{number}")
+        if trial.status != TrialStatus.RUNNING:
+            break
+        trials.append(trial)
+    assert trial.status == TrialStatus.IDLE or len(trials) == 12
+    assert not oracle.scheduler.is_complete()

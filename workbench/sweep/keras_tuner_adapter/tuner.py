@@ -1,0 +1,271 @@
+"""A tuner of KerasTuner that runs the trials of a scheduler, in this process or in workers."""
+
+import contextlib
+import functools
+import gc
+import io
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import psutil
+from keras_tuner.src.engine import tuner_utils
+from keras_tuner.src.engine.trial import Trial as KerasTunerTrial
+from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.src.errors import FailedTrialError, FatalError
+
+from workbench.errors import UserError
+from workbench.files import write_json, write_text
+from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
+from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
+from workbench.sweep.keras_tuner_adapter.protocol import RemoteOracle, find_chief_address, serve
+from workbench.sweep.trial import Trial
+from workbench.sweep.workers import WorkerPool, auto_workers, count_gpus
+
+_IDLE_SECONDS = 0.3
+_TICK = 0.1  # seconds between two looks at the workers
+_MAX_MEMORY_GROWTH = 2 << 30  # bytes, after which a worker process is replaced: each traced graph stays in memory
+
+
+class SchedulerTuner(keras_tuner.Tuner):
+    """Runs the trials of a `SchedulerOracle`.
+
+    Args:
+        oracle: hands out the trials.
+        hypermodel: a `keras_tuner.HyperModel`, or a function of the hyperparameters that returns a compiled model.
+        workers: number of worker processes of this machine, `auto` for one per GPU or CPU core, or a started pool.
+            None or 0 runs the trials in this process.
+        address: (host, port) where the oracle is served; workers on other machines may connect if `is_chief`.
+        is_chief: whether to serve the oracle even if this machine has no workers.
+        on_finish: called with each trial that has finished, such as to show it.
+        **kwargs: `directory`, `project_name`, `overwrite`, `executions_per_trial`, and the other arguments of
+            `keras_tuner.Tuner`.
+    """
+
+    def __init__(
+        self,
+        oracle: SchedulerOracle,
+        hypermodel: keras_tuner.HyperModel | Callable[[keras_tuner.HyperParameters], keras.Model] | None = None,
+        *,
+        workers: int | str | WorkerPool | None = None,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+        is_chief: bool = False,
+        on_finish: Callable[[Trial], None] = lambda trial: None,
+        **kwargs: Any,
+    ) -> None:
+        self._workers, self._address, self._is_chief = workers, address, is_chief
+        self._memory = psutil.Process().memory_info().rss
+        self._objective: keras_tuner.Objective | None = None  # in a worker
+        is_own = isinstance(hypermodel, TrialHyperModel)
+        with contextlib.redirect_stdout(io.StringIO()) if is_own else contextlib.nullcontext():
+            super().__init__(oracle, hypermodel, **kwargs)
+        if isinstance(self.oracle, SchedulerOracle):  # else this is a worker by KerasTuner's environment variables
+            self.oracle.verbose = 0 if is_own else self.oracle.verbose
+            self.oracle.begin()
+            self.oracle.scheduler.on_finish = on_finish
+
+    def reload(self) -> None:
+        """Find the search space; the oracle loads the finished trials itself."""
+        self._populate_initial_space()
+
+    def _populate_initial_space(self) -> None:
+        """Build the model to find the search space, unless the hypermodel is given its whole space."""
+        if not isinstance(self.hypermodel, TrialHyperModel):
+            super()._populate_initial_space()
+
+    def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
+        """Run trials until there are none.
+
+        Args:
+            *fit_args, **fit_kwargs: go to `HyperModel.fit`, and so to `model.fit`.
+
+        Raises:
+            RuntimeError: too many trials in a row have failed.
+            UserError: the workers cannot run, or the address cannot be bound.
+        """
+        if "verbose" in fit_kwargs:
+            self.oracle.verbose = fit_kwargs["verbose"]
+        self.on_search_begin()
+        chief = find_chief_address()
+        if chief or self._is_chief or self._workers:
+            self._search_with_workers(chief or self._address, fit_args, fit_kwargs)
+        else:
+            while not self.run_trials(*fit_args, **fit_kwargs):
+                pass  # this process cannot be replaced
+        self.on_search_end()
+        if isinstance(self.oracle, SchedulerOracle):
+            if self.oracle.scheduler.error:
+                raise RuntimeError(self.oracle.scheduler.error)
+            self.save()
+
+    def run_trials(self, *fit_args: Any, **fit_kwargs: Any) -> bool:
+        """Run trials in this process.
+
+        Returns:
+            True when there are no more, False when this process should be replaced by a fresh one.
+        """
+        while True:
+            self.pre_create_trial()
+            trial = self.oracle.create_trial(self.tuner_id)
+            if trial.status == TrialStatus.STOPPED:
+                return True
+            if trial.status == TrialStatus.IDLE:
+                time.sleep(_IDLE_SECONDS)
+                continue
+            self.on_trial_begin(trial)
+            with _pause_garbage_collection():
+                is_healthy = self._run_and_record(trial, fit_args, fit_kwargs)
+            self.on_trial_end(trial)
+            if not is_healthy or psutil.Process().memory_info().rss - self._memory > _MAX_MEMORY_GROWTH:
+                return False
+
+    def on_trial_end(self, trial: KerasTunerTrial) -> None:
+        """Give a trial back to the oracle."""
+        self.oracle.end_trial(trial)
+
+    def on_epoch_end(
+        self, trial: KerasTunerTrial, model: keras.Model, epoch: int, logs: Mapping[str, float] | None = None
+    ) -> None:
+        """Stop a trial that is pruned."""
+        if self._has_pruner and logs and self.oracle.objective.has_value(logs):
+            metrics = {name: float(value) for name, value in logs.items()}
+            if self.oracle.update_trial(trial.trial_id, metrics, step=epoch).status == TrialStatus.STOPPED:
+                model.stop_training = True
+
+    def load_model(self, trial: KerasTunerTrial) -> keras.Model:
+        """Return the model of a finished trial with the weights of its best epoch."""
+        if isinstance(self.hypermodel, TrialHyperModel):
+            folder = Path(self.get_trial_dir(trial.trial_id))
+            return self.hypermodel.build_best_model(trial.hyperparameters, folder)
+        return super().load_model(trial)
+
+    def _run_and_record(self, trial: KerasTunerTrial, fit_args: tuple, fit_kwargs: dict[str, Any]) -> bool:
+        """Run one trial and write its result.
+
+        Returns:
+            Whether the process is healthy: it is not after an error that was not the user's, such as out of memory.
+
+        Raises:
+            OSError: the disk is full or cannot be written, which is not the trial's fault.
+            FatalError: the hypermodel cannot be used.
+        """
+        folder = Path(self.get_trial_dir(trial.trial_id))
+        start, started, is_healthy = time.perf_counter(), time.time(), True
+        given = len(trial.hyperparameters.space)
+        try:
+            result = self._run(trial, folder, fit_args, fit_kwargs)
+            trial.status = TrialStatus.COMPLETED
+        except (OSError, FatalError):
+            raise
+        except Exception as error:  # whatever one trial runs into, the others are run
+            is_expected = isinstance(error, UserError | FailedTrialError)
+            is_healthy = is_expected
+            name = "" if is_expected else f"{type(error).__name__}: "
+            trial.status, trial.message = TrialStatus.INVALID, traceback.format_exc()
+            result = {
+                "status": "failed",
+                "reason": f"{name}{' '.join(str(error).split())}"[:300],
+                "may_retry": not isinstance(error, FailedTrialError),
+            }
+            write_text(folder / "error.txt", traceback.format_exc())
+        if len(trial.hyperparameters.space) > given:
+            result["hyperparameters"] = trial.hyperparameters.get_config()
+        timing = {"seconds": time.perf_counter() - start, "started": started, "worker": self.tuner_id}
+        write_json(folder / "result.json", {"status": "completed", "reason": "", **result, **timing})
+        return is_healthy
+
+    def _run(self, trial: KerasTunerTrial, folder: Path, fit_args: tuple, fit_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Run one trial and return its result."""
+        if isinstance(self.hypermodel, TrialHyperModel):
+            model = self.hypermodel.build(trial.hyperparameters)
+            run = TrialRun(trial.trial_id, folder, functools.partial(self._report, trial))
+            return self.hypermodel.fit(trial.hyperparameters, model, *fit_args, trial=run, **fit_kwargs)
+        results = self.run_trial(trial, *fit_args, **dict(fit_kwargs))
+        objective = self.oracle.objective
+        tuner_utils.validate_trial_results(results, objective, "Tuner.run_trial()")
+        metrics = {k: float(v) for k, v in tuner_utils.convert_to_metrics_dict(results, objective).items()}
+        step = tuner_utils.get_best_step(results, objective)
+        if not self._has_pruner:
+            self.oracle.update_trial(trial.trial_id, metrics, step=step)
+        return {"may_retry": True, **metrics, "best_step": step}  # a score that is no number may be one the next time
+
+    def _report(self, trial: KerasTunerTrial, epoch: Mapping[str, float]) -> bool:
+        """Report an epoch of a trial, and return whether the trial should stop there."""
+        metrics = {name: float(epoch[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        answer = self.oracle.update_trial(trial.trial_id, metrics, step=epoch["epoch"])
+        return answer.status == TrialStatus.STOPPED
+
+    @functools.cached_property
+    def _has_pruner(self) -> bool:
+        return isinstance(self.oracle, SchedulerOracle) and self.oracle.has_pruner
+
+    # Workers.
+
+    def _search_with_workers(self, address: tuple[str, int], fit_args: tuple, fit_kwargs: dict[str, Any]) -> None:
+        """Serve the oracle until the sweep is complete, to this machine's workers and, for a chief, to others."""
+        scheduler = self.oracle.scheduler
+        if scheduler.is_complete():
+            return
+        pool = self._make_pool()
+        server, port = serve(self.oracle, *address)
+        host = "127.0.0.1" if address[0] in ("0.0.0.0", "::", "[::]") else address[0]
+        on_finish = scheduler.on_finish
+        try:
+            if pool:
+
+                def finish(trial: Trial) -> None:
+                    pool.forget_deaths()
+                    on_finish(trial)
+
+                scheduler.on_finish = finish
+                pool.send_orders((self, fit_args, fit_kwargs), host, port, scheduler.start_worker)
+            while not scheduler.is_complete():
+                if pool:
+                    pool.watch(scheduler.bury_worker)
+                scheduler.release_silent_workers()
+                time.sleep(_TICK)
+        finally:
+            scheduler.on_finish = on_finish
+            if pool:
+                pool.stop()
+            server.stop(2 if self._is_chief else None)  # workers elsewhere are answered that it is over
+
+    def _make_pool(self) -> WorkerPool | None:
+        if not self._workers or isinstance(self._workers, WorkerPool):
+            return self._workers or None
+        num_gpus = count_gpus()
+        count = auto_workers(num_gpus) if self._workers == "auto" else int(self._workers)
+        pool = WorkerPool(count, num_gpus, Path(self.project_dir) / "workers")
+        pool.start()
+        return pool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker process gets: everything but the oracle, which stays here, and the workers."""
+        own = {"_has_pruner": self._has_pruner, "_workers": None, "_is_chief": False, "oracle": None}
+        return {**self.__dict__, **own, "_objective": self.oracle.objective}
+
+    def connect(self, host: str, port: int, worker: str) -> RemoteOracle:
+        """Make this tuner, which has come from another process, one of the workers of that process.
+
+        Args:
+            host, port: where the other process serves its oracle.
+            worker: name of this worker.
+        """
+        self.tuner_id, self._memory = worker, psutil.Process().memory_info().rss
+        self.oracle = RemoteOracle(self._objective, host, port, worker)
+        return self.oracle
+
+
+@contextlib.contextmanager
+def _pause_garbage_collection() -> Iterator[None]:
+    """Do not let Python search TensorFlow's many objects for garbage in this block, which takes 0.2 s each time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect(1)
+        gc.enable()

@@ -1,0 +1,302 @@
+"""The worker processes of this machine: start them, give them orders, watch, replace and end them."""
+
+import atexit
+import collections
+import contextlib
+import dataclasses
+import json
+import multiprocessing.spawn
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from workbench.errors import UserError
+from workbench.files import read_json
+from workbench.runtime import count_cores, make_python_path
+from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
+from workbench.sweep.worker import CHIEF_LOST, REPLACE_ME
+
+MAX_DEATHS = 3  # in a row, of workers that finished nothing in between
+_GRACE = 5  # seconds a worker has to end before it is killed
+_BYTES_PER_WORKER = 3 << 29  # 1.5 GiB
+
+
+@dataclasses.dataclass
+class _Worker:
+    """A worker process.
+
+    Attributes:
+        number: place in the pool.
+        name: by which the scheduler knows it and its successors.
+        process: the process.
+        is_finished: whether it has ended for good.
+    """
+
+    number: int
+    name: str
+    process: subprocess.Popen
+    is_finished: bool = False
+
+
+class WorkerPool:
+    """Keeps a number of worker processes running.
+
+    Args:
+        count: number of processes.
+        num_gpus: number of GPUs of this machine. Each worker sees one of them, or none where there is none.
+        log_folder: where the workers' own output is written.
+        prefix: begins the workers' names; must differ between machines.
+    """
+
+    def __init__(self, count: int, num_gpus: int, log_folder: Path, prefix: str = "worker") -> None:
+        self._environments = [make_worker_environment(number, count, num_gpus) for number in range(count)]
+        self._logs, self._prefix, self.num_gpus = Path(log_folder), prefix, num_gpus
+        self._workers: list[_Worker] = []
+        self._orders: dict[str, Any] = {}
+        self._task: str | None = None  # path of the pickled task
+        self._on_start: Callable[[str], None] = lambda worker: None
+        self._deaths = 0
+
+    def move_logs(self, folder: Path) -> None:
+        """Write the workers' output to another folder of the same disk, also that of running workers."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for log in self._logs.glob("*.log"):
+            log.replace(folder / log.name)
+        with contextlib.suppress(OSError):
+            self._logs.rmdir()
+        self._logs = folder
+
+    def start(self) -> None:
+        """Start the processes. They import TensorFlow while they wait for their orders."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._workers = [self._spawn(number) for number in range(len(self._environments))]
+
+    def send_orders(
+        self, task: Any, host: str, port: int, on_start: Callable[[str], None] = lambda worker: None
+    ) -> None:
+        """Send all workers, and those that will replace them, to a command that serves trials.
+
+        Args:
+            task: (tuner, arguments, keyword arguments) of its `run_trials`; must be picklable, so functions and classes
+                must be importable.
+            host, port: where the command listens.
+            on_start: called with the name of each worker whose process is new.
+        """
+        self._remove_task()
+        self._task = _write_task(task)
+        self._orders, self._on_start = {"task": self._task, "host": host, "port": port}, on_start
+        for worker in self._workers:
+            self._send(worker)
+
+    def watch(self, on_death: Callable[[str, str], None] = lambda worker, reason: None) -> None:
+        """Replace the workers that ended before the sweep did. Call it a few times a second.
+
+        Args:
+            on_death: called with the name of a worker that has died and the reason.
+
+        Raises:
+            UserError: the workers cannot run; quotes the last line of their output.
+        """
+        for index, worker in enumerate(self._workers):
+            code = worker.process.poll()
+            if code is None or worker.is_finished:
+                continue
+            if code in (0, CHIEF_LOST):
+                worker.is_finished = True
+                continue
+            if code != REPLACE_ME:
+                self._deaths += 1
+                reason = _find_reason(code, self._get_log(worker.number))
+                on_death(worker.name, reason)
+                if self._deaths >= MAX_DEATHS:
+                    raise UserError(f"the workers cannot run: {reason}; their output is in {self._logs}")
+            self._workers[index] = self._spawn(worker.number)
+            self._send(self._workers[index])
+
+    def forget_deaths(self) -> None:
+        """Record that a trial was finished, so the workers can run."""
+        self._deaths = 0
+
+    def have_all_finished(self) -> bool:
+        """Return whether every worker has ended for good."""
+        return all(worker.is_finished for worker in self._workers)
+
+    def stop(self) -> None:
+        """End all workers."""
+        processes = [worker.process for worker in self._workers]
+        for process in processes:
+            if process.stdin:
+                process.stdin.close()  # they end at once
+            if not self._orders:
+                process.kill()  # it is still starting, and has nothing to lose
+        deadline = time.monotonic() + _GRACE
+        for process in processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._remove_task()
+
+    def remove(self) -> None:
+        """End all workers and remove their logs."""
+        self.stop()
+        shutil.rmtree(self._logs, ignore_errors=True)
+
+    def list_pids(self) -> list[int]:
+        """Return the process ids of the workers."""
+        return [worker.process.pid for worker in self._workers]
+
+    def _spawn(self, number: int) -> _Worker:
+        with open(self._get_log(number), "a", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "workbench.sweep.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._environments[number]},
+            )
+        return _Worker(number, f"{self._prefix}-{number + 1}", process)
+
+    def _send(self, worker: _Worker) -> None:
+        self._on_start(worker.name)
+        line = json.dumps({**self._orders, "worker": worker.name}) + "\n"
+        assert worker.process.stdin is not None
+        try:
+            worker.process.stdin.write(line.encode())
+            worker.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died; `watch` will see that
+
+    def _get_log(self, number: int) -> Path:
+        return self._logs / f"{self._prefix}-{number + 1}.log"
+
+    def _remove_task(self) -> None:
+        if self._task:
+            Path(self._task).unlink(missing_ok=True)
+            self._task = None
+
+
+_started: list[WorkerPool] = []  # by `start_workers_early`
+
+
+def start_workers(config: Any) -> WorkerPool | None:
+    """Start the worker processes of this machine.
+
+    Args:
+        config: of a sweep, with the sections `run` and `workers`.
+
+    Returns:
+        The pool, without orders, its logs in a hidden folder next to the sweep's; None where no workers are asked for.
+    """
+    workers = config.workers
+    if workers.workers == 0:
+        return None
+    num_gpus = count_gpus()
+    count = auto_workers(num_gpus) if workers.workers == "auto" else workers.workers
+    logs = Path(config.run.runs_dir) / f".workers-{socket.gethostname()}-{os.getpid()}"
+    pool = WorkerPool(count, num_gpus, logs, f"{socket.gethostname()}-worker" if workers.worker else "worker")
+    pool.start()
+    return pool
+
+
+def start_workers_early(config: Any) -> None:
+    """Start the worker processes before the command imports TensorFlow, so that they do it at the same time.
+
+    The command gets them from `take_started_workers`. If it does not, they end with it. It starts none if the named
+    sweep has all its trials, or its folder cannot be written, which the command will find out.
+    """
+    check_sweep(config.search, config.workers)
+    if config.run.name and has_all_trials(config.search, Path(config.run.runs_dir) / config.run.name):
+        return
+    with contextlib.suppress(OSError):
+        pool = start_workers(config)
+        if pool:
+            _started.append(pool)
+            atexit.register(lambda: pool.remove() if pool in _started else None)
+
+
+def take_started_workers() -> WorkerPool | None:
+    """Return the workers that `start_workers_early` has started, once; else None."""
+    return _started.pop() if _started else None
+
+
+def uses_gpu(config: Any) -> bool:
+    """Return whether the command of a sweep itself uses the GPUs, because it has no workers."""
+    return config.workers.workers == 0
+
+
+def has_all_trials(search: SearchConfig, folder: Path) -> bool:
+    """Return whether the sweep in a folder has as many trials as are asked for, so that it needs no workers."""
+    trials = (read_json(folder / "metrics.json") or {}).get("trials")
+    return trials is not None and trials == get_trial_limit(search)
+
+
+def _write_task(task: Any) -> str:
+    """Pickle a task into a file that only this user can read, and return its path.
+
+    Like `multiprocessing`, it lets a worker import the main script under another name where the task needs it.
+    """
+    content = pickle.dumps(task)
+    script = multiprocessing.spawn.get_preparation_data("worker") if b"__main__" in content else None
+    if script:
+        del script["authkey"]
+    with tempfile.NamedTemporaryFile(prefix="sweep-", suffix=".pickle", delete=False) as file:
+        pickle.dump((sys.path, script), file)
+        file.write(content)
+    return file.name
+
+
+def make_worker_environment(number: int, count: int, num_gpus: int) -> dict[str, str]:
+    """Return the environment variables that give worker `number` of `count` its share: one GPU, or some CPU threads."""
+    threads = max(1, count_cores() // count)
+    environment = {
+        "PYTHONPATH": make_python_path(),
+        "OMP_NUM_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    if num_gpus:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = visible.split(",") if visible else [str(gpu) for gpu in range(num_gpus)]
+        return {**environment, "CUDA_VISIBLE_DEVICES": gpus[number % num_gpus]}
+    return {**environment, "CUDA_VISIBLE_DEVICES": "-1", "WORKBENCH_THREADS": str(threads)}
+
+
+def auto_workers(num_gpus: int) -> int:
+    """Return one worker per GPU, or else one per CPU core as far as memory allows."""
+    if num_gpus:
+        return num_gpus
+    return max(1, min(count_cores(), psutil.virtual_memory().total // _BYTES_PER_WORKER))
+
+
+def count_gpus() -> int:
+    """Return the number of GPUs of this machine, without starting TensorFlow."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([gpu for gpu in visible.split(",") if gpu.strip() not in ("", "-1")])
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+def _find_reason(code: int, log: Path) -> str:
+    """Return why a worker died: the signal, or the last line that it wrote."""
+    if code < 0:
+        hint = " (killed; out of memory?)" if -code == signal.SIGKILL else ""
+        return f"signal {signal.Signals(-code).name}{hint}"
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = collections.deque((line.strip() for line in file if line.strip()), maxlen=1)
+    return lines[0][:300] if lines else f"exit code {code}"
