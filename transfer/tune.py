@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv=argv,
         before=start_workers_early,
         use_gpu=uses_gpu,
+        needs_keras_tuner=True,
     )
 
 

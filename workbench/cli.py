@@ -60,6 +60,7 @@ class Command:
         before: called with the configuration before TensorFlow is imported, such as to start worker processes.
         needs_tensorflow: whether TensorFlow is imported before the target.
         use_gpu: False hides the GPUs from TensorFlow; a function decides from the configuration.
+        needs_keras_tuner: whether KerasTuner is imported before the target, without its slow optional libraries.
     """
 
     config_class: type
@@ -68,6 +69,7 @@ class Command:
     before: Callable[[Any], None] | None = None
     needs_tensorflow: bool = True
     use_gpu: bool | Callable[[Any], bool] = True
+    needs_keras_tuner: bool = False
 
     @property
     def module(self) -> str:
@@ -81,7 +83,8 @@ class Command:
         if self.needs_tensorflow:
             from workbench.runtime import load_tensorflow  # imported late: a help text must not wait for it
 
-            load_tensorflow(use_gpu=self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu)
+            use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu
+            load_tensorflow(use_gpu=use_gpu, with_keras_tuner=self.needs_keras_tuner)
         if not isinstance(self.target, str):
             self.target(config)
             return
@@ -110,6 +113,7 @@ def main(
     before: Callable[[Any], None] | None = None,
     needs_tensorflow: bool = True,
     use_gpu: bool | Callable[[Any], bool] = True,
+    needs_keras_tuner: bool = False,
 ) -> int:
     """Parse `argv`, then import TensorFlow and the target, and call the target with the configuration.
 
@@ -119,19 +123,13 @@ def main(
         description: first paragraph of the help text.
         prog: how the command is called; by default `python -m` and the target's module.
         argv: arguments to parse; by default those of the process.
-        before, needs_tensorflow, use_gpu: see `Command`.
+        before, needs_tensorflow, use_gpu, needs_keras_tuner: see `Command`.
 
     Returns:
         The exit code: 0; 2 after a `UserError` or `OSError` (one line on stderr, no traceback); 130 after Ctrl-C (what
         the `KeyboardInterrupt` says is printed on stderr, such as how to resume).
     """
-    if not isinstance(config_class, type):  # TRANSITION: main(function, ConfigClass); delete with the last such call
-        old = Command(target, config_class, description or "", needs_tensorflow=False)
-        code = _run(_app(old.config_class, prog=prog or "", description=old.description), {prog or "": old}, argv)
-        if code:
-            sys.exit(code)
-        return code
-    command = Command(config_class, target, description or "", before, needs_tensorflow, use_gpu)
+    command = Command(config_class, target, description or "", before, needs_tensorflow, use_gpu, needs_keras_tuner)
     prog = prog or f"python -m {command.module}"
     return _run(_app(config_class, prog=prog, description=command.description), {prog: command}, argv)
 
@@ -150,18 +148,12 @@ def choose(
     """
     argv = sys.argv[1:] if argv is None else argv
     app = _empty_app(prog, description or "", usage=f"{prog} COMMAND [--option VALUE ...]")
-    by_prog, is_old = {}, False
+    by_prog = {}
     for name, command in commands.items():
-        if isinstance(command, tuple):  # TRANSITION: (function, ConfigClass, description), and SystemExit
-            command = Command(command[1], command[0], command[2], needs_tensorflow=False)
-            is_old = True
         by_prog[f"{prog} {name}"] = command
         app.command(_app(command.config_class, prog=f"{prog} {name}", description=command.description), name=name)
     missing = f"{prog}: a command is missing: expected {' or '.join(commands)}; see --help"
-    code = _run(app, by_prog, argv) if argv else _fail(missing)
-    if is_old and code:  # TRANSITION
-        sys.exit(code)
-    return code
+    return _run(app, by_prog, argv) if argv else _fail(missing)
 
 
 def parse(
@@ -206,9 +198,6 @@ def format_options(config: Any, skip: Sequence[str] | set[str] = ()) -> str:
             word = "null" if value is None else str(value)
             words += f" {option}{'=' if word.startswith('-') else ' '}{shlex.quote(word)}"
     return words
-
-
-options = format_options  # TRANSITION: the old name; delete with its last user
 
 
 def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str] | None) -> int:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 from workbench.console import console
 from workbench.evaluation.scoring import PREDICTIONS, ModelMetrics, score_run
+from workbench.evaluation.tracking import log_test
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_figures
 from workbench.reporting.run_report import leave_report
-from workbench.training.tracking import log_test
 
 
 def evaluate(config: EvaluateConfig) -> ModelMetrics:

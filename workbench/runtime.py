@@ -23,7 +23,7 @@ except ImportError:  # Windows
 _OPTIONAL = "sklearn", "matplotlib"
 
 
-def load_tensorflow(threads: int = 0, use_gpu: bool = True) -> ModuleType:
+def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bool = False) -> ModuleType:
     """Import TensorFlow without its start-up messages, initialize its devices, and return the module.
 
     GPU memory is allocated as needed, so that several processes can share a GPU. If the import fails, the messages
@@ -32,6 +32,7 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True) -> ModuleType:
     Args:
         threads: CPU threads of one operation; 0 uses one per core.
         use_gpu: False hides the GPUs, so that other processes can use them.
+        with_keras_tuner: also import KerasTuner, without its slow optional libraries.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -40,6 +41,8 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True) -> ModuleType:
             import keras  # noqa: F401
             import tensorflow as tf
 
+            if with_keras_tuner:
+                import keras_tuner  # noqa: F401
         with contextlib.suppress(RuntimeError):  # the devices are already initialized
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from workbench.files import write_text
 from workbench.finished_run import open_run
-from workbench.reporting.run_page import build_run_page
-from workbench.reporting.sweep_page import build_sweep_page
 from workbench.sweep.results import is_sweep
 
 
@@ -19,6 +17,10 @@ def write_report(folder: str | Path) -> Path:
     Raises:
         UserError: the folder is not a run folder, or is incomplete.
     """
+    # Imported late: trainings and workers do not wait for matplotlib and scikit-learn.
+    from workbench.reporting.run_page import build_run_page
+    from workbench.reporting.sweep_page import build_sweep_page
+
     run = open_run(folder)
     page = build_sweep_page(run) if is_sweep(run.path) else build_run_page(run)
     path = run.path / "report.html"

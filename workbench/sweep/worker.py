@@ -4,7 +4,6 @@ It imports TensorFlow first and then reads its orders, one line of JSON, from st
 with the command's own. When standard input ends, the command has ended, and the worker ends at once.
 """
 
-import importlib
 import json
 import multiprocessing.spawn
 import os
@@ -13,7 +12,7 @@ import signal
 import sys
 import threading
 
-from workbench.runtime import load_tensorflow, skip_optional_imports
+from workbench.runtime import load_tensorflow
 
 REPLACE_ME = 17  # exit code that asks for a fresh process
 CHIEF_LOST = 18  # exit code after the command has ended
@@ -22,9 +21,7 @@ CHIEF_LOST = 18  # exit code after the command has ended
 def main() -> None:
     """Run trials until there are none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
-    load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")))
-    with skip_optional_imports():
-        importlib.import_module("keras_tuner")  # slow, so before the orders come
+    load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")), with_keras_tuner=True)
     line = sys.stdin.readline()
     if not line:
         return

@@ -37,6 +37,7 @@ def main():
         description=__doc__,
         before=start_workers_early,
         use_gpu=uses_gpu,
+        needs_keras_tuner=True,
     )
 
 
