@@ -206,11 +206,11 @@ def open_sweep(
         UserError: the space, the data or the folder cannot be used, or the folder holds another sweep.
         KeyboardInterrupt: Ctrl-C or SIGTERM; says how to continue.
     """
-    asked, config = config, resolve_sweep(config)
-    folder = RunFolder(config.run)
-    with folder.lock(), _interrupt_on_sigterm():
-        pool = take_started_workers()
-        try:
+    asked, pool = config, take_started_workers()
+    try:
+        config = resolve_sweep(config)
+        folder = RunFolder(config.run)
+        with folder.lock(), _interrupt_on_sigterm():
             if config.run.overwrite:
                 folder.clear()
             if has_all_trials(config.search, folder.path):
@@ -226,11 +226,11 @@ def open_sweep(
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
             yield Sweep(config, asked, folder, space, plan, command, train_command, pool, results)
-        except KeyboardInterrupt:
-            resume = format_command(command, asked)
-            raise KeyboardInterrupt(f"stopped; finished trials are kept. To continue:\n  {resume}") from None
-        finally:
-            _stop(pool)
+    except KeyboardInterrupt:
+        resume = format_command(command, asked)
+        raise KeyboardInterrupt(f"stopped; finished trials are kept. To continue:\n  {resume}") from None
+    finally:
+        _stop(pool)
 
 
 def work_for_chief(
@@ -246,10 +246,10 @@ def work_for_chief(
     Returns:
         Path of the sweep's folder.
     """
-    config = resolve_sweep(config)
-    folder = RunFolder(config.run)
     pool = take_started_workers()
     try:
+        config = resolve_sweep(config)
+        folder = RunFolder(config.run)
         plan = make_plan(folder, type(config), trial_class, variable)
         pool = pool or start_workers(config)
         if pool is None:

@@ -224,7 +224,7 @@ def _parse_row(row: Mapping[str, str], known: Mapping[str, Mapping[str, Value]],
     texts = {name: row.get("max_epochs" if name == "epochs" else name) or "" for name in known}
     values = {name: known[name].get(text, _parse_value(text)) for name, text in texts.items()}
     numbers = {name: _parse_number(row.get(name)) for name in RESULT_FIELDS}
-    result = {**numbers, "status": row["status"], "reason": row["reason"], "worker": row.get("worker")}
+    result = {**numbers, "status": row["status"], "reason": row["reason"], "worker": row.get("worker") or None}
     return make_result(row["trial"], values, result, metric)
 
 

@@ -57,9 +57,13 @@ class WorkerPool:
         num_gpus: number of GPUs of this machine. Each worker sees one of them, or none where there is none.
         log_folder: where the workers' own output is written.
         prefix: begins the workers' names; must differ between machines.
+        has_temporary_logs: whether to remove the log folder in the end, unless `move_logs` has been called.
     """
 
-    def __init__(self, count: int, num_gpus: int, log_folder: Path, prefix: str = "worker") -> None:
+    def __init__(
+        self, count: int, num_gpus: int, log_folder: Path, prefix: str = "worker", *, has_temporary_logs: bool = False
+    ) -> None:
+        self._has_temporary_logs = has_temporary_logs
         self._environments = [make_worker_environment(number, count, num_gpus) for number in range(count)]
         self._logs, self._prefix, self.num_gpus = Path(log_folder), prefix, num_gpus
         self._workers: list[_Worker] = []
@@ -69,8 +73,9 @@ class WorkerPool:
         self._deaths = 0
 
     def move_logs(self, folder: Path) -> None:
-        """Write the workers' output to another folder of the same disk, also that of running workers."""
+        """Keep the workers' output, also that of the running workers, in another folder of the same disk."""
         folder.mkdir(parents=True, exist_ok=True)
+        self._has_temporary_logs = False
         for log in self._logs.glob("*.log"):
             log.replace(folder / log.name)
         with contextlib.suppress(OSError):
@@ -148,11 +153,8 @@ class WorkerPool:
                 process.kill()
                 process.wait()
         self._remove_task()
-
-    def remove(self) -> None:
-        """End all workers and remove their logs."""
-        self.stop()
-        shutil.rmtree(self._logs, ignore_errors=True)
+        if self._has_temporary_logs:
+            shutil.rmtree(self._logs, ignore_errors=True)
 
     def list_pids(self) -> list[int]:
         """Return the process ids of the workers."""
@@ -206,7 +208,8 @@ def start_workers(config: Any) -> WorkerPool | None:
     num_gpus = count_gpus()
     count = auto_workers(num_gpus) if workers.workers == "auto" else workers.workers
     logs = Path(config.run.runs_dir) / f".workers-{socket.gethostname()}-{os.getpid()}"
-    pool = WorkerPool(count, num_gpus, logs, f"{socket.gethostname()}-worker" if workers.worker else "worker")
+    prefix = f"{socket.gethostname()}-worker" if workers.worker else "worker"
+    pool = WorkerPool(count, num_gpus, logs, prefix, has_temporary_logs=True)
     pool.start()
     return pool
 
@@ -224,7 +227,7 @@ def start_workers_early(config: Any) -> None:
         pool = start_workers(config)
         if pool:
             _started.append(pool)
-            atexit.register(lambda: pool.remove() if pool in _started else None)
+            atexit.register(lambda: pool.stop() if pool in _started else None)
 
 
 def take_started_workers() -> WorkerPool | None:
