@@ -27,7 +27,7 @@ import keras
 import tensorflow as tf
 
 from cnn_scratch.fast_model import build_fast_model
-from cnn_scratch.model import NetworkConfig, block_filter_sizes, block_filters, build_cnn
+from cnn_scratch.model import NetworkConfig, list_block_filter_sizes, list_block_filters, build_cnn
 from workbench.config import TrainingConfig
 from workbench.training.optimizer import compile_model
 
@@ -95,10 +95,10 @@ def build_keras_step(case: Case, precision: str | None) -> Step:
 def build_convolution_step(case: Case, dtype: tf.DType) -> Step:
     """Return a step of the five convolutions alone, forwards and backwards, each on random maps."""
     sides = [case.image_size // 2**block for block in range(5)]
-    channels = [3, *block_filters(case.network)]
+    channels = [3, *list_block_filters(case.network)]
     maps = [_draw((BATCH, side, side, count), dtype) for side, count in zip(sides, channels, strict=False)]
     upstream = [_draw((BATCH, side, side, count), dtype) for side, count in zip(sides, channels[1:], strict=True)]
-    sizes = zip(block_filter_sizes(case.network), channels, channels[1:], strict=False)
+    sizes = zip(list_block_filter_sizes(case.network), channels, channels[1:], strict=False)
     kernels = [_draw((size, size, *in_and_out), dtype) for size, *in_and_out in sizes]
 
     @tf.function(autograph=False)
@@ -129,7 +129,7 @@ def measure_torch_rates(case: Case, python: str, peer: str) -> dict[str, float]:
         "filters": case.network.num_filters,
         "filter-org": case.network.filter_org,
         "activation": case.network.activation,
-        "kernel": block_filter_sizes(case.network)[0],
+        "kernel": list_block_filter_sizes(case.network)[0],
         "dropout": case.network.dropout,
         "recipe": "fixed",
         "batch": BATCH,

@@ -11,7 +11,7 @@ from keras import layers
 
 from cnn_scratch import fused_block
 from cnn_scratch.config import NetworkConfig
-from cnn_scratch.model import build_cnn, network_cost
+from cnn_scratch.model import build_cnn, compute_network_cost
 from workbench.config import TrainingConfig
 from workbench.keras_graph import LOGITS
 from workbench.runtime import count_replicas, list_gpus
@@ -172,7 +172,7 @@ def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image
     """
     names = [field.name for field in dataclasses.fields(NetworkConfig)]
     facts: list[str | int | None] = [image_size, *(str(getattr(network, name)) for name in names)]
-    multiply_adds = network_cost(network, image_size, 10).multiply_adds
+    multiply_adds = compute_network_cost(network, image_size, 10).multiply_adds
 
     def measure_step(precision: str) -> float:
         model = build_fast_model(build_cnn(network, image_size, 10), precision)

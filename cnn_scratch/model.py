@@ -1,4 +1,4 @@
-"""The five-block CNN: convolution, optional batch norm, activation, max-pooling, five times, and a dense head."""
+"""The five-block CNN: five times convolution, optional batch norm, activation and max-pooling, and a dense head."""
 
 import dataclasses
 
@@ -7,12 +7,14 @@ from keras import layers
 
 from cnn_scratch.config import NetworkConfig
 from workbench.errors import UserError
+from workbench.keras_graph import LOGITS
 from workbench.runtime import count_replicas
 
 NUM_BLOCKS = 5
-SMALLEST_IMAGE = 2**NUM_BLOCKS  # pixels a side, of which the poolings leave one
+SMALLEST_IMAGE = 2**NUM_BLOCKS  # side in pixels; the five poolings reduce it to one
 BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before validation sees the trained network
-_INITIALIZERS = {  # in words, of which each layer makes its own: layers that share one draw the same weights
+# Names and configurations, because layers that shared one initializer object would draw the same weights.
+_INITIALIZERS = {
     "glorot": "glorot_uniform",
     "fan_in": {
         "class_name": "VarianceScaling",
@@ -23,18 +25,20 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of RGB values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def build_cnn(config, image_size, num_classes, dropout_layer=None):
-    """The network as a functional Keras model, not compiled.
+def build_cnn(
+    config: NetworkConfig, image_size: int, num_classes: int, dropout_layer: layers.Dropout | None = None
+) -> keras.Model:
+    """Build the network as a functional Keras model, not compiled.
 
     Args:
-        config: a `NetworkConfig`.
+        config: settings of the network.
         image_size: side of the square input in pixels.
         num_classes: number of logits.
-        dropout_layer: takes the place of `keras.layers.Dropout(config.dropout)`.
+        dropout_layer: replaces `keras.layers.Dropout(config.dropout)`.
 
     Returns:
         keras.Model from uint8 RGB (batch, image_size, image_size, 3), 0..255, to float32 logits
-        (batch, num_classes). Normalisation by ImageNet's mean and deviation is its first layer; the layers
+        (batch, num_classes). Its first layer normalizes by ImageNet's mean and standard deviation; the layers
         of block i are `block{i}_conv`, `_bn`, `_activation` and `_pool`.
 
     Raises:
@@ -45,12 +49,14 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
     kernel = {"kernel_initializer": _INITIALIZERS[config.initializer]}
     variance = [deviation**2 for deviation in IMAGENET_STD]
     x = layers.Normalization(mean=IMAGENET_MEAN, variance=variance, name="normalization")(image)
-    for block, (filters, size) in enumerate(zip(block_filters(config), block_filter_sizes(config), strict=True), 1):
+    for block, (filters, size) in enumerate(
+        zip(list_block_filters(config), list_block_filter_sizes(config), strict=True), 1
+    ):
         name = f"block{block}"
         use_bias = not config.batch_norm  # batch norm adds a bias of its own
         x = layers.Conv2D(filters, size, padding="same", use_bias=use_bias, name=f"{name}_conv", **kernel)(x)
         if config.batch_norm:
-            shared = count_replicas() > 1  # statistics of the whole batch, as on one device
+            shared = count_replicas() > 1  # then statistics of the whole batch, as on one device
             x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=shared, name=f"{name}_bn")(x)
         x = layers.Activation(config.activation, name=f"{name}_activation")(x)
         x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
@@ -58,43 +64,43 @@ def build_cnn(config, image_size, num_classes, dropout_layer=None):
     x = layers.Dense(config.dense_units, name="dense", **kernel)(x)
     x = layers.Activation(config.activation, name="dense_activation")(x)
     x = (dropout_layer or layers.Dropout(config.dropout, name="dropout"))(x)
-    logits = layers.Dense(num_classes, dtype="float32", name="logits", **kernel)(x)
+    logits = layers.Dense(num_classes, dtype="float32", name=LOGITS, **kernel)(x)
     return keras.Model(image, logits, name="cnn")
 
 
-def block_filters(config):
-    """Number of filters of each of the five blocks."""
-    organise = {
-        "same": lambda block: config.num_filters,
-        "double": lambda block: config.num_filters * 2**block,
-        "half": lambda block: config.num_filters // 2**block,
-    }[config.filter_org]
-    return [organise(block) for block in range(NUM_BLOCKS)]
+def list_block_filters(config: NetworkConfig) -> list[int]:
+    """Return the number of filters of each of the five blocks."""
+    powers = [2**block for block in range(NUM_BLOCKS)]
+    if config.filter_org == "double":
+        return [config.num_filters * power for power in powers]
+    if config.filter_org == "half":
+        return [config.num_filters // power for power in powers]
+    return [config.num_filters] * NUM_BLOCKS
 
 
-def block_filter_sizes(config):
-    """Side of the filters of each of the five blocks, in pixels."""
+def list_block_filter_sizes(config: NetworkConfig) -> list[int]:
+    """Return the side of the filters of each of the five blocks, in pixels."""
     size = config.filter_size
     return [size] * NUM_BLOCKS if isinstance(size, int) else list(size)
 
 
-def check_network(config, image_size):
+def check_network(config: NetworkConfig, image_size: int) -> None:
     """Refuse a configuration that cannot be built.
 
     Raises:
-        UserError: the image is too small for five poolings, filters halve to nothing, or a number is out of
+        UserError: the image is too small for five poolings, a block would have no filter, or a number is out of
             its range.
     """
     if image_size < SMALLEST_IMAGE:
         raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {SMALLEST_IMAGE} pixels")
     if config.num_filters < 1 or config.dense_units < 1:
         raise UserError("--num-filters and --dense-units must be at least 1")
-    if block_filters(config)[-1] < 1:
+    if list_block_filters(config)[-1] < 1:
         raise UserError(
             f"--num-filters {config.num_filters} --filter-org half: the fifth block would have no filter; "
             f"start with at least {2 ** (NUM_BLOCKS - 1)}"
         )
-    sizes = block_filter_sizes(config)
+    sizes = list_block_filter_sizes(config)
     if len(sizes) != NUM_BLOCKS or min(sizes) < 1:
         raise UserError(f"--filter-size {sizes}: give one positive number, or one for each of the {NUM_BLOCKS} blocks")
     if not 0 <= config.dropout < 1:
@@ -117,14 +123,14 @@ def check_growing(network: NetworkConfig, start_size: int, image_size: int) -> N
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a network costs: trainable parameters, and multiply-adds of one image's forward pass."""
+    """Cost of a network: trainable parameters, and multiply-adds of one image's forward pass."""
 
     parameters: int
     multiply_adds: int
 
 
-def network_cost(config, image_size, num_classes):
-    """The closed formulas for parameters and multiply-adds, of convolutions and dense layers alone.
+def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: int) -> Cost:
+    """Compute the cost by closed formulas. The multiply-adds are those of convolutions and dense layers.
 
     Block i with n_i filters of side k_i on maps of side s_i = image_size // 2^i has
     k_i^2 * n_(i-1) * n_i weights, each used s_i^2 times, and n_i biases or, with batch norm, 2 n_i scales and
@@ -132,7 +138,9 @@ def network_cost(config, image_size, num_classes):
     """
     parameters = multiply_adds = 0
     channels = 3
-    for block, (filters, size) in enumerate(zip(block_filters(config), block_filter_sizes(config), strict=True)):
+    for block, (filters, size) in enumerate(
+        zip(list_block_filters(config), list_block_filter_sizes(config), strict=True)
+    ):
         weights = size**2 * channels * filters
         parameters += weights + (2 if config.batch_norm else 1) * filters
         multiply_adds += weights * (image_size // 2**block) ** 2

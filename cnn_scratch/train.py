@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
-from cnn_scratch.model import build_cnn, check_growing, check_network, network_cost
+from cnn_scratch.model import build_cnn, check_growing, check_network, compute_network_cost
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
@@ -57,7 +57,7 @@ def train(config: TrainConfig) -> Path:
     num_classes = len(dataset.class_names)
     precision = choose_cnn_precision(config.network, config.training, image_size)
     config = replace(config, precision=precision)  # written down: a resumed run keeps its number format
-    cost = network_cost(config.network, image_size, num_classes)
+    cost = compute_network_cost(config.network, image_size, num_classes)
     if config.finder.lr_find:
         return suggest_learning_rate(asked, config, dataset)
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache, build_plain_model
-from cnn_scratch.model import Cost, network_cost
+from cnn_scratch.model import Cost, compute_network_cost
 from workbench.config import TrainingConfig, option_names
 from workbench.sweep.command import open_sweep, work_for_chief
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
@@ -78,7 +78,7 @@ class CnnHyperModel(ImageHyperModel):
         return self._compute_cost(config).parameters
 
     def _compute_cost(self, config: TrainConfig) -> Cost:
-        return network_cost(config.network, config.data.image_size or 0, self.count_classes(config))
+        return compute_network_cost(config.network, config.data.image_size or 0, self.count_classes(config))
 
 
 def tune(config: TuneConfig) -> Path:

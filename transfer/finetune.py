@@ -54,7 +54,7 @@ class FineTuning:
     @functools.cached_property
     def precision(self):
         """The format in which `trained` is trained."""
-        return choose_model_precision(self.trained, self._config)
+        return choose_model_precision(self.trained, self._config.training)
 
     @property
     def stores(self):
@@ -93,7 +93,7 @@ class FineTuning:
 
     def _build_compiled(self, model, config):
         copy = build_in_precision(model, self.precision)
-        compile_model(copy, config, build_optimizer(self.network, config, copy))
+        compile_model(copy, config.training, build_optimizer(self.network, config.training, copy))
         return copy
 
     def _after(self, operation):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from transfer.backbone import Network
-from transfer.config import TransferConfig
+from transfer.config import FineTuneConfig
 from transfer.freezing import stages
 from workbench.training.optimizer import FusedAdam
 
@@ -58,20 +58,20 @@ class LayerwiseAdamW(FusedAdam):
         return {**super().get_config(), "factors": self._factors, "decay": self._decay}
 
 
-def build_optimizer(network: Network, config: TransferConfig, model: keras.Model) -> LayerwiseAdamW:
+def build_optimizer(network: Network, training: FineTuneConfig, model: keras.Model) -> LayerwiseAdamW:
     """Build the optimizer of a fine-tuning. The head and each stage of the backbone have a learning rate of their own.
 
     Args:
         network: the network that is fine-tuned.
-        config: a resolved configuration.
+        training: settings of the training, resolved.
         model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
     """
-    assert config.learning_rate is not None  # resolved
-    assert config.backbone_learning_rate is not None
-    factor_of, factor = {}, config.backbone_learning_rate / config.learning_rate
+    assert training.learning_rate is not None  # resolved
+    assert training.backbone_learning_rate is not None
+    factor_of, factor = {}, training.backbone_learning_rate / training.learning_rate
     for stage in reversed(stages(network)):
         factor_of.update({layer.name: factor for layer in stage.layers})
-        factor *= config.lr_decay
+        factor *= training.lr_decay
     trained = [(weight, layer.name) for layer in model.layers for weight in layer.trainable_weights]
     factors = {weight.path: factor_of.get(name, 1.0) for weight, name in trained}
-    return LayerwiseAdamW(config.learning_rate, factors, config.weight_decay)
+    return LayerwiseAdamW(training.learning_rate, factors, training.weight_decay)

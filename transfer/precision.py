@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from transfer.config import TransferConfig
+from workbench.config import TrainingConfig
 from workbench.keras_graph import rebuild
 from workbench.training.optimizer import compile_model, measure_step_seconds
 from workbench.training.precision import choose_precision, get_dtype_policy
@@ -27,25 +27,25 @@ def build_in_precision(model: keras.Model, precision: str) -> TrainingModel:
     return TrainingModel(copy.inputs, copy.outputs, saved_as=model, name=model.name)
 
 
-def choose_model_precision(model: keras.Model, config: TransferConfig) -> str:
-    """Return the number format in which this machine trains a model fastest, or the one that `config` asks for.
+def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
+    """Return the number format in which this machine trains a model fastest, or the one that `training` asks for.
 
     Args:
         model: functional Keras model, frozen as it is to be trained.
-        config: a resolved configuration.
+        training: settings of the training.
 
     Raises:
         UserError: float16 without a GPU.
     """
     num_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    facts = ["training", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
+    facts: list[str | int | None] = ["training", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
 
     def measure_step(precision: str) -> float:
         copy = rebuild(model, dtype=get_dtype_policy(precision))  # its weights change
-        compile_model(copy, config)
-        return measure_step_seconds(copy, config, (_BATCH, *model.input_shape[1:]))
+        compile_model(copy, training)
+        return measure_step_seconds(copy, training, (_BATCH, *model.input_shape[1:]))
 
-    return choose_precision(config.precision, facts, count_multiply_adds(model), measure_step)
+    return choose_precision(training.precision, facts, count_multiply_adds(model), measure_step)
 
 
 def count_multiply_adds(model: keras.Model) -> int:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from cnn_scratch.config import NetworkConfig
-from cnn_scratch.model import build_cnn, network_cost
+from cnn_scratch.model import build_cnn, compute_network_cost
 from workbench.errors import UserError
 
 CONFIGS = [
@@ -58,7 +58,7 @@ def test_normalisation_is_imagenets():
 @pytest.mark.parametrize("config", CONFIGS[:6], ids=str)
 @pytest.mark.parametrize("size", [32, 75])
 def test_closed_formulas_match_the_network(config, size):
-    cost = network_cost(config, size, 10)
+    cost = compute_network_cost(config, size, 10)
     model = build_cnn(config, size, 10)
     assert cost.parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     assert cost.multiply_adds == _convolution_and_dense_flops(model, size) / 2

@@ -38,7 +38,7 @@ def test_the_rates_of_the_copy_are_those_of_the_network():
     settings = asked(lr_decay=0.5, learning_rate=1e-3, weight_decay=0.0)
     made = network()
     copy = build_in_precision(made.model, "bfloat16")
-    variables, steps = copy.trainable_variables, build_optimizer(made, settings, copy)
+    variables, steps = copy.trainable_variables, build_optimizer(made, settings.training, copy)
     steps.build(variables)
     before = [variable.numpy() for variable in variables]
     steps.apply([np.ones(variable.shape, np.float32) for variable in variables])
@@ -51,14 +51,14 @@ def test_the_rates_of_the_copy_are_those_of_the_network():
 def test_no_part_of_a_backbone_has_the_heads_rate():
     """Not even where paths do not begin with the layers' names, as in NASNet."""
     made = network(backbone="NASNetMobile")
-    factors = build_optimizer(made, asked(backbone="NASNetMobile"), made.model).get_config()["factors"]
+    factors = build_optimizer(made, asked(backbone="NASNetMobile").training, made.model).get_config()["factors"]
     assert {path for path, factor in factors.items() if factor == 1} == {"logits/kernel", "logits/bias"}
     assert len(factors) == len(made.model.trainable_variables)
 
 
 def test_weight_decay_is_for_kernels_alone():
     made = network(backbone="ConvNeXtTiny", until="convnext_tiny_stage_2_block_8_identity", mode="first_k")
-    steps = build_optimizer(made, asked(weight_decay=0.1), made.model)
+    steps = build_optimizer(made, asked(weight_decay=0.1).training, made.model)
     variables = made.model.trainable_variables
     steps.build(variables)
     before = [variable.assign(variable + 1).numpy() for variable in variables]
@@ -76,10 +76,10 @@ def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, mon
     config = resolve(config)
     model = build_network(config, 3).model
     before = model.get_weights()
-    assert choose_model_precision(model, config) == "float32"
+    assert choose_model_precision(model, config.training) == "float32"
     assert "measuring" not in capsys.readouterr().out
     monkeypatch.setattr("workbench.training.precision.LARGE", 1e5)
-    assert choose_model_precision(model, config) in ("float32", "bfloat16")
+    assert choose_model_precision(model, config.training) in ("float32", "bfloat16")
     assert "measuring" in capsys.readouterr().out
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -87,4 +87,4 @@ def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, mon
 
 def test_float16_needs_a_gpu():
     with pytest.raises(UserError, match="--precision float16: needs a GPU"):
-        choose_model_precision(network().model, asked(precision="float16"))
+        choose_model_precision(network().model, asked(precision="float16").training)

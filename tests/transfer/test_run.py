@@ -186,7 +186,7 @@ def test_rates_fall_towards_the_image(config):
     config = dataclasses.replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
     network = build_network(resolve(config), 3)
     freeze(network, config)
-    made = build_optimizer(network, resolve(config), network.model)
+    made = build_optimizer(network, resolve(config).training, network.model)
     variables = network.model.trainable_variables
     made.build(variables)
     before = [variable.numpy() for variable in variables]

@@ -59,7 +59,7 @@ class ImageHyperModel(TrialHyperModel):
     def __init__(self, plan: TrialPlan) -> None:
         super().__init__()
         self._plan = plan
-        self._base = replace(plan.base, precision=choose_sweep_precision(plan.base.training).precision)
+        self._base = replace(plan.base, precision=choose_sweep_precision(plan.base.training.precision))
         self._paused = PausedTrainings(plan.folder.path / "tuner" / "states")
         self.load_dataset = functools.lru_cache(maxsize=_LOADED_DATASETS)(self._load_dataset)
 

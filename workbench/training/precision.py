@@ -1,27 +1,24 @@
 """Choose the number format a network is trained in: the one asked for, or the fastest by a short measurement."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import keras
 import tensorflow as tf
 
 from workbench.cache import find_cache_dir
-from workbench.config import TrainingConfig
 from workbench.console import console
 from workbench.errors import UserError
 from workbench.files import read_json, write_json
 from workbench.runtime import list_gpus
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Config = TypeVar("Config", bound=TrainingConfig)
 LARGE = 3e8  # multiply-adds an image; below that, a step is mostly overhead and a measurement does not pay
 
 
@@ -67,15 +64,13 @@ def get_dtype_policy(precision: str) -> str:
     return precision if precision == "float32" else f"mixed_{precision}"
 
 
-def choose_sweep_precision(training: Config) -> Config:
-    """Return a trial's settings, in which `auto` is replaced by float32 on CPUs.
+def choose_sweep_precision(asked: str) -> str:
+    """Return the option `precision` of a sweep's trials, in which `auto` becomes float32 on CPUs.
 
     Workers that run in parallel cannot measure which format is fastest, and measuring each network would take longer
     than many a trial.
     """
-    return (
-        training if training.precision != "auto" or list_gpus() else dataclasses.replace(training, precision="float32")
-    )
+    return "float32" if asked == "auto" and not list_gpus() else asked
 
 
 def measure_call(call: Callable[[], object], times: int) -> float:
