@@ -27,7 +27,7 @@ import keras
 import tensorflow as tf
 
 from cnn_scratch.fast_model import build_fast_model
-from cnn_scratch.model import NetworkConfig, list_block_filter_sizes, list_block_filters, build_cnn
+from cnn_scratch.model import NetworkConfig, build_cnn, list_block_filter_sizes, list_block_filters
 from workbench.config import TrainingConfig
 from workbench.training.optimizer import compile_model
 
