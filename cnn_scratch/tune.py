@@ -54,20 +54,20 @@ class CnnHyperModel(ImageHyperModel):
 
     def make_model(self, config: TrainConfig) -> keras.Model:
         """Return a compiled network as freshly built."""
-        image_size = config.data.image_size or 0
+        image_size = config.data.resolved_size
         return self._graphs.take(config.network, config.training, image_size, self.count_classes(config))
 
     def build_plain_model(self, config: TrainConfig, weights: list[np.ndarray]) -> keras.Model:
         """Return the network with the given weights as a plain Keras model."""
-        return build_plain_model(config.network, config.data.image_size or 0, self.count_classes(config), weights)
+        return build_plain_model(config.network, config.data.resolved_size, self.count_classes(config), weights)
 
     def choose_precision(self, config: TrainConfig) -> str:
         """Return the number format in which the network is trained here."""
-        return choose_cnn_precision(config.network, config.training, config.data.image_size or 0)
+        return choose_cnn_precision(config.network, config.training, config.data.resolved_size)
 
     def make_key(self, config: TrainConfig) -> tuple:
         """Return what two configurations have in common if they share a traced graph."""
-        return GraphCache.make_key(config.network, config.training, config.data.image_size or 0)
+        return GraphCache.make_key(config.network, config.training, config.data.resolved_size)
 
     def measure_work(self, config: TrainConfig) -> float:
         """Return the multiply-adds of an image in all epochs, with an allowance for all other work on it."""
@@ -78,7 +78,7 @@ class CnnHyperModel(ImageHyperModel):
         return self._compute_cost(config).parameters
 
     def _compute_cost(self, config: TrainConfig) -> Cost:
-        return compute_network_cost(config.network, config.data.image_size or 0, self.count_classes(config))
+        return compute_network_cost(config.network, config.data.resolved_size, self.count_classes(config))
 
 
 def tune(config: TuneConfig) -> Path:

@@ -101,7 +101,7 @@ class TransferHyperModel(ImageHyperModel):
 
     def _get_tuning(self, config: TransferConfig) -> FineTuning:
         if self._current is None or self._current[0] != config:
-            dataset = self.load_dataset(config.data.image_size or 0)
+            dataset = self.load_dataset(config.data.resolved_size)
             network = self._build_network(config, len(dataset.class_names))
             self._current = config, FineTuning(config, dataset, network)
         return self._current[1]

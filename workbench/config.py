@@ -20,7 +20,7 @@ class DataConfig:
 
     Args:
         data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
-            val/ beside it, or <class>/*.
+            val/ next to it, or <class>/*.
         image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
         resize: `crop` keeps the proportions and cuts out the centre; `stretch` keeps the whole image.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
@@ -35,6 +35,12 @@ class DataConfig:
     max_unreadable: float = 0.01
     cache_dir: str | None = None
     split_seed: int | None = None
+
+    @property
+    def resolved_size(self) -> int:
+        """The image size, in a configuration in which `choose_image_size` has set it."""
+        assert self.image_size is not None
+        return self.image_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,7 +90,7 @@ def get_trial_limit(search: SearchConfig) -> int | None:
 
 
 def parse_address(text: str | None) -> tuple[str, int]:
-    """Return `HOST:PORT` as (host, port); for None the loopback and port 0, which stands for any free one.
+    """Return `HOST:PORT` as (host, port); for None the loopback and port 0, which means any free one.
 
     Raises:
         UserError: the text has another form.

@@ -199,7 +199,7 @@ class Scheduler:
                 return
             deaths = self._deaths[trial.id] = self._deaths.get(trial.id, 0) + 1
             if deaths >= MAX_ATTEMPTS:
-                reason = f"its worker died {deaths} times, at last with {reason}"
+                reason = f"its worker died {deaths} times, the last time with {reason}"
                 self.finish(trial.id, {"status": "failed", "reason": reason})
 
     def release_silent_workers(self) -> None:

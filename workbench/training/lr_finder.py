@@ -42,7 +42,7 @@ def find_learning_rate(model: keras.Model, dataset: Dataset, training: TrainingC
     """Train for some steps with a learning rate that rises exponentially, and suggest one.
 
     Args:
-        model: compiled, with its initial weights. It is of no use for anything else afterwards.
+        model: compiled, with its initial weights. It cannot be used for anything else afterwards.
         steps: between 1e-6 and 1; fewer are done if the loss explodes.
 
     Raises:
