@@ -48,7 +48,7 @@ def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir
     assert status[0.001] == status[0.002] == ("completed", "")
     assert status[OUT_OF_MEMORY] == ("failed", "MemoryError: cannot allocate 9 TB [/device:CPU:0]")
     assert status[MISBEHAVE][0] == "failed"
-    assert "its worker died 3 times, at last with exit code 9" in status[MISBEHAVE][1]
+    assert "its worker died 3 times, the last time with exit code 9" in status[MISBEHAVE][1]
 
 
 def test_out_of_memory_in_every_trial_ends_with_a_word(workdir, capsys):

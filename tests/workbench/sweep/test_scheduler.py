@@ -206,7 +206,7 @@ def test_a_trial_that_kills_its_workers_fails(tmp_path):
         scheduler.bury_worker("worker1", "signal SIGKILL")
         scheduler.start_worker("worker1")
         scheduler.bury_worker("worker1", "signal SIGKILL")  # it had not asked for a trial: not the trial's fault
-    assert "its worker died 3 times, at last with signal SIGKILL" in scheduler.trials["00"].reason
+    assert "its worker died 3 times, the last time with signal SIGKILL" in scheduler.trials["00"].reason
     assert scheduler.next_trial("worker1").id != "00"
 
 
