@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import shutil
 import signal
 import threading
 import time
@@ -311,7 +310,7 @@ def _begin(config: Any, folder: RunFolder, trial_class: type, variable: Sequence
     space = read_space(path, trial_class, variable)
     dataset = load_dataset(config.data, config.search.seed, show_decoding)
     _check_same_sweep(folder.path, config, space, dataset)
-    shutil.copyfile(path, folder.path / "space.yaml")
+    write_text(folder.path / "space.yaml", path.read_text(encoding="utf-8"))
     folder.write_config(config)
     folder.write_dataset(dataset)
     for line in describe(dataset, str(space.fixed.get("class_weights", "none"))):
