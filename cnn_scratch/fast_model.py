@@ -49,7 +49,7 @@ class FusedBlock(layers.Layer):
         self._filters, self._size = convolution.filters, convolution.kernel_size
         self._activation, self._is_first = activation, is_first
         self.momentum = None if batch_norm is None else batch_norm.momentum
-        self._epsilon = None if batch_norm is None else batch_norm.epsilon
+        self._epsilon = 0.0 if batch_norm is None else batch_norm.epsilon
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights."""
@@ -70,12 +70,13 @@ class FusedBlock(layers.Layer):
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
         if self.momentum is None:
             bias = tf.convert_to_tensor(self.bias)
-            return fused_block.biased_block(inputs, kernel, bias, self._activation, self._is_first)
+            return fused_block.bias_block(inputs, kernel, bias, self._activation, self._is_first)
         gamma, beta, moving_mean, moving_variance = (tf.convert_to_tensor(weight) for weight in self.weights[1:])
         if not training:
             scale = gamma * tf.math.rsqrt(moving_variance + self._epsilon)
-            return fused_block.pooled_block(inputs, kernel, moving_mean, scale, beta, self._activation)
-        pooled, mean, variance = fused_block.batch_normalized_block(
+            affine = fused_block.Affine(moving_mean, scale, beta)
+            return fused_block.infer_block(inputs, kernel, affine, self._activation)
+        pooled, mean, variance = fused_block.train_batch_norm_block(
             inputs, kernel, gamma, beta, self._epsilon, self._activation, self._is_first
         )
         self.moving_mean.assign(moving_mean * self.momentum + mean * (1 - self.momentum))
@@ -97,7 +98,7 @@ class FusedNormalization(layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Return (inputs - mean) / standard deviation, float32."""
-        return fused_block.normalized(inputs, self._mean, self._deviation)
+        return fused_block.normalize(inputs, self._mean, self._deviation)
 
 
 def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool | None = None) -> TrainingModel:

@@ -1,64 +1,139 @@
-"""Convolution, batch norm or bias, activation and 2x2 max-pooling as one operation that touches large maps rarely.
+"""Convolution, batch norm or bias, activation and 2x2 max-pooling as one operation that reads large maps rarely.
 
-Keras runs what follows the convolution as a dozen operations, each reading and writing maps of up to 100 million
-values. Here the maps `y` of the convolution are read once for their statistics and once to find in each 2x2 window
-the value whose activation is highest; everything else, activation and reductions of the gradient included, happens
-on those winners, a quarter as many. The way back writes the maps' gradient in one pass. ReLU needs no winners: where
-its gradient is not zero, the pooled maps are the normalised winners. XLA compiles each of these passes into one loop;
-around whole layers it is slower on CPUs than TensorFlow's own kernels, around elementwise arithmetic it is several
-times faster. All arithmetic is float32, whatever the maps are stored in.
+Forward pass, for each channel, N being the number of positions of all images:
+
+    y = convolution of x with the kernel
+    m = sum(y) / N,  v = sum(y^2) / N - m^2
+    z = (y - m) s + beta,  s = gamma / sqrt(v + epsilon)      (bias instead of batch norm: m = 0, s = 1, beta = bias)
+    p = max of f(z) over each 2x2 window
+
+The winner w is the value of y in each window whose f(z) is highest. So p = f((w - m) s + beta).
+
+Backward pass, with g the gradient of p:
+
+    h       = g f'((w - m) s + beta)                           the gradient of z at the winners; elsewhere it is 0
+    d_beta  = sum(h)
+    d_gamma = sum(h (w - m)) / sqrt(v + epsilon)
+    d_y     = s (h - d_beta / N - d_gamma (y - m) / (N sqrt(v + epsilon)))      (with a bias: d_y = h)
+
+d_x and d_kernel follow from d_y by the convolution's own gradients. No gradient flows through m and v as outputs.
+
+Keras runs what follows the convolution as a dozen operations, each of which reads and writes maps of up to 100 million
+values. Here y is read once for its statistics and once for the winners. Everything else, activation and sums of the
+gradient included, is computed on the winners, a quarter as many values. The backward pass writes d_y in one pass.
+
+ReLU keeps p instead of w: where h is not 0, p = (w - m) s + beta, and so sum(h (w - m)) = sum(h (p - beta)) / s.
+
+XLA compiles each of these passes into one loop. Around whole layers XLA is slower on CPUs than TensorFlow's own
+kernels; around elementwise arithmetic it is several times faster. All arithmetic is float32, whatever the type of the
+maps. `reference_block` computes the same by plain operations.
 """
 
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
+Elementwise = Callable[[tf.Tensor], tf.Tensor]
 
-def _normal_share(x):
-    """The normal distribution's share below x; zero where that is under 2e-8, since XLA's erf stops short of -1."""
+GROUP = 16  # neighbours that one loop sums
+USUAL_BATCH = 32  # assumed where the size of a batch is open
+PART_BYTES = 64 << 20  # of maps whose gradient is still in the cache when the convolution's gradient reads it
+
+
+class Affine(NamedTuple):
+    """The map from y to z: z = (y - mean) * scale + shift. Each is (filters,), float32."""
+
+    mean: tf.Tensor
+    scale: tf.Tensor
+    shift: tf.Tensor
+
+
+class Statistics(NamedTuple):
+    """The part of d_y that flows through mean and variance: constant + linear * (y - mean). Each is (filters,)."""
+
+    constant: tf.Tensor
+    linear: tf.Tensor
+
+
+class Pooled(NamedTuple):
+    """Output of the forward pass, and what the backward pass needs of each window.
+
+    Attributes:
+        residual: the winner, or with ReLU the pooled value; (batch, height // 2, width // 2, filters).
+        output: the pooled maps, of the same shape.
+    """
+
+    residual: tf.Tensor
+    output: tf.Tensor
+
+
+class WinnerGradient(NamedTuple):
+    """The gradient h of z at the winners, as upstream * slope(residual).
+
+    A slope that costs more than a pass over the winners is in `upstream` already, and `slope` is None.
+    """
+
+    residual: tf.Tensor
+    upstream: tf.Tensor
+    slope: Elementwise | None
+
+
+class BlockOutput(NamedTuple):
+    """Pooled maps, and mean and biased variance of the batch, each (filters,)."""
+
+    pooled: tf.Tensor
+    mean: tf.Tensor
+    variance: tf.Tensor
+
+
+def _normal_cdf(x: tf.Tensor) -> tf.Tensor:
+    """Return the standard normal distribution function; zero below 2e-8, where XLA's erf is inexact."""
     return tf.where(x < -5.5, 0.0, 0.5 + 0.5 * tf.math.erf(x * math.sqrt(0.5)))
 
 
-def _gelu(x):
-    return x * _normal_share(x)
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    return x * _normal_cdf(x)
 
 
-def _gelu_slope(x):
+def _gelu_slope(x: tf.Tensor) -> tf.Tensor:
     density = tf.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-    return _normal_share(x) + x * density
+    return _normal_cdf(x) + x * density
 
 
-def _silu(x):
+def _silu(x: tf.Tensor) -> tf.Tensor:
     return x * tf.sigmoid(x)
 
 
-def _silu_slope(x):
+def _silu_slope(x: tf.Tensor) -> tf.Tensor:
     gate = tf.sigmoid(x)
     return gate * (1 + x * (1 - gate))
 
 
-def _mish_terms(x):
-    """With e = exp(x), tanh(log(1 + e)) = n / (n + 2) for n = e (e + 2); beyond x = 20 that is 1 in float32."""
+def _mish_terms(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return e = exp(x) and n = e (e + 2). tanh(log(1 + e)) = n / (n + 2); above x = 20 that is 1 in float32."""
     e = tf.exp(tf.minimum(x, 20.0))
     return e, e * (e + 2)
 
 
-def _mish(x):
+def _mish(x: tf.Tensor) -> tf.Tensor:
     _, n = _mish_terms(x)
     return x * (n / (n + 2))
 
 
-def _mish_slope(x):
+def _mish_slope(x: tf.Tensor) -> tf.Tensor:
     e, n = _mish_terms(x)
     return n / (n + 2) + 4 * x * (e / (n + 2)) * ((e + 1) / (n + 2))
 
 
-def _relu_slope(x):
+def _relu_slope(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(x > 0, x.dtype)
 
 
-ACTIVATIONS = {  # name -> the function and its derivative
+ACTIVATIONS: dict[str, tuple[Elementwise, Elementwise]] = {  # name -> the function and its derivative
     "gelu": (_gelu, _gelu_slope),
     "mish": (_mish, _mish_slope),
     "relu": (tf.nn.relu, _relu_slope),
@@ -66,77 +141,106 @@ ACTIVATIONS = {  # name -> the function and its derivative
 }
 
 
-GROUP = 16  # neighbours that one loop sums
-USUAL_BATCH = 32  # where the size of a batch is open
-PART = 64 << 20  # bytes of maps whose gradient is still in the cache when the convolution's gradient reads it
+def reference_block(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    beta: tf.Tensor,
+    activation: str,
+    gamma: tf.Tensor | None = None,
+    epsilon: float = 0.0,
+) -> BlockOutput:
+    """Compute a block by plain operations, whose gradients TensorFlow derives; `beta` is the bias without `gamma`."""
+    y = tf.cast(tf.nn.conv2d(x, kernel, 1, "SAME"), tf.float32)
+    mean, variance = tf.nn.moments(y, (0, 1, 2))
+    z = y + beta if gamma is None else (y - mean) * tf.math.rsqrt(variance + epsilon) * gamma + beta
+    pooled = tf.nn.max_pool2d(keras.activations.get(activation)(z), 2, 2, "VALID")
+    return BlockOutput(tf.cast(pooled, x.dtype), mean, variance)
 
 
-def normalized(images, mean, deviation):
-    """(images - mean) / deviation in one pass, float32."""
+def normalize(images: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    """Return (images - mean) / deviation, computed in one pass, float32."""
     return _jit(lambda images: (tf.cast(images, tf.float32) - mean) / deviation)(images)
 
 
-def pooled_block(x, kernel, mean, scale, shift, activation):
-    """Max-pooling of activation((convolution of x - mean) * scale + shift) with given statistics.
+def infer_block(x: tf.Tensor, kernel: tf.Tensor, affine: Affine, activation: str) -> tf.Tensor:
+    """Compute a block with given statistics.
 
     Args:
         x: maps (batch, height, width, channels).
         kernel: (side, side, channels, filters), of the type of `x`.
-        mean, scale, shift: (filters,), float32.
+        affine: the statistics of batch norm.
         activation: a name in `ACTIVATIONS`.
 
     Returns:
         (batch, height // 2, width // 2, filters) of the type of `x`.
     """
-    return _pool(_convolution(x, kernel), mean, scale, shift, activation)[1]
+    return _pool(_convolve(x, kernel), affine, activation).output
 
 
-def batch_normalized_block(x, kernel, gamma, beta, epsilon, activation, first=False):
-    """`pooled_block` with the batch's own statistics, and its gradient.
+def train_batch_norm_block(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    epsilon: float,
+    activation: str,
+    is_first: bool = False,
+) -> BlockOutput:
+    """Compute a block with the statistics of the batch, and its gradient.
 
     Args:
-        first: nobody needs the gradient of `x`, and it is None.
+        x: maps (batch, height, width, channels).
+        kernel: (side, side, channels, filters), of the type of `x`.
+        gamma: scale of batch norm, (filters,), float32.
+        beta: shift of batch norm, (filters,), float32.
+        epsilon: is added to the variance.
+        activation: a name in `ACTIVATIONS`.
+        is_first: whether the gradient of `x` is not needed; it is None then.
 
     Returns:
-        (pooled maps, mean, biased variance of the batch); no gradient flows through the last two.
+        The block's output; no gradient flows through its mean and variance.
     """
 
     @tf.custom_gradient
-    def compute(x, kernel, gamma, beta):
-        y = _convolution(x, kernel)
+    def compute(
+        x: tf.Tensor, kernel: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable]:
+        y = _convolve(x, kernel)
         count = tf.cast(tf.size(y) // y.shape[-1], tf.float32)
-        mean, mean_square = (total / count for total in _totals(_jit(_value_sums)(y)))
+        mean, mean_square = (total / count for total in _add_groups(_jit(_sum_values)(y)))
         variance = tf.maximum(mean_square - mean * mean, 0.0)
         inverse = tf.math.rsqrt(variance + epsilon)
-        affine = mean, gamma * inverse, beta
-        kept, pooled = _pool(y, *affine, activation)
+        affine = Affine(mean, gamma * inverse, beta)
+        residual, pooled = _pool(y, affine, activation)
 
-        def gradient(upstream, *_):
-            passed_on = _passed_on(kept, upstream, *affine, activation)
-            d_beta, d_gamma = _affine_gradients(y, passed_on, affine, inverse)
-            constant, linear = -d_beta / count * gamma * inverse, -d_gamma / count * gamma * inverse**2
-            d_x, d_kernel = _convolution_gradients(x, kernel, y, passed_on, (*affine, constant, linear), first)
+        def gradient(upstream: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            winners = _compute_winner_gradient(residual, upstream, affine, activation)
+            d_beta, d_gamma = _compute_affine_gradients(y, winners, affine, inverse)
+            scale = gamma * inverse
+            statistics = Statistics(-d_beta / count * scale, -d_gamma / count * scale * inverse)
+            d_x, d_kernel = _compute_convolution_gradients(x, kernel, y, winners, affine, statistics, is_first)
             return d_x, d_kernel, d_gamma, d_beta
 
         return (pooled, mean, variance), gradient
 
-    return compute(x, kernel, gamma, beta)
+    return BlockOutput(*compute(x, kernel, gamma, beta))
 
 
-def biased_block(x, kernel, bias, activation, first=False):
-    """Max-pooling of activation(convolution of x + bias), and its gradient; see `batch_normalized_block`."""
+def bias_block(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, activation: str, is_first: bool = False) -> tf.Tensor:
+    """Compute the pooled maps of a block with a bias instead of batch norm; see `train_batch_norm_block`."""
 
     @tf.custom_gradient
-    def compute(x, kernel, bias):
-        y = _convolution(x, kernel)
+    def compute(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        y = _convolve(x, kernel)
         zeros, ones = tf.zeros_like(bias), tf.ones_like(bias)
-        affine = zeros, ones, bias
-        kept, pooled = _pool(y, *affine, activation)
+        affine = Affine(zeros, ones, bias)
+        residual, pooled = _pool(y, affine, activation)
 
-        def gradient(upstream):
-            passed_on = _passed_on(kept, upstream, *affine, activation)
-            d_bias, _ = _totals(_jit(_gradient_sums)(*passed_on, zeros))
-            d_x, d_kernel = _convolution_gradients(x, kernel, y, passed_on, (*affine, zeros, zeros), first)
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+            winners = _compute_winner_gradient(residual, upstream, affine, activation)
+            d_bias, _ = _add_groups(_jit(_sum_gradients)(*winners, zeros))
+            statistics = Statistics(zeros, zeros)
+            d_x, d_kernel = _compute_convolution_gradients(x, kernel, y, winners, affine, statistics, is_first)
             return d_x, d_kernel, d_bias
 
         return pooled, gradient
@@ -144,72 +248,81 @@ def biased_block(x, kernel, bias, activation, first=False):
     return compute(x, kernel, bias)
 
 
-def _jit(function):
+def _jit(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def _convolution(x, kernel):
+def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
-def _pool(y, mean, scale, shift, activation):
-    """What the way back needs of each window, the winner or with ReLU the pooled value; and the pooled maps."""
+def _pool(y: tf.Tensor, affine: Affine, activation: str) -> Pooled:
+    """Return (residual for the backward pass, pooled output)."""
     if activation == "relu":
-        pooled = _jit(_pool_relu)(y, mean, scale, shift)
-        return pooled, pooled
+        pooled = _jit(_pool_relu)(y, affine)
+        return Pooled(pooled, pooled)
     function, _ = ACTIVATIONS[activation]
-    winner = _jit(_winners)(y, mean, scale, shift, function)
-    return winner, _jit(_activate)(winner, mean, scale, shift, function)
+    winner = _jit(_find_winners)(y, affine, function)
+    return Pooled(winner, _jit(_activate)(winner, affine, function))
 
 
-def _passed_on(kept, upstream, mean, scale, shift, activation):
-    """(`kept`, a gradient, its slope), product of the last two being the gradient of the normalised winners.
-
-    A slope that costs more than a pass over the winners is multiplied with the gradient here.
-    """
+def _compute_winner_gradient(
+    residual: tf.Tensor, upstream: tf.Tensor, affine: Affine, activation: str
+) -> WinnerGradient:
+    """Return the gradient h of z at the winners from that of the pooled maps."""
     if activation == "relu":
-        return kept, upstream, _relu_slope
+        return WinnerGradient(residual, upstream, _relu_slope)
     _, slope = ACTIVATIONS[activation]
-    return kept, _jit(_activation_gradient)(kept, upstream, mean, scale, shift, slope), None
+    return WinnerGradient(residual, _jit(_multiply_slope)(residual, upstream, affine, slope), None)
 
 
-def _affine_gradients(y, passed_on, affine, inverse):
-    """The gradients of batch norm's `beta` and `gamma`."""
+def _compute_affine_gradients(
+    y: tf.Tensor, winners: WinnerGradient, affine: Affine, inverse: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return (d_beta, d_gamma); `inverse` is 1 / sqrt(variance + epsilon)."""
     mean, scale, shift = affine
-    _, upstream, slope = passed_on
-    if slope is None:
-        d_beta, d_scale = _totals(_jit(_gradient_sums)(*passed_on, mean))
+    if winners.slope is None:
+        d_beta, d_scale = _add_groups(_jit(_sum_gradients)(*winners, mean))
         return d_beta, d_scale * inverse
-    d_beta, product = _totals(_jit(_gradient_sums)(*passed_on, tf.zeros_like(mean)))
+    d_beta, product = _add_groups(_jit(_sum_gradients)(*winners, tf.zeros_like(mean)))
     gamma = scale / inverse
 
-    def of_pooled():
+    def from_pooled() -> tf.Tensor:
         return (product - shift * d_beta) / gamma
 
-    def of_winners():
-        winner = _jit(_winners)(y, mean, scale, shift, tf.nn.relu)
-        gradient = _jit(_activation_gradient)(winner, upstream, mean, scale, shift, slope)
-        return _totals(_jit(_gradient_sums)(winner, gradient, None, mean))[1] * inverse
+    def from_winners() -> tf.Tensor:
+        winner = _jit(_find_winners)(y, affine, tf.nn.relu)
+        gradient = _jit(_multiply_slope)(winner, winners.upstream, affine, winners.slope)
+        return _add_groups(_jit(_sum_gradients)(winner, gradient, None, mean))[1] * inverse
 
     is_exact = tf.reduce_all(tf.abs(gamma) > 0.01 * tf.abs(shift))  # else the pooled maps hold little but `shift`
-    return d_beta, tf.cond(is_exact, of_pooled, of_winners)
+    return d_beta, tf.cond(is_exact, from_pooled, from_winners)
 
 
-def _convolution_gradients(x, kernel, y, passed_on, affine, first):
-    """The gradients of a convolution's inputs, unless it is the first, and of its filters.
+def _compute_convolution_gradients(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    y: tf.Tensor,
+    winners: WinnerGradient,
+    affine: Affine,
+    statistics: Statistics,
+    is_first: bool,
+) -> tuple[tf.Tensor | None, tf.Tensor]:
+    """Return (d_x, or None if the block is the first; d_kernel).
 
-    One after the other: side by side they would push each other's maps out of the processor's cache.
+    The operations run one after the other: in parallel they would evict each other's maps from the processor's cache.
     """
-    kept, upstream, slope = passed_on
-    stride = {"strides": [1, 1, 1, 1], "padding": "SAME"}
-    spread, d_kernel = _jit(_spread), []
-    for part, *maps in zip(*_in_parts(y, x, y, kept, upstream, whole=not first), strict=True):
+    residual, upstream, slope = winners
+    stride: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    spread = _jit(_spread_gradient)
+    d_kernel: list[tf.Tensor] = []
+    for part, *maps in zip(*_split(y, x, y, residual, upstream, whole=not is_first), strict=True):
         with tf.control_dependencies(d_kernel[-1:]):
-            d_y = spread(*map(tf.identity, maps), slope, *affine)
+            d_y = spread(*map(tf.identity, maps), slope, affine, statistics)
         d_kernel.append(
             tf.raw_ops.Conv2DBackpropFilter(input=part, filter_sizes=kernel.shape, out_backprop=d_y, **stride)
         )
-    if first:
+    if is_first:
         return None, tf.add_n(d_kernel)
     with tf.control_dependencies(d_kernel):
         size = tf.shape(x)
@@ -217,38 +330,38 @@ def _convolution_gradients(x, kernel, y, passed_on, affine, first):
     return d_x, d_kernel[0]
 
 
-def _in_parts(y, *maps, whole):
-    """Each of `maps` in parts of the batch, so many that those of `y` have at most `PART` bytes; or as one."""
+def _split(y: tf.Tensor, *maps: tf.Tensor, whole: bool) -> list[list[tf.Tensor]]:
+    """Split each of `maps` along the batch, so that a part of `y` has at most `PART_BYTES`; or keep them `whole`."""
     batch, *shape = y.shape
-    number = 1 if whole else math.ceil((batch or USUAL_BATCH) * math.prod(shape) * y.dtype.size / PART)
+    number = 1 if whole else math.ceil((batch or USUAL_BATCH) * math.prod(shape) * y.dtype.size / PART_BYTES)
     ends = tf.range(number + 1) * tf.shape(y)[0] // number
     return [tf.split(values, ends[1:] - ends[:-1], num=number) for values in maps]
 
 
-def _value_sums(y):
-    """What the mean and the mean square of each channel are totals of."""
+def _sum_values(y: tf.Tensor) -> tf.Tensor:
+    """Sum y and y^2 of each channel over groups; see `_sum_groups`."""
 
-    def terms(y):
+    def terms(y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         y = tf.cast(y, tf.float32)
         return y, y * y
 
-    return _grouped_sums(terms, y)
+    return _sum_groups(terms, y)
 
 
-def _gradient_sums(kept, upstream, slope, mean):
-    """What the gradients of the shift and, but for a factor, the scale are totals of."""
+def _sum_gradients(residual: tf.Tensor, upstream: tf.Tensor, slope: Elementwise | None, mean: tf.Tensor) -> tf.Tensor:
+    """Sum h and h (residual - mean) of each channel over groups; see `_sum_groups`."""
 
-    def terms(kept, upstream):
-        gradient = _sloped(kept, upstream, slope)
-        return gradient, gradient * (tf.cast(kept, tf.float32) - mean)
+    def terms(residual: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        gradient = _apply_slope(residual, upstream, slope)
+        return gradient, gradient * (tf.cast(residual, tf.float32) - mean)
 
-    return _grouped_sums(terms, kept, upstream)
+    return _sum_groups(terms, residual, upstream)
 
 
-def _grouped_sums(terms, *maps):
-    """Sums of two terms of `maps` over 16 neighbours, or what an image has left.
+def _sum_groups(terms: Callable[..., tuple[tf.Tensor, tf.Tensor]], *maps: tf.Tensor) -> tf.Tensor:
+    """Sum two terms of `maps` over groups of 16 neighbours; the last group of an image may be smaller.
 
-    XLA's own reduction over all positions is slow. Sums of a few values are one pass, and one for both terms if
+    XLA's own reduction over all positions is slow. Sums of a few values are one pass, and one pass for both terms if
     they are the two parts of complex numbers.
 
     Returns:
@@ -267,73 +380,84 @@ def _grouped_sums(terms, *maps):
     return tf.concat(groups, 0)
 
 
-def _totals(groups):
-    """The two sums over the groups, as the product with a row of ones: the fastest reduction there is here."""
+def _add_groups(groups: tf.Tensor) -> Sequence[tf.Tensor]:
+    """Return the two sums over all groups. The product with a row of ones is the fastest reduction on CPUs."""
     flat = tf.reshape(tf.bitcast(groups, tf.float32), (-1, 2 * groups.shape[-1]))
     total = tf.matmul(tf.ones((1, tf.shape(flat)[0])), flat)
     return tf.unstack(tf.reshape(total, (-1, 2)), axis=1)
 
 
-def _windows(y):
-    """`y` without a last odd row and column, as (batch, height // 2, 2, width // 2, 2, channels)."""
+def _windows(y: tf.Tensor) -> tf.Tensor:
+    """Return `y` without a last odd row and column, as (batch, height // 2, 2, width // 2, 2, channels)."""
     height, width = y.shape[1] // 2, y.shape[2] // 2
     return tf.reshape(y[:, : 2 * height, : 2 * width], (-1, height, 2, width, 2, y.shape[3]))
 
 
-def _places(windows):
-    """The four values of each window, in the order in which max-pooling looks at them."""
+def _places(windows: tf.Tensor) -> list[tf.Tensor]:
+    """Return the four values of each window, in the order in which max-pooling compares them."""
     return [windows[:, :, row, :, column] for row in (0, 1) for column in (0, 1)]
 
 
-def _winners(y, mean, scale, shift, function):
-    """The value of each window whose activation is highest, the first one among equals, in the type of `y`."""
-    winner = highest = None
-    for value in _places(_windows(y)):
-        activated = function((tf.cast(value, tf.float32) - mean) * scale + shift)
-        if winner is None:
-            winner, highest = value, activated
-        else:
-            better = activated > highest
-            winner, highest = tf.where(better, value, winner), tf.where(better, activated, highest)
+def _apply_affine(y: tf.Tensor, affine: Affine) -> tf.Tensor:
+    """Return z, float32."""
+    return (tf.cast(y, tf.float32) - affine.mean) * affine.scale + affine.shift
+
+
+def _find_winners(y: tf.Tensor, affine: Affine, function: Elementwise) -> tf.Tensor:
+    """Return the value of each window whose activation is highest, the first among equal ones, in the type of `y`."""
+    winner, *others = _places(_windows(y))
+    highest = function(_apply_affine(winner, affine))
+    for value in others:
+        activated = function(_apply_affine(value, affine))
+        is_higher = activated > highest
+        winner, highest = tf.where(is_higher, value, winner), tf.where(is_higher, activated, highest)
     return winner
 
 
-def _pool_relu(y, mean, scale, shift):
-    """Max-pooling of ReLU of the normalised maps."""
-    places = ((tf.cast(value, tf.float32) - mean) * scale + shift for value in _places(_windows(y)))
+def _pool_relu(y: tf.Tensor, affine: Affine) -> tf.Tensor:
+    """Return max-pooling of ReLU of z, in the type of `y`."""
+    places = (_apply_affine(value, affine) for value in _places(_windows(y)))
     return tf.cast(functools.reduce(tf.maximum, places, 0.0), y.dtype)
 
 
-def _activate(winner, mean, scale, shift, function):
-    return tf.cast(function((tf.cast(winner, tf.float32) - mean) * scale + shift), winner.dtype)
+def _activate(winner: tf.Tensor, affine: Affine, function: Elementwise) -> tf.Tensor:
+    """Return the pooled maps from the winners."""
+    return tf.cast(function(_apply_affine(winner, affine)), winner.dtype)
 
 
-def _activation_gradient(winner, upstream, mean, scale, shift, slope):
-    """The gradient of the normalised winners, float32."""
-    normalised = (tf.cast(winner, tf.float32) - mean) * scale + shift
-    return tf.cast(upstream, tf.float32) * slope(normalised)
+def _multiply_slope(winner: tf.Tensor, upstream: tf.Tensor, affine: Affine, slope: Elementwise) -> tf.Tensor:
+    """Return h, float32: the gradient of the pooled maps multiplied by the activation's slope at the winners."""
+    return tf.cast(upstream, tf.float32) * slope(_apply_affine(winner, affine))
 
 
-def _sloped(kept, upstream, slope):
+def _apply_slope(residual: tf.Tensor, upstream: tf.Tensor, slope: Elementwise | None) -> tf.Tensor:
+    """Return h, float32, from the fields of a `WinnerGradient`."""
     upstream = tf.cast(upstream, tf.float32)
-    return upstream if slope is None else upstream * slope(tf.cast(kept, tf.float32))
+    return upstream if slope is None else upstream * slope(tf.cast(residual, tf.float32))
 
 
-def _spread(y, kept, upstream, slope, mean, scale, shift, constant, linear):
-    """The gradient of `y`: what the winners pass on, at their places, and what all get through the statistics."""
+def _spread_gradient(
+    y: tf.Tensor,
+    residual: tf.Tensor,
+    upstream: tf.Tensor,
+    slope: Elementwise | None,
+    affine: Affine,
+    statistics: Statistics,
+) -> tf.Tensor:
+    """Return d_y: h * scale at the places of the winners, plus what flows through the statistics."""
+    mean, scale, _ = affine
     places = _places(_windows(y))
     if slope is None:
-        first, second, third, _ = (value == kept for value in places)
+        first, second, third, _ = (value == residual for value in places)
         place = tf.where(first, 0, tf.where(second, 1, tf.where(third, 2, 3)))
-    else:
+    else:  # ReLU keeps no winners, but is monotone
         one, two, three, four = ((tf.cast(value, tf.float32) - mean) * scale for value in places)
         upper = tf.maximum(one, two) >= tf.maximum(three, four)
         place = tf.where(upper, tf.where(one >= two, 0, 1), tf.where(three >= four, 2, 3))
     is_winner = place[:, :, None, :, None] == tf.reshape(tf.range(4), (1, 1, 2, 1, 2, 1))
-    from_winners = (_sloped(kept, upstream, slope) * scale)[:, :, None, :, None]
-    passed_on = tf.reshape(
-        tf.where(is_winner, from_winners, 0.0), (-1, 2 * kept.shape[1], 2 * kept.shape[2], kept.shape[3])
-    )
+    from_winners = (_apply_slope(residual, upstream, slope) * scale)[:, :, None, :, None]
+    height, width = 2 * residual.shape[1], 2 * residual.shape[2]
+    at_winners = tf.reshape(tf.where(is_winner, from_winners, 0.0), (-1, height, width, residual.shape[3]))
     odd = [[0, 0], [0, y.shape[1] % 2], [0, y.shape[2] % 2], [0, 0]]
-    through_statistics = constant + linear * (tf.cast(y, tf.float32) - mean)
-    return tf.cast(tf.pad(passed_on, odd) + through_statistics, y.dtype)
+    through_statistics = statistics.constant + statistics.linear * (tf.cast(y, tf.float32) - mean)
+    return tf.cast(tf.pad(at_winners, odd) + through_statistics, y.dtype)

@@ -41,6 +41,31 @@ def test_activations_and_slopes_over_the_whole_range(name):
     np.testing.assert_allclose(compile_(slope), expected_slope, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_kernels_give_the_values_and_gradients_of_the_reference(name, batch_norm):
+    x = tf.random.stateless_normal((3, 9, 8, 5), (1, 2)) * 2 + 1
+    kernel = tf.random.stateless_normal((3, 3, 5, 4), (3, 4)) / 5
+    gamma, beta = tf.constant([1.5, -0.7, 1e-3, 1.0]), tf.constant([0.1, -0.5, 0.3, 0.0])
+    inputs = [x, kernel, gamma, beta] if batch_norm else [x, kernel, beta]
+    outcomes = []
+    for is_reference in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            if is_reference:
+                output = kernels.reference_block(x, kernel, beta, name, gamma if batch_norm else None, 1e-3)
+            elif batch_norm:
+                output = kernels.train_batch_norm_block(x, kernel, gamma, beta, 1e-3, name)
+            else:
+                output = (kernels.bias_block(x, kernel, beta, name),)
+            loss = tf.reduce_sum(output[0] * tf.random.stateless_normal(output[0].shape, (5, 6)))
+        outcomes.append([*output, *tape.gradient(loss, inputs)])
+    expected, found = outcomes
+    expected = expected if batch_norm else [expected[0], *expected[3:]]  # without mean and variance
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=2e-5 * np.abs(one).max())
+
+
 @pytest.mark.parametrize(
     ("name", "batch_norm", "dtype"),
     [
@@ -54,7 +79,7 @@ def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
 
     Two blocks, but one of bfloat16 maps: where rounding moves a winner, all gradients before it move.
     """
-    monkeypatch.setattr(kernels, "PART", 2000)
+    monkeypatch.setattr(kernels, "PART_BYTES", 2000)
     keras.utils.set_random_seed(0)
     x = image = keras.Input((15, 13, 3))
     blocks = (5, 4) if dtype == "float32" else (4,)
