@@ -1,17 +1,19 @@
-"""The network that is fine-tuned: a pretrained backbone, its preprocessing inside, and a new head."""
+"""Build the network that is fine-tuned: a pretrained backbone with its preprocessing, and a new head."""
 
 import dataclasses
 import difflib
 import sys
+from collections.abc import Callable
 
 import keras
 
-from transfer.weights import file_weights, imagenet_weights
+from transfer.config import BackboneConfig
+from transfer.weights import load_file_weights, load_imagenet_weights
 from workbench.errors import UserError
 from workbench.finished_run import open_run
 from workbench.keras_graph import LOGITS, flatten_model, list_inputs
 
-POOL, DROPOUT = "head_pool", "head_dropout"
+POOL, DROPOUT = "head_pool", "head_dropout"  # names of the head's layers, with LOGITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,66 +21,78 @@ class Network:
     """A backbone with a head.
 
     Attributes:
-        model: flat functional Keras model from uint8 RGB (batch, size, size, 3) to float32 logits.
+        model: flat functional Keras model from uint8 RGB images (batch, size, size, 3) to float32 logits.
         layers: the backbone's layers in order, its input layer first; `--k` counts them.
-        name: of the backbone, such as ResNet50.
-        dropout_rates: of the backbone's dropout layers, by name.
+        name: name of the backbone, such as ResNet50.
+        dropout_rates: name of a dropout layer of the backbone -> its rate.
     """
 
     model: keras.Model
-    layers: list
+    layers: list[keras.Layer]
     name: str
-    dropout_rates: dict
+    dropout_rates: dict[str, float]
 
 
-def build_network(config, num_classes):
-    """Backbone and head, not compiled; the initial weights depend on the seed alone.
+def build_network(backbone: BackboneConfig, image_size: int, num_classes: int, seed: int) -> Network:
+    """Build a backbone and a head, not compiled. The initial weights depend only on the seed.
 
     Args:
-        config: a resolved `transfer.config.TransferConfig`.
+        backbone: settings of the backbone and the head's dropout.
+        image_size: side of the square images in pixels.
         num_classes: number of logits.
+        seed: seed of the weights that are drawn.
 
     Raises:
-        UserError: the backbone is unknown, the image too small for it, or its weights cannot be had.
+        UserError: the backbone is unknown, the images are too small for it, or its weights cannot be loaded.
     """
-    keras.utils.set_random_seed(config.seed)
-    backbone = _from_run(config.from_) if config.from_ else _application(config)
-    x = backbone.output
+    keras.utils.set_random_seed(seed)
+    model = _load_trained(backbone.from_) if backbone.from_ else _build_application(backbone, image_size)
+    x = model.output
     if len(x.shape) == 4:
         x = keras.layers.GlobalAveragePooling2D(name=POOL)(x)
-    dropout = keras.layers.Dropout(0.5, name=DROPOUT)  # with a rate of 0 it would draw no seed, and the head others
-    dropout.rate = config.dropout
+    dropout = keras.layers.Dropout(0.5, name=DROPOUT)  # a rate of 0 would draw no seed, and change the head's weights
+    dropout.rate = backbone.dropout
     x = dropout(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name=LOGITS)(x)
-    model = keras.Model(backbone.input, logits, name=backbone.name)
-    rates = {layer.name: layer.rate for layer in backbone.layers if isinstance(layer, keras.layers.Dropout)}
-    return Network(model, list(backbone.layers), "network" if config.from_ else config.backbone, rates)
+    return Network(
+        model=keras.Model(model.input, logits, name=model.name),
+        layers=list(model.layers),
+        name="network" if backbone.from_ else backbone.backbone,
+        dropout_rates={layer.name: layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)},
+    )
 
 
-def _application(config):
-    names = [name for name in dir(keras.applications) if name[0].isupper()]
-    if config.backbone not in names:
-        close = difflib.get_close_matches(config.backbone.lower(), [name.lower() for name in names], n=1)
-        meant = [name for name in names if name.lower() in close] or names
-        raise UserError(f"--backbone {config.backbone}: unknown; did you mean {' or '.join(meant)}?")
-    build, size = getattr(keras.applications, config.backbone), config.image_size
-    image = keras.Input((size, size, 3), dtype="uint8", name="image")
+def _build_application(backbone: BackboneConfig, image_size: int) -> keras.Model:
+    """Build a network of keras.applications without its top, with its preprocessing and its weights."""
+    build = _find_application(backbone.backbone)
+    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     preprocessed = sys.modules[build.__module__].preprocess_input(keras.ops.cast(image, "float32"))
+    shape = (image_size, image_size, 3)
     try:
-        output = build(include_top=False, weights=None, input_tensor=preprocessed, input_shape=(size, size, 3)).output
+        output = build(include_top=False, weights=None, input_tensor=preprocessed, input_shape=shape).output
     except ValueError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"--image-size {size}: {config.backbone} cannot take it ({reason})") from error
-    model = keras.Model(image, output, name=config.backbone.lower())
-    if config.weights == "imagenet":
-        model.set_weights(imagenet_weights(build))
-    elif config.weights != "none":
-        model.set_weights(file_weights(build, size, config.weights, config.backbone))
+        raise UserError(f"--image-size {image_size}: {backbone.backbone} cannot take it ({reason})") from error
+    model = keras.Model(image, output, name=backbone.backbone.lower())
+    if backbone.weights == "imagenet":
+        model.set_weights(load_imagenet_weights(build))
+    elif backbone.weights != "none":
+        model.set_weights(load_file_weights(build, image_size, backbone.weights, backbone.backbone))
     return flatten_model(model)
 
 
-def _from_run(folder):
-    """What a trained network computes up to its last dense layer and the dropout in front of it."""
+def _find_application(name: str) -> Callable[..., keras.Model]:
+    """Return the function of keras.applications that builds a network."""
+    names = [name for name in dir(keras.applications) if name[0].isupper()]
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), [name.lower() for name in names], n=1)
+        suggested = [name for name in names if name.lower() in close] or names
+        raise UserError(f"--backbone {name}: unknown; did you mean {' or '.join(suggested)}?")
+    return getattr(keras.applications, name)
+
+
+def _load_trained(folder: str) -> keras.Model:
+    """Load a trained network without its last dense layer and the dropout before it."""
     model = open_run(folder).model
     last = model.layers[-1].input
     before = list_inputs(model.layers[-1])[0]

@@ -1,133 +1,162 @@
-"""Fine-tune one backbone in all three ways, on the same split and seed, and compare what comes out."""
+"""Fine-tune one backbone in all three ways, on the same split with the same seed, and compare the results."""
 
-import dataclasses
+import sys
+
+from transfer.config import CompareConfig
+from workbench import cli
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return cli.main(CompareConfig, "transfer.compare:compare", description=__doc__, argv=argv, needs_tensorflow=False)
+
+
+if __name__ == "__main__":  # parse first: the imports below are slow
+    sys.exit(main())
+
 import os
 import shlex
 import subprocess
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, TypedDict, get_args
 
-from transfer.config import (
-    MODE_DEFAULTS,
-    BackboneConfig,
-    FeaturesConfig,
-    FineTuneConfig,
-    TransferConfig,
-    resolve,
-)
-from workbench import cli, commands
+from transfer.config import FreezingConfig, TransferConfig
+from transfer.defaults import resolve
+from workbench import commands
 from workbench import compare as comparison
-from workbench.config import DataConfig
+from workbench.config import TrainingRunConfig, flatten, replace
+from workbench.console import console, show_table
 from workbench.data.sources import open_source
 from workbench.errors import UserError
+from workbench.evaluation.comparison import ComparedRun
 from workbench.files import read_json, write_json
 from workbench.finished_run import open_run
+from workbench.reporting.comparison_page import write_page
 from workbench.runtime import make_python_path
-from workbench.training.config import PrecisionConfig
-from workbench.training.run_folder import RunConfig, read_config
+from workbench.table import Column, Table
+from workbench.training.run_folder import read_config
+
+Mode = Literal["last_layer", "first_k", "all"]
 
 
-@dataclasses.dataclass(frozen=True)
-class StrategiesConfig:
-    """Strategies.
+class Cost(TypedDict):
+    """What a training took. Values that are not known are None.
 
-    Args:
-        k: Number of the backbone's layers that first_k freezes; by default all but the last stage.
-        scratch: Run folder of a network that cnn_scratch trained on the same data, to be compared too.
+    Attributes:
+        trained_parameters: number of trained parameters.
+        feature_seconds: seconds to compute stored features.
+        epoch_seconds: seconds of all epochs.
+        training_images_per_second: speed of the training.
+        peak_memory_bytes: largest memory of the process.
     """
 
-    k: int | None = None
-    scratch: str | None = None
+    trained_parameters: int | None
+    feature_seconds: float | None
+    epoch_seconds: float | None
+    training_images_per_second: float | None
+    peak_memory_bytes: int | None
 
 
-@dataclasses.dataclass(frozen=True)
-class CompareConfig(
-    RunConfig, FeaturesConfig, PrecisionConfig, FineTuneConfig, StrategiesConfig, BackboneConfig, DataConfig
-):
-    """Configuration of `python -m transfer.compare`."""
+class ComparedStrategy(ComparedRun, Cost):
+    """One run of the comparison: its test results, and what its training took."""
 
 
-def compare(config):
-    """Run the three strategies, one after the other, and compare them on the test images.
+def compare(config: CompareConfig) -> list[ComparedStrategy]:
+    """Run the three strategies one after the other, and compare them on the test images.
 
-    A strategy that was run already with these settings is not run again, and a cut-off one goes on.
-
-    Args:
-        config: a `CompareConfig`; each strategy is `transfer.run` in `<name>-<mode>` beside the comparison.
+    A strategy that was finished with these settings is not run again, and an interrupted one is resumed. Each is a
+    `transfer.run` called `<name>-<mode>`.
 
     Returns:
-        List of a dictionary a strategy: those of `workbench.compare.compare`, and trained_parameters, feature_seconds,
-        epoch_seconds, training_images_per_second and peak_memory_bytes. It is left in `runs/<name>/` as
-        strategies.json, with the files of `workbench.compare`.
+        One entry per strategy, and one for the network from scratch. `runs/<name>/` gets them as strategies.json, and
+        the files of `workbench.compare`.
 
     Raises:
-        UserError: a strategy cannot be run, or stands there with other settings.
+        UserError: a strategy cannot be run, or its run folder was made with other settings.
     """
-    size = resolve(_strategy(config, "last_layer", "x")).image_size
-    if config.scratch:
-        open_run(config.scratch)
-    name = config.name or f"compare-{config.backbone.lower()}-{open_source(config.data).name}-{size}px"
-    folders = [_run(_strategy(config, mode, f"{name}-{mode}")) for mode in MODE_DEFAULTS]
-    runs = [*map(str, folders), *([config.scratch] if config.scratch else [])]
-    output = Path(config.runs_dir) / name
-    rows = comparison.compare(commands.CompareConfig(runs, str(output)))
-    for row, run in zip(rows, runs, strict=True):
-        row.update(_cost(open_run(run).metrics))
-    write_json(output / "strategies.json", rows)
-    from workbench.console import show_table
-    from workbench.reporting.comparison_page import write_page
+    size = resolve(_build_strategy(config, "last_layer", "x")).data.image_size
+    scratch = config.strategies.scratch
+    if scratch:
+        open_run(scratch)
+    data_name = open_source(config.data.data).name
+    name = config.run.name or f"compare-{config.backbone.backbone.lower()}-{data_name}-{size}px"
+    folders = [_run_strategy(_build_strategy(config, mode, f"{name}-{mode}")) for mode in get_args(Mode)]
 
-    table = _cost_table(rows)
+    runs = [*map(str, folders), *([scratch] if scratch else [])]
+    output = Path(config.run.runs_dir) / name
+    rows: list[ComparedStrategy] = [
+        {**row, **_read_cost(open_run(run).metrics)}
+        for row, run in zip(comparison.compare(commands.CompareConfig(runs, str(output))), runs, strict=True)
+    ]
+    write_json(output / "strategies.json", rows)
+    table = _build_cost_table(rows)
     show_table(table)
     write_page(output, rows, f"python -m transfer.compare{cli.format_options(config, skip={'overwrite'})}", [table])
     return rows
 
 
-def _strategy(config, mode, name):
-    """The configuration of one strategy's run."""
-    fields = {field.name for field in dataclasses.fields(TransferConfig)}
-    values = {key: value for key, value in dataclasses.asdict(config).items() if key in fields}
-    k = config.k if mode == "first_k" else None
-    return TransferConfig(**{**values, "mode": mode, "k": k, "name": name})
+def _build_strategy(config: CompareConfig, mode: Mode, name: str) -> TransferConfig:
+    """Return the configuration of one strategy's run."""
+    return TransferConfig(
+        data=config.data,
+        backbone=config.backbone,
+        freezing=FreezingConfig(mode=mode, k=config.strategies.k if mode == "first_k" else None),
+        training=config.training,
+        features=config.features,
+        run=replace(TrainingRunConfig(**vars(config.run)), name=name),
+    )
 
 
-def _run(config):
-    """The folder of a strategy's finished run; made now, in a process of its own, where it does not stand."""
-    folder = Path(config.runs_dir) / config.name
+def _run_strategy(config: TransferConfig) -> Path:
+    """Return the folder of a strategy's finished run. If it is not finished, run it in a process of its own."""
+    folder = Path(config.run.runs_dir) / str(config.run.name)
     words = cli.format_options(config)
-    if (folder / "config.yaml").exists() and not config.overwrite:
-        saved, asked = read_config(folder, TransferConfig), resolve(config)
-        if dataclasses.replace(saved, cache_dir=asked.cache_dir, wandb=asked.wandb) != asked:
+    if (folder / "config.yaml").exists() and not config.run.overwrite:
+        if not _has_same_settings(read_config(folder, TransferConfig), resolve(config)):
             raise UserError(f"{folder}: made with other settings; replace it with --overwrite, or choose --name")
         if read_json(folder / "metrics.json"):
             return folder
-        words = f" --resume {folder}"
-    from workbench.console import console
-
+        words = f" --resume {shlex.quote(str(folder))}"
     command = f"python -m transfer.run{words}"
-    console.print(f"\n{config.mode}: {command}", soft_wrap=True)
+    console.print(f"\n{config.freezing.mode}: {command}", soft_wrap=True)
     arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": make_python_path()}
     if subprocess.run([sys.executable, "-m", "transfer.run", *arguments], env=environment, check=False).returncode:
-        raise UserError(f"{command}: failed (see above); what is done is kept, and the same command goes on")
+        raise UserError(f"{command}: failed (see above); finished work is kept, and the same command continues")
     return folder
 
 
-def _cost(metrics):
-    names = ("trained_parameters", "feature_seconds", "epoch_seconds", "peak_memory_bytes")
-    cost = {name: metrics.get(name) for name in names}
-    cost["trained_parameters"] = cost["trained_parameters"] or metrics.get("parameters")
-    return {**cost, "training_images_per_second": metrics.get("images_per_second")}
+def _has_same_settings(saved: TransferConfig, asked: TransferConfig) -> bool:
+    """Return whether a run was made with the settings that are asked for, apart from what may differ.
+
+    A run's config.yaml has the number formats that `auto` became, and the epochs that a budget became.
+    """
+    had, wanted = flatten(saved), flatten(asked)
+    may_differ = {"cache_dir", "wandb"}
+    may_differ |= {name for name in ("precision", "feature_precision") if wanted[name] == "auto"}
+    if wanted["budget"]:
+        may_differ |= {"budget", "epochs"}
+    return all(had[name] == value for name, value in wanted.items() if name not in may_differ)
 
 
-def _cost_table(rows):
-    from workbench.table import Column, Table
+def _read_cost(metrics: Mapping[str, Any]) -> Cost:
+    """Read what a training took from its metrics.json."""
+    return {
+        "trained_parameters": metrics.get("trained_parameters") or metrics.get("parameters"),
+        "feature_seconds": metrics.get("feature_seconds"),
+        "epoch_seconds": metrics.get("epoch_seconds"),
+        "training_images_per_second": metrics.get("images_per_second"),
+        "peak_memory_bytes": metrics.get("peak_memory_bytes"),
+    }
 
+
+def _build_cost_table(rows: Sequence[ComparedStrategy]) -> Table:
     labels = ("trained parameters", "features s", "epochs s", "trained on, images/s", "peak memory")
-    cells = [[Path(row["run"]).name, *_costs(row)] for row in rows]
+    cells = [[Path(row["run"]).name, *_format_cost(row)] for row in rows]
     return Table("What each training took", [Column("run", False), *map(Column, labels)], cells)
 
 
-def _costs(row):
+def _format_cost(row: ComparedStrategy) -> list[str]:
     memory = row["peak_memory_bytes"]
     return [
         f"{row['trained_parameters']:,}",
@@ -136,12 +165,3 @@ def _costs(row):
         f"{row['training_images_per_second']:,.0f}",
         f"{memory / 1e9:.2f} GB" if memory else "?",
     ]
-
-
-def main(argv=None):
-    """Run the command line."""
-    cli.main(compare, CompareConfig, prog="python -m transfer.compare", description=__doc__, argv=argv)
-
-
-if __name__ == "__main__":
-    main()

@@ -51,12 +51,13 @@ class FeaturesConfig:
     Args:
         views: With --data-aug, the augmented views of each training image that are stored in its place (an epoch
             goes over all of them). 0 stores nothing: the frozen layers are computed in every epoch.
-        feature_precision: Number format in which stored features are computed: `auto` is bfloat16 where that is
-            measured to be faster, else float32 kept as float16; `float32` is exact.
+        feature_precision: Number format of stored features: `bfloat16` computes in bfloat16 and stores float16;
+            `float16` computes in float32 and stores float16; `float32` is exact. `auto` measures once whether
+            `bfloat16` or `float16` is faster.
     """
 
     views: int = 4
-    feature_precision: Literal["auto", "float32"] = "auto"
+    feature_precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,31 @@ class TransferConfig:
     training: FineTuneConfig = FineTuneConfig()
     features: FeaturesConfig = FeaturesConfig()
     run: TrainingRunConfig = TrainingRunConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class StrategiesConfig:
+    """Strategies.
+
+    Args:
+        k: Number of the backbone's layers that first_k freezes; by default all but the last stage.
+        scratch: Run folder of a network that cnn_scratch trained on the same data, to be compared too.
+    """
+
+    k: int | None = None
+    scratch: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+    """Configuration of `python -m transfer.compare`."""
+
+    data: DataConfig = DataConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    strategies: StrategiesConfig = StrategiesConfig()
+    training: FineTuneConfig = FineTuneConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    run: RunConfig = RunConfig()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from workbench.data.dataset import choose_image_size
 from workbench.errors import UserError
 from workbench.finished_run import open_run
 
-IMAGE_SIZE, DIGITS_SIZE = 224, 96
+IMAGE_SIZE, DIGITS_SIZE = 224, 96  # pixels
 MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
     "last_layer": {"epochs": 20, "learning_rate": 3e-3, "backbone_learning_rate": 0.0, "head_epochs": 0},
     "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},
@@ -15,7 +15,7 @@ MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
 
 
 def resolve(config: TransferConfig) -> TransferConfig:
-    """Return `config` with the values that depend on its mode, its data and its backbone, where none were given.
+    """Return a configuration in which values that were not given are set by its mode, its data and its backbone.
 
     Raises:
         UserError: an option is out of its range, or the image size is not that of the run named by --from.
@@ -31,10 +31,10 @@ def resolve(config: TransferConfig) -> TransferConfig:
     return replace(config, image_size=choose_image_size(config.data))
 
 
-def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int:
+def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int | None:
     if backbone.from_ is None:
         return data.image_size or (DIGITS_SIZE if data.data == "digits" else IMAGE_SIZE)
-    size: int = open_run(backbone.from_).config.get("image_size")
+    size = open_run(backbone.from_).config.get("image_size")
     if data.image_size not in (None, size):
         raise UserError(f"--image-size {data.image_size}: the network of --from {backbone.from_} takes {size} px")
     return size
@@ -45,7 +45,9 @@ def _check(config: TransferConfig) -> None:
     if freezing.mode != "first_k" and (freezing.k is not None or freezing.until):
         raise UserError(f"--k and --until: options of --mode first_k, not of {freezing.mode}")
     if freezing.k is not None and freezing.until:
-        raise UserError("--k and --until: give one of them")
+        raise UserError("--k and --until: give only one of them")
+    if training.start_size:
+        raise UserError(f"--start-size {training.start_size}: fine-tuning trains at one image size; leave it out")
     for section, name in ((training, "backbone_learning_rate"), (training, "head_epochs"), (config.features, "views")):
         if not 0 <= getattr(section, name) < float("inf"):
             raise UserError(f"{option_name(name)} {getattr(section, name)}: must be 0 or more")

@@ -1,108 +1,101 @@
-"""One fine-tuning: a network frozen as configured, the part of it that trains, and the data this part trains on."""
+"""Split a frozen network into the layers that are computed once and the part that is trained, and train its head."""
 
 import dataclasses
-import functools
 import math
 
 import keras
 
-from transfer.backbone import build_network
-from transfer.features import stored_features
-from transfer.freezing import freeze, last_frozen
+from transfer.backbone import Network
+from transfer.config import FineTuneConfig, FreezingConfig, TransferConfig
+from transfer.features import Features, choose_feature_precision, compute_features
+from transfer.freezing import find_last_frozen, freeze
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision, choose_model_precision
-from workbench.training.callbacks import best_row
+from workbench.config import replace
+from workbench.data.dataset import Dataset
+from workbench.errors import UserError
+from workbench.training.history import EpochLog, find_best_epoch
 from workbench.training.loop import fit
 from workbench.training.optimizer import compile_model
 
 
-class FineTuning:
-    """A network that is fine-tuned.
+@dataclasses.dataclass(frozen=True)
+class HeadTraining:
+    """The training of a head.
 
     Attributes:
-        network: the whole `transfer.backbone.Network`, frozen as the mode says.
-        frozen: how many of the backbone's layers are frozen.
-        trained: the Keras model that is trained, in another format by a copy: the layers of the network after the cut,
-            shared with it, or the whole network where nothing is stored.
-        facts: name -> what is worth knowing of it: parameters, and what computing features took so far (0 where they
-            were stored).
+        best: its best epoch.
+        features: the stored features that it was trained on; None if it was trained on images.
     """
 
-    def __init__(self, config, dataset, network=None):
-        """Freeze a network.
+    best: EpochLog
+    features: Features | None
 
-        Args:
-            config: a resolved `transfer.config.TransferConfig`.
-            dataset: a `workbench.data.dataset.Dataset`.
-            network: as `build_network` returns it for `config`; built if None.
-        """
-        self._config, self._dataset = config, dataset
-        self.network = network or build_network(config, len(dataset.class_names))
-        self.frozen = freeze(self.network, config)
-        self._cut = last_frozen(self.network) if config.views else None
-        self.trained = self._after(self._cut)
-        weights, trained = self.network.model.count_params(), self.trained.trainable_weights
-        self.facts = {
-            "mode": config.mode,
-            "frozen_layers": self.frozen,
-            "parameters": weights,
-            "trained_parameters": sum(math.prod(weight.shape) for weight in trained),
-            "feature_seconds": 0.0,
-            "feature_images": 0,
-        }
 
-    @functools.cached_property
-    def precision(self):
-        """The format in which `trained` is trained."""
-        return choose_model_precision(self.trained, self._config.training)
+def build_trained_part(network: Network, cut: keras.Operation | None) -> keras.Model:
+    """Build the model from the output of `cut` to the logits, with the network's layers; the whole model for None."""
+    model = network.model
+    return model if cut is None else keras.Model(cut.output, model.output, name=f"{model.name}_rest")
 
-    @property
-    def stores(self):
-        """Whether a frozen part is computed once."""
-        return self._cut is not None
 
-    def examples(self):
-        """The data set that `trained` is fitted on: of images, or of stored features."""
-        return self._features(self._cut, self._config) if self.stores else self._dataset
+def count_trained_parameters(part: keras.Model) -> int:
+    """Return the number of parameters that are trained."""
+    return sum(math.prod(weight.shape) for weight in part.trainable_weights)
 
-    def compile(self):
-        """`trained`, or a copy of it in another format, compiled with the learning rates of head and backbone."""
-        self.facts["precision"] = self.precision
-        return self._build_compiled(self.trained, self._config)
 
-    def settings(self):
-        """The configuration that `trained` is fitted with: stored features are augmented already."""
-        return dataclasses.replace(self._config, data_aug=self._config.data_aug and not self.stores)
+def check_augmentation(training: FineTuneConfig, cut: keras.Operation | None) -> None:
+    """Refuse augmentation that stored features cannot have.
 
-    def train_head(self):
-        """Train the head with the whole backbone frozen, for `head_epochs`; the best epoch's row, None for none."""
-        if not self._config.head_epochs:
-            return None
-        config = dataclasses.replace(self._config, mode="last_layer", k=None, until=None, train_bn=False)
-        config = dataclasses.replace(config, epochs=config.head_epochs, schedule="constant", warmup_epochs=0)
-        freeze(self.network, config)
-        cut = last_frozen(self.network) if config.views else None
-        head, dataset = self._after(cut), self._dataset
-        if cut is not None:
-            config = dataclasses.replace(config, data_aug=False)
-            dataset = self._features(cut, config)
-        rows, weights = fit(self._build_compiled(head, config), config, dataset)
-        head.set_weights(weights)
-        freeze(self.network, self._config)
-        return best_row(rows)
+    Raises:
+        UserError: names the option.
+    """
+    for name in ("mixup", "cutmix", "erasing"):
+        value = getattr(training, name)
+        if value and cut is not None:
+            raise UserError(f"--{name} {value:g}: changes images, but features are stored; give --views 0 as well")
 
-    def _build_compiled(self, model, config):
-        copy = build_in_precision(model, self.precision)
-        compile_model(copy, config.training, build_optimizer(self.network, config.training, copy))
-        return copy
 
-    def _after(self, operation):
-        """The model from an operation's output to the logits; the whole one for None."""
-        model = self.network.model
-        return model if operation is None else keras.Model(operation.output, model.output, name=f"{model.name}_rest")
+def choose_number_formats(
+    config: TransferConfig, network: Network, part: keras.Model, cut: keras.Operation | None
+) -> TransferConfig:
+    """Return a configuration in which `auto` is replaced by the number format that is fastest on this machine.
 
-    def _features(self, operation, config):
-        features = stored_features(self._dataset, operation, config)
-        self.facts["feature_seconds"] += features.seconds
-        self.facts["feature_images"] += features.images
-        return features.dataset
+    Args:
+        config: a resolved configuration.
+        network: the frozen network.
+        part: the part of it that is trained.
+        cut: where stored features leave the network; None if the whole network is trained on images.
+
+    Raises:
+        UserError: float16 without a GPU.
+    """
+    features, training = config.features, config.training
+    stores_features = cut is not None or (features.views and training.head_epochs)
+    if features.feature_precision == "auto" and stores_features:
+        config = replace(config, feature_precision=choose_feature_precision(network))
+    return replace(config, precision=choose_model_precision(part, training))
+
+
+def train_head(network: Network, dataset: Dataset, config: TransferConfig) -> HeadTraining:
+    """Train the head with the whole backbone frozen, for `head_epochs` at a constant learning rate.
+
+    The head gets the weights of its best epoch. Afterwards the network is frozen as `config` says.
+
+    Args:
+        network: its weights are initial.
+        dataset: images.
+        config: a resolved configuration with chosen number formats.
+    """
+    head = dataclasses.replace(config, freezing=FreezingConfig(mode="last_layer"))
+    head = replace(head, epochs=config.training.head_epochs, schedule="constant", warmup_epochs=0.0, budget=None)
+    head = replace(head, mixup=0.0, cutmix=0.0, erasing=0.0, ema=0.0)
+    freeze(network, head.freezing)
+    cut = find_last_frozen(network) if config.features.views else None
+    part = build_trained_part(network, cut)
+    features = compute_features(dataset, cut, head, views=0) if cut is not None else None
+    model = build_in_precision(part, config.training.precision)
+    compile_model(model, head.training, build_optimizer(network, head.training, model))
+    result = fit(model, features.dataset if features else dataset, head.training)
+    part.set_weights(result.best_weights)
+    freeze(network, config.freezing)
+    return HeadTraining(find_best_epoch(result.history), features)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from transfer.backbone import Network
 from transfer.config import FineTuneConfig
-from transfer.freezing import stages
+from transfer.freezing import find_stages
 from workbench.training.optimizer import FusedAdam
 
 
@@ -66,12 +66,18 @@ def build_optimizer(network: Network, training: FineTuneConfig, model: keras.Mod
         training: settings of the training, resolved.
         model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
     """
-    assert training.learning_rate is not None  # resolved
-    assert training.backbone_learning_rate is not None
-    factor_of, factor = {}, training.backbone_learning_rate / training.learning_rate
-    for stage in reversed(stages(network)):
+    head_rate, backbone_rate = training.learning_rate, training.backbone_learning_rate
+    if head_rate is None or backbone_rate is None:
+        raise TypeError("the learning rates are not resolved; see transfer.defaults.resolve")
+    factor_of, factor = {}, backbone_rate / head_rate
+    for stage in reversed(find_stages(network)):
         factor_of.update({layer.name: factor for layer in stage.layers})
         factor *= training.lr_decay
     trained = [(weight, layer.name) for layer in model.layers for weight in layer.trainable_weights]
-    factors = {weight.path: factor_of.get(name, 1.0) for weight, name in trained}
-    return LayerwiseAdamW(training.learning_rate, factors, training.weight_decay)
+    return LayerwiseAdamW(
+        head_rate,
+        factors={weight.path: factor_of.get(name, 1.0) for weight, name in trained},
+        decay=training.weight_decay,
+        use_ema=training.ema > 0,
+        ema_momentum=training.ema or 0.99,
+    )

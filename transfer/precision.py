@@ -24,7 +24,7 @@ def build_in_precision(model: keras.Model, precision: str) -> TrainingModel:
         A model with weights of its own; in float32, a model of the same layers.
     """
     copy = model if precision == "float32" else rebuild(model, dtype=get_dtype_policy(precision))
-    return TrainingModel(copy.inputs, copy.outputs, saved_as=model, name=model.name)
+    return TrainingModel(copy.input, copy.output, saved_as=model, name=model.name)
 
 
 def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
@@ -32,13 +32,13 @@ def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
 
     Args:
         model: functional Keras model, frozen as it is to be trained.
-        training: settings of the training.
+        training: settings with which it is to be trained.
 
     Raises:
         UserError: float16 without a GPU.
     """
     num_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    facts: list[str | int | None] = ["training", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
+    facts = ["training", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
 
     def measure_step(precision: str) -> float:
         copy = rebuild(model, dtype=get_dtype_policy(precision))  # its weights change

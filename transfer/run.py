@@ -1,71 +1,108 @@
 """Fine-tune a pretrained network: the head alone, all but the first k layers, or everything."""
 
-import time
+import sys
 
-from transfer.config import TransferConfig, resolve
+from transfer.config import TransferConfig
 from workbench import cli
-from workbench.data.dataset import load_dataset
-from workbench.training.training_run import Part, resumed, run_folder, train_in
 
 
-def run(config):
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return cli.main(TransferConfig, "transfer.run:run", description=__doc__, argv=argv)
+
+
+if __name__ == "__main__":  # parse first: the imports below load TensorFlow
+    sys.exit(main())
+
+import time
+from pathlib import Path
+
+from transfer.backbone import build_network
+from transfer.defaults import resolve
+from transfer.features import compute_features
+from transfer.finetune import (
+    build_trained_part,
+    check_augmentation,
+    choose_number_formats,
+    count_trained_parameters,
+    train_head,
+)
+from transfer.freezing import build_table, find_last_frozen, freeze, warn_of_cut_stage
+from transfer.optimizer import build_optimizer
+from transfer.precision import build_in_precision
+from workbench.console import console, show_decoding
+from workbench.data.dataset import describe, load_dataset
+from workbench.runtime import distribute
+from workbench.training.checkpoints import has_checkpoint
+from workbench.training.loop import explain_interrupt, train_network
+from workbench.training.optimizer import compile_model
+from workbench.training.run_folder import choose_run_folder, resume_config
+
+
+def run(config: TransferConfig) -> Path:
     """Fine-tune one network and leave a run folder.
-
-    Args:
-        config: a `transfer.config.TransferConfig`.
 
     Returns:
         Path of the run folder: `model.keras` (the whole network of the best epoch), `last.keras` and `best.keras` (the
-        part that was trained, in the last and the best epoch), `history.csv`, `metrics.json`, `config.yaml`,
+        part that was trained, of the last and the best epoch), `history.csv`, `metrics.json`, `config.yaml`,
         `classes.json`.
 
     Raises:
-        UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, or the loss
-            became NaN.
+        UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, no epoch fits
+            into the budget, or the loss became NaN.
     """
     started = time.perf_counter()
-    config = resolve(resumed(config) if config.resume else config)
-    from workbench.runtime import load_tensorflow
+    config = resolve(resume_config(config) if config.run.resume else config)
+    training = config.training
+    dataset = load_dataset(config.data, training.seed, show_decoding)
 
-    load_tensorflow()
-    from transfer.finetune import FineTuning
-    from transfer.freezing import advice, table
-    from workbench.console import console, show_decoding
+    with distribute(training.strategy):
+        network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), training.seed)
+        num_frozen = freeze(network, config.freezing)
+        cut = find_last_frozen(network) if config.features.views else None  # its output is stored
+        check_augmentation(training, cut)
+        part = build_trained_part(network, cut)
 
-    dataset = load_dataset(config, config.seed, show_decoding)
-    tuning = FineTuning(config, dataset)
-    folder = run_folder(config, f"{tuning.network.name}-{config.mode}-{dataset.name}-{config.image_size}px".lower())
+        name = f"{network.name}-{config.freezing.mode}-{dataset.name}-{dataset.image_size}px".lower()
+        folder = choose_run_folder(config.run, name)
+        with folder.lock(), explain_interrupt(folder, "transfer.run"):
+            config = choose_number_formats(config, network, part, cut)  # written down: a resumed run keeps them
+            training = config.training
+            for line in describe(dataset, training.class_weights):
+                console.print(line)
+            console.print(build_table(network, num_frozen))
+            for line in warn_of_cut_stage(network, num_frozen):
+                console.print(line)
+            console.print(f"precision of the trained layers: {training.precision}")
 
-    def make_model():
-        if not (config.resume and (folder.path / "last.keras").exists()):
-            row = tuning.train_head()
-            if row:
-                console.print(f"head alone: validation accuracy {row['val_accuracy']:.1%} in epoch {row['epoch']}")
-        return tuning.compile()
+            computed = []
+            if training.head_epochs and not (config.run.resume and has_checkpoint(folder.path)):
+                head = train_head(network, dataset, config)
+                accuracy, epoch = head.best["val_accuracy"], head.best["epoch"]
+                console.print(f"head alone: validation accuracy {accuracy:.1%} in epoch {epoch}")
+                computed += [head.features] if head.features else []
+            if cut is not None:
+                views = config.features.views if training.data_aug else 0
+                computed.append(compute_features(dataset, cut, config, views))
 
-    def make_part():
-        return Part(tuning.network.model, tuning.settings(), tuning.examples())
-
-    precision = f"precision of what trains: {tuning.precision}"
-    shown = [table(tuning.network, tuning.frozen), *advice(tuning.network, tuning.frozen), precision]
-    train_in(
-        folder,
-        config,
-        dataset,
-        make_model,
-        tuning.facts,
-        module="transfer.run",
-        started=started,
-        lines=shown,
-        make_part=make_part if tuning.stores else None,
-    )
+            model = build_in_precision(part, training.precision)
+            compile_model(model, training, build_optimizer(network, training, model))
+            train_network(
+                folder,
+                config,
+                model,
+                dataset if cut is None else computed[-1].dataset,
+                command="transfer.run",
+                started=started,
+                facts={
+                    "mode": config.freezing.mode,
+                    "frozen_layers": num_frozen,
+                    "parameters": network.model.count_params(),
+                    "trained_parameters": count_trained_parameters(part),
+                    "feature_seconds": sum((features.seconds for features in computed), 0.0),
+                    "feature_images": sum(features.images for features in computed),
+                    "precision": training.precision,
+                },
+                network=None if cut is None else network.model,
+            )
     return folder.path
-
-
-def main(argv=None):
-    """Run the command line."""
-    cli.main(run, TransferConfig, prog="python -m transfer.run", description=__doc__, argv=argv)
-
-
-if __name__ == "__main__":
-    main()

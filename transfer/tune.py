@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
     sys.exit(main())
 
-import math
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -39,7 +39,17 @@ import numpy as np
 
 from transfer.backbone import DROPOUT, Network, build_network
 from transfer.defaults import resolve
-from transfer.finetune import FineTuning
+from transfer.features import compute_features
+from transfer.finetune import (
+    build_trained_part,
+    check_augmentation,
+    choose_number_formats,
+    count_trained_parameters,
+    train_head,
+)
+from transfer.freezing import find_last_frozen, freeze
+from transfer.optimizer import build_optimizer
+from transfer.precision import build_in_precision
 from workbench.config import option_names, replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
@@ -47,6 +57,7 @@ from workbench.sweep.command import open_sweep, work_for_chief
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
 from workbench.sweep.results import Value
 from workbench.sweep.tuners import SEARCHES
+from workbench.training.optimizer import compile_model
 
 _FOR_ALL_TRIALS = ("budget", "strategy", "start_size")
 _SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
@@ -54,34 +65,72 @@ VARIABLE = [name for section in _SWEPT for name in option_names(section) if name
 VARIABLE += ["image_size"]
 
 
+@dataclasses.dataclass(frozen=True)
+class _InitialNetwork:
+    """A network that is built once and reset for each trial that shares it.
+
+    Attributes:
+        key: settings that it depends on: the backbone's without the dropout, the image size, the seed.
+        network: the network.
+        weights: its initial weights.
+    """
+
+    key: tuple[BackboneConfig, int, int]
+    network: Network
+    weights: list[np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _FrozenNetwork:
+    """A network that is frozen for a trial.
+
+    Attributes:
+        trial: configuration of the trial.
+        config: the same with chosen number formats.
+        network: the network with its initial weights.
+        cut: last operation whose output is stored; None if nothing is stored.
+        part: the part that is trained.
+    """
+
+    trial: TransferConfig
+    config: TransferConfig
+    network: Network
+    cut: keras.Operation | None
+    part: keras.Model
+
+
 class TransferHyperModel(ImageHyperModel):
-    """A fine-tuning as KerasTuner sees it. The features of frozen layers are computed once for all trials."""
+    """A fine-tuning as KerasTuner sees it. Trials share the network, and the stored features of the same layers."""
 
     def __init__(self, plan: TrialPlan) -> None:
         super().__init__(plan)
-        self._current: tuple[TransferConfig, FineTuning] | None = None
-        self._built: tuple[tuple, Network, list[np.ndarray]] | None = None  # what it depends on, network, first weights
+        self._initial: _InitialNetwork | None = None
+        self._frozen: _FrozenNetwork | None = None
 
     def make_config(self, values: Mapping[str, Value]) -> TransferConfig:
         """Return the resolved configuration of the trial with these swept values."""
         return resolve(super().make_config(values))
 
     def make_model(self, config: TransferConfig) -> keras.Model:
-        """Return a compiled model as freshly built, its head trained alone first where the mode says so."""
-        self._current = None  # its network has been trained
-        tuning = self._get_tuning(config)
-        tuning.train_head()
-        return tuning.compile()
+        """Return a compiled model as freshly built. Its head is trained alone first if the mode says so."""
+        self._frozen = None  # its network has been trained
+        frozen = self._freeze(config)
+        network, training = frozen.network, frozen.config.training
+        if training.head_epochs:
+            train_head(network, super().get_dataset(config), frozen.config)
+        model = build_in_precision(frozen.part, training.precision)
+        compile_model(model, training, build_optimizer(network, training, model))
+        return model
 
     def build_plain_model(self, config: TransferConfig, weights: list[np.ndarray]) -> keras.Model:
-        """Return the whole network with the given weights of its trained part, not compiled."""
-        tuning = self._get_tuning(config)
-        tuning.trained.set_weights(weights)
-        return build_uncompiled(tuning.network.model)
+        """Return the whole network with the given weights in its trained part, not compiled."""
+        frozen = self._freeze(config)
+        frozen.part.set_weights(weights)
+        return build_uncompiled(frozen.network.model)
 
     def choose_precision(self, config: TransferConfig) -> str:
         """Return the number format in which the network is trained here."""
-        return self._get_tuning(config).precision
+        return self._freeze(config).config.training.precision
 
     def make_key(self, config: TransferConfig) -> str:
         """Return what two configurations have in common if they share stored features."""
@@ -89,31 +138,37 @@ class TransferHyperModel(ImageHyperModel):
 
     def count_parameters(self, config: TransferConfig) -> int:
         """Return the number of trained parameters."""
-        return sum(math.prod(weight.shape) for weight in self._get_tuning(config).trained.trainable_weights)
+        return count_trained_parameters(self._freeze(config).part)
 
     def get_dataset(self, config: TransferConfig) -> Dataset:
-        """Return the stored features, or the images where nothing is stored."""
-        return self._get_tuning(config).examples()
+        """Return the stored features; the images if nothing is stored."""
+        frozen, dataset = self._freeze(config), super().get_dataset(config)
+        if frozen.cut is None:
+            return dataset
+        views = config.features.views if config.training.data_aug else 0
+        return compute_features(dataset, frozen.cut, frozen.config, views).dataset
 
-    def get_training(self, config: TransferConfig) -> FineTuneConfig:
-        """Return the settings with which the trained part is trained."""
-        return self._get_tuning(config).settings()
+    def _freeze(self, config: TransferConfig) -> _FrozenNetwork:
+        """Return the network frozen for a trial; it is kept until the next trial."""
+        if self._frozen is None or self._frozen.trial != config:
+            network = self._reset_network(config)
+            freeze(network, config.freezing)
+            cut = find_last_frozen(network) if config.features.views else None
+            check_augmentation(config.training, cut)
+            part = build_trained_part(network, cut)
+            chosen = choose_number_formats(config, network, part, cut)
+            self._frozen = _FrozenNetwork(config, chosen, network, cut, part)
+        return self._frozen
 
-    def _get_tuning(self, config: TransferConfig) -> FineTuning:
-        if self._current is None or self._current[0] != config:
-            dataset = self.load_dataset(config.data.resolved_size)
-            network = self._build_network(config, len(dataset.class_names))
-            self._current = config, FineTuning(config, dataset, network)
-        return self._current[1]
-
-    def _build_network(self, config: TransferConfig, num_classes: int) -> Network:
-        """Return the network as freshly built. It is built once for the trials that share it."""
-        key = (replace(config.backbone, dropout=0.0), config.data.image_size, config.training.seed)
-        if self._built is None or self._built[0] != key:
-            network = build_network(config, num_classes)
-            self._built = key, network, network.model.get_weights()
-        _, network, weights = self._built
-        network.model.set_weights(weights)
+    def _reset_network(self, config: TransferConfig) -> Network:
+        """Return a network with its initial weights. It is built once for the trials that share it."""
+        dataset, seed = super().get_dataset(config), config.training.seed
+        key = (dataclasses.replace(config.backbone, dropout=0.0), dataset.image_size, seed)
+        if self._initial is None or self._initial.key != key:
+            network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), seed)
+            self._initial = _InitialNetwork(key, network, network.model.get_weights())
+        network = self._initial.network
+        network.model.set_weights(self._initial.weights)
         network.model.get_layer(DROPOUT).rate = config.backbone.dropout
         return network
 

@@ -1,9 +1,11 @@
-"""The backbone's pretrained weights: from Keras' own download, or from a file."""
+"""Load a backbone's pretrained weights: from Keras' own download, or from a file."""
 
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from workbench.errors import UserError
@@ -11,15 +13,18 @@ from workbench.errors import UserError
 SUFFIXES = (".weights.h5", ".h5", ".keras")
 
 
-def imagenet_weights(build):
-    """List of the ImageNet weights that Keras offers for `build`, a function of keras.applications, without top.
+def load_imagenet_weights(build: Callable[..., keras.Model]) -> list[np.ndarray]:
+    """Return the ImageNet weights that Keras offers for a network without its top.
+
+    Args:
+        build: function of keras.applications.
 
     Raises:
-        UserError: they are neither in Keras' folder nor can they be downloaded.
+        UserError: they are not in Keras' folder and cannot be downloaded.
     """
     try:
         return build(include_top=False, weights="imagenet").get_weights()
-    except Exception as error:  # Keras raises a bare Exception where the download fails
+    except Exception as error:  # Keras raises a bare Exception if the download fails
         url = re.search(r"https?://\S+[^\s:]", str(error))
         if url is None:
             raise
@@ -30,17 +35,17 @@ def imagenet_weights(build):
         ) from error
 
 
-def file_weights(build, image_size, path, name):
-    """List of the weights in a file, saved from `build` without its top.
+def load_file_weights(build: Callable[..., keras.Model], image_size: int, path: str, name: str) -> list[np.ndarray]:
+    """Return the weights in a file that was saved from a network without its top.
 
     Args:
-        build: the function of keras.applications.
+        build: function of keras.applications that builds the network.
         image_size: side of the images in pixels.
-        path: of a .weights.h5, .h5 or .keras file.
-        name: of the backbone, for the words of an error.
+        path: a .weights.h5, .h5 or .keras file.
+        name: name of the network, for error messages.
 
     Raises:
-        UserError: there is no such file, or it holds another network's weights; names a layer and its shapes.
+        UserError: there is no such file, or it holds the weights of another network; names a layer and its shapes.
     """
     if not path.endswith(SUFFIXES):
         raise UserError(f"--weights {path}: give imagenet, none, or a file ending in {', '.join(SUFFIXES)}")
@@ -50,11 +55,11 @@ def file_weights(build, image_size, path, name):
     before = model.get_weights()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about containers that hold no weights; what is missing is told below
+            warnings.simplefilter("ignore")  # Keras warns of layers without weights; missing weights are checked below
             model.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"--weights {path}: not the weights of {name} without its top ({_reason(error)})") from error
-    missing = _unchanged(model, before)
+        raise UserError(f"--weights {path}: not the weights of {name} without its top ({_explain(error)})") from error
+    missing = _list_unchanged(model, before)
     if missing:
         raise UserError(
             f"--weights {path}: not the weights of {name} without its top (nothing for {len(missing)} layers, "
@@ -63,8 +68,8 @@ def file_weights(build, image_size, path, name):
     return model.get_weights()
 
 
-def _unchanged(model, before):
-    """Names of the layers whose kernels are as they were drawn."""
+def _list_unchanged(model: keras.Model, before: list[np.ndarray]) -> list[str]:
+    """Return the names of the layers whose kernels still have the values in `before`."""
     pairs = zip(model.weights, before, strict=True)
     return [
         weight.path.split("/")[0]
@@ -73,8 +78,8 @@ def _unchanged(model, before):
     ]
 
 
-def _reason(error):
-    """Keras' pages about a mismatch as a phrase: how many layers, the first one, and its shapes."""
+def _explain(error: Exception) -> str:
+    """Shorten Keras' long message about a mismatch: how many layers, the first one, and its shapes."""
     text = " ".join(str(error).split())
     count = re.search(r"A total of (\d+) objects", text)
     layer = re.search(r"<\w+ name=([\w.]+)", text)

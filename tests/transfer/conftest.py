@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_scratch.train import TrainConfig, train
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.train import train
 from transfer.config import TransferConfig
+from workbench.config import build
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +24,8 @@ def scratch(tmp_path_factory):
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     folders = {"runs_dir": str(root / "runs"), "logs_dir": str(root / "logs"), "cache_dir": str(root / "cache")}
     data = root / "colours"
-    config = TrainConfig(data=str(data), image_size=32, num_filters=8, dense_units=16, epochs=2, name="cnn", **folders)
+    options = {"image_size": 32, "num_filters": 8, "dense_units": 16, "epochs": 2, "name": "cnn"}
+    config = build(TrainConfig, data=str(data), **options, **folders)
     return data, train(config)
 
 
@@ -30,4 +33,4 @@ def scratch(tmp_path_factory):
 def config(scratch, workdir):
     """Fine-tunes the network from scratch: small, quick, and it has batch norms and dropout."""
     data, run = scratch
-    return TransferConfig(data=str(data), from_=str(run), epochs=2, batch_size=8, name="r")
+    return build(TransferConfig, data=str(data), from_=str(run), epochs=2, batch_size=8, name="r")

@@ -3,13 +3,16 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
-from transfer.config import TransferConfig, resolve
-from transfer.freezing import advice, freeze, last_frozen, stages
+from transfer.config import FreezingConfig, TransferConfig
+from transfer.defaults import resolve
+from transfer.freezing import find_last_frozen, find_stages, freeze, warn_of_cut_stage
+from workbench.config import build
 from workbench.errors import UserError
 
 
 def network(**values):
-    return build_network(resolve(TransferConfig(**{"weights": "none", "image_size": 32, **values})), 3)
+    config = resolve(build(TransferConfig, **{"weights": "none", "image_size": 32, **values}))
+    return build_network(config.backbone, config.data.image_size, 3, config.training.seed)
 
 
 def small():
@@ -41,24 +44,26 @@ def test_preprocessing_is_the_backbones_own():
 def test_resnet50_has_175_layers_and_its_known_stages():
     made = network(backbone="ResNet50")
     assert len(made.layers) == 175
-    assert [stage.start for stage in stages(made)] == [0, 7, 39, 81, 143]
+    assert [stage.start for stage in find_stages(made)] == [0, 7, 39, 81, 143]
 
 
 def test_a_k_inside_a_residual_block_is_cut_before_the_block():
     made = network(backbone="ResNet50")
-    frozen = freeze(made, resolve(TransferConfig(mode="first_k", k=150, weights="none")))
+    frozen = freeze(made, FreezingConfig(mode="first_k", k=150))
     assert frozen == 150
-    assert last_frozen(made).name == "conv4_block6_out"
-    assert advice(made, frozen) == ["--k 150 cuts a stage of ResNet50 in two; its stages begin at 7, 39, 81, 143"]
+    assert find_last_frozen(made).name == "conv4_block6_out"
+    assert warn_of_cut_stage(made, frozen) == [
+        "--k 150 cuts a stage of ResNet50 in two; its stages begin at 7, 39, 81, 143"
+    ]
     assert not made.model.get_layer("conv5_block1_1_conv").trainable
 
 
 def test_the_cut_is_as_late_as_what_trains_allows():
     made = network(backbone="EfficientNetB0")
-    freeze(made, resolve(TransferConfig(weights="none")))
-    assert last_frozen(made).name == "head_pool"
-    freeze(made, resolve(TransferConfig(mode="all", weights="none")))
-    assert last_frozen(made) is None
+    freeze(made, FreezingConfig())
+    assert find_last_frozen(made).name == "head_pool"
+    freeze(made, FreezingConfig(mode="all"))
+    assert find_last_frozen(made) is None
     assert made.model.get_layer("block2b_drop").rate > 0
 
 

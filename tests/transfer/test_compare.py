@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from transfer.compare import CompareConfig, compare
+from transfer.compare import compare
+from transfer.config import CompareConfig
+from workbench.config import build, replace
 from workbench.errors import UserError
 
 
 @pytest.fixture
 def comparison(config):
-    return CompareConfig(data=config.data, from_=config.from_, epochs=1, name="c", scratch=config.from_)
+    scratch = config.backbone.from_
+    return build(CompareConfig, data=config.data.data, from_=scratch, epochs=1, name="c", scratch=scratch)
 
 
 def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, capsys):
@@ -25,4 +28,4 @@ def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, 
     compare(comparison)  # nothing is trained twice
     assert before == {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
     with pytest.raises(UserError, match="c-last_layer: made with other settings"):
-        compare(CompareConfig(**{**vars(comparison), "epochs": 2}))
+        compare(replace(comparison, epochs=2))

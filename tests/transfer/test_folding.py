@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
-from transfer.config import TransferConfig, resolve
+from transfer.config import BackboneConfig
 from transfer.folding import fold_batch_norm
 
 
@@ -19,7 +19,7 @@ def with_random_statistics(model):
 
 
 def network(backbone, size):
-    return build_network(resolve(TransferConfig(backbone=backbone, weights="none", image_size=size)), 3).model
+    return build_network(BackboneConfig(backbone=backbone, weights="none"), size, num_classes=3, seed=0).model
 
 
 @pytest.mark.parametrize(("backbone", "size"), [("ResNet50", 32), ("MobileNetV2", 64)])

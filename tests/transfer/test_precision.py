@@ -3,22 +3,25 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
-from transfer.config import TransferConfig, resolve
+from transfer.config import TransferConfig
+from transfer.defaults import resolve
 from transfer.freezing import freeze
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision, choose_model_precision, count_multiply_adds
+from workbench.config import build
 from workbench.errors import UserError
 from workbench.training.training_model import get_saved_model
 
 
 def asked(**values):
     defaults = {"backbone": "MobileNetV2", "weights": "none", "image_size": 32, "mode": "all"}
-    return resolve(TransferConfig(**{**defaults, **values}))
+    return resolve(build(TransferConfig, **{**defaults, **values}))
 
 
 def network(**values):
-    made = build_network(asked(**values), 3)
-    freeze(made, asked(**values))
+    config = asked(**values)
+    made = build_network(config.backbone, config.data.image_size, 3, config.training.seed)
+    freeze(made, config.freezing)
     return made
 
 
@@ -51,7 +54,7 @@ def test_the_rates_of_the_copy_are_those_of_the_network():
 def test_no_part_of_a_backbone_has_the_heads_rate():
     """Not even where paths do not begin with the layers' names, as in NASNet."""
     made = network(backbone="NASNetMobile")
-    factors = build_optimizer(made, asked(backbone="NASNetMobile").training, made.model).get_config()["factors"]
+    factors = build_optimizer(made, asked().training, made.model).get_config()["factors"]
     assert {path for path, factor in factors.items() if factor == 1} == {"logits/kernel", "logits/bias"}
     assert len(factors) == len(made.model.trainable_variables)
 
@@ -73,13 +76,13 @@ def test_multiply_adds_of_resnet50():
 
 
 def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, monkeypatch, capsys):
-    config = resolve(config)
-    model = build_network(config, 3).model
+    training = resolve(config).training
+    model = build_network(config.backbone, 32, num_classes=3, seed=0).model
     before = model.get_weights()
-    assert choose_model_precision(model, config.training) == "float32"
+    assert choose_model_precision(model, training) == "float32"
     assert "measuring" not in capsys.readouterr().out
     monkeypatch.setattr("workbench.training.precision.LARGE", 1e5)
-    assert choose_model_precision(model, config.training) in ("float32", "bfloat16")
+    assert choose_model_precision(model, training) in ("float32", "bfloat16")
     assert "measuring" in capsys.readouterr().out
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,6 +1,6 @@
-import dataclasses
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,19 +9,23 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import yaml
 
 from transfer.backbone import build_network
-from transfer.config import resolve
-from transfer.freezing import freeze, stages
+from transfer.config import TransferConfig
+from transfer.defaults import resolve
+from transfer.freezing import find_stages, freeze
 from transfer.optimizer import build_optimizer
 from transfer.run import main, run
-from workbench.commands import EvaluateConfig
+from workbench import cli
+from workbench.commands import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
+from workbench.config import build, replace
 from workbench.evaluate import evaluate
-from workbench.explain import ExplainConfig, explain
-from workbench.export import ExportConfig, export
+from workbench.explain import explain
+from workbench.export import export
 from workbench.files import read_csv
-from workbench.predict import PredictConfig, predict
-from workbench.training import budget as estimate
+from workbench.predict import predict
+from workbench.training.pace import Pace
 
 MODES = {"last_layer": {}, "first_k": {"until": "block3_pool"}, "all": {}}
 
@@ -41,7 +45,7 @@ def images(count=4):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_folder_is_left_and_can_be_tested(config, mode, capsys):
-    folder = run(dataclasses.replace(config, mode=mode, **MODES[mode]))
+    folder = run(replace(config, mode=mode, **MODES[mode]))
     model = load(folder / "model.keras")
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     assert model.inputs[0].dtype == "uint8"
@@ -59,8 +63,8 @@ def test_a_run_folder_is_left_and_can_be_tested(config, mode, capsys):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_is_explained_predicted_and_exported_like_any(config, mode, capsys):
-    folder = str(run(dataclasses.replace(config, mode=mode, epochs=1, **MODES[mode])))
-    photo = next((Path(config.data) / "test" / "red").iterdir())
+    folder = str(run(replace(config, mode=mode, epochs=1, **MODES[mode])))
+    photo = next((Path(config.data.data) / "test" / "red").iterdir())
     figures = explain(ExplainConfig(folder, [str(photo)]))
     assert any("gradcam" in Path(figure).name for figure in figures)
     capsys.readouterr()
@@ -72,22 +76,23 @@ def test_a_run_is_explained_predicted_and_exported_like_any(config, mode, capsys
 
 
 def test_a_budget_fits_the_epochs_of_the_trained_part_to_a_time(config, monkeypatch, capsys):
-    monkeypatch.setattr(estimate, "measure", lambda model, config, dataset: estimate.Pace(1.0, {32: 1000.0}, config))
-    folder = run(dataclasses.replace(config, mode="first_k", until="block3_pool", budget="1h"))
+    pace = Pace(1.0, {32: 1000.0}, config.training)
+    monkeypatch.setattr("workbench.training.loop.measure_pace", lambda model, dataset, training: pace)
+    folder = run(replace(config, mode="first_k", until="block3_pool", budget="1h"))
     assert [row["epoch"] for row in read_csv(folder / "history.csv")] == ["1", "2", "3"]
     assert "3 epochs of 16:40 fit into 1:00:00" in capsys.readouterr().out
 
 
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):
-    config = dataclasses.replace(config, mode="first_k", feature_precision="float32", until="block3_pool")
-    stored = load(run(dataclasses.replace(config, name="stored")) / "model.keras")
-    plain = load(run(dataclasses.replace(config, name="plain", views=0)) / "model.keras")
+    config = replace(config, mode="first_k", feature_precision="float32", until="block3_pool")
+    stored = load(run(replace(config, name="stored")) / "model.keras")
+    plain = load(run(replace(config, name="plain", views=0)) / "model.keras")
     np.testing.assert_allclose(stored(images()), plain(images()), rtol=1e-3, atol=1e-4)
     assert not np.allclose(stored(images()), load_initial(config)(images()), atol=1e-3)
 
 
 def load_initial(config):
-    return build_network(resolve(config), 3).model
+    return build_network(config.backbone, 32, 3, config.training.seed).model
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -95,7 +100,7 @@ def load_initial(config):
 @pytest.mark.parametrize("mode", MODES)
 def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, views, precision):
     before = arrays(load_initial(config))
-    config = dataclasses.replace(config, mode=mode, views=views, precision=precision, epochs=1, **MODES[mode])
+    config = replace(config, mode=mode, views=views, precision=precision, epochs=1, **MODES[mode])
     after = arrays(load(run(config) / "model.keras"))
     assert {array.dtype for array in after.values()} == {np.dtype("float32")}
     assert json.loads(Path("runs/r/metrics.json").read_text())["precision"] == precision
@@ -110,7 +115,7 @@ def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, view
 
 def test_batch_norm_is_trained_on_request(config):
     before = arrays(load_initial(config))
-    config = dataclasses.replace(config, mode="first_k", until="block4_pool", train_bn=True, epochs=1)
+    config = replace(config, mode="first_k", until="block4_pool", train_bn=True, epochs=1)
     after = arrays(load(run(config) / "model.keras"))
     changed = {path for path in before if not np.array_equal(before[path], after[path])}
     assert {"block5_bn/moving_mean", "block5_bn/gamma", "block5_conv/kernel"} <= changed
@@ -120,16 +125,16 @@ def test_batch_norm_is_trained_on_request(config):
 def test_features_are_shared_by_later_runs(config, capsys):
     first = run(config)
     assert "computing the frozen layers once for 30 images" in capsys.readouterr().out
-    second = run(dataclasses.replace(config, name="s", learning_rate=1e-2))
+    second = run(replace(config, name="s", learning_rate=1e-2))
     assert "computing" not in capsys.readouterr().out
     assert json.loads((second / "metrics.json").read_text())["feature_images"] == 0
     assert load(first / "model.keras").count_params() == load(second / "model.keras").count_params()
-    run(dataclasses.replace(config, name="t", data_aug=True, views=1))
+    run(replace(config, name="t", data_aug=True, views=1))
     assert "computing the frozen layers once for 30 images" in capsys.readouterr().out
 
 
 def test_augmented_views_take_the_place_of_augmentation(config, capsys):
-    folder = run(dataclasses.replace(config, data_aug=True, views=3, epochs=1))
+    folder = run(replace(config, data_aug=True, views=3, epochs=1))
     assert "once for 78 images" in capsys.readouterr().out  # 3 views of 24 training images, 6 validation images
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["feature_images"] == 78
@@ -140,10 +145,8 @@ def test_augmented_views_take_the_place_of_augmentation(config, capsys):
 
 @pytest.mark.parametrize(("mode", "kill"), [*((mode, signal.SIGKILL) for mode in MODES), ("first_k", signal.SIGINT)])
 def test_a_killed_run_is_resumed(config, mode, kill):
-    config = dataclasses.replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    words = [f"--{name}={value}" for name, value in values.items() if value is not None]
-    command = [sys.executable, "-m", "transfer.run", *words]
+    config = replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
+    command = [sys.executable, "-m", "transfer.run", *shlex.split(cli.format_options(config))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
@@ -153,40 +156,84 @@ def test_a_killed_run_is_resumed(config, mode, kill):
                 break
         _, said = process.communicate()
     if kill == signal.SIGINT:
-        assert said.endswith("this goes on:\n  python -m transfer.run --resume runs/r\n")
+        assert said.endswith("To continue:\n  python -m transfer.run --resume runs/r\n")
     done = len(read_csv("runs/r/history.csv"))
     path = Path("runs/r/config.yaml")
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
-    resumed = run(dataclasses.replace(type(config)(), resume="runs/r"))
+    resumed = run(build(type(config), resume="runs/r"))
     assert [row["epoch"] for row in read_csv("runs/r/history.csv")] == [str(n + 1) for n in range(done + 1)]
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_resumed_run_equals_an_uninterrupted_one(config, precision):
-    config = dataclasses.replace(config, mode="first_k", until="block3_pool", precision=precision)
-    config = dataclasses.replace(config, schedule="constant", warmup_epochs=0)
-    whole = run(dataclasses.replace(config, epochs=3, name="whole"))
-    part = run(dataclasses.replace(config, epochs=2, name="part"))
-    run(dataclasses.replace(type(config)(), resume=str(part), epochs=3))
+@pytest.mark.parametrize(("precision", "ema"), [("float32", 0.0), ("bfloat16", 0.8)])
+def test_a_resumed_run_equals_an_uninterrupted_one(config, precision, ema):
+    config = replace(config, mode="first_k", until="block3_pool", precision=precision, ema=ema)
+    config = replace(config, schedule="constant", warmup_epochs=0)
+    whole = run(replace(config, epochs=3, name="whole"))
+    part = run(replace(config, epochs=2, name="part"))
+    run(build(type(config), resume=str(part), epochs=3))
     np.testing.assert_allclose(
         load(whole / "model.keras")(images()), load(part / "model.keras")(images()), rtol=1e-3, atol=1e-5
     )
 
 
+def read_config_file():
+    return yaml.safe_load(Path("runs/r/config.yaml").read_text())
+
+
+def test_a_resumed_run_keeps_the_precision_that_was_chosen(config, monkeypatch):
+    def choose(fastest):
+        monkeypatch.setattr(
+            "transfer.precision.choose_precision", lambda asked, *_: fastest if asked == "auto" else asked
+        )
+
+    choose("bfloat16")
+    run(replace(config, mode="all", head_epochs=0, epochs=1))
+    assert read_config_file()["precision"] == "bfloat16"
+    choose("float32")  # as on another machine
+    run(build(TransferConfig, resume="runs/r", epochs=2))
+    assert read_config_file()["precision"] == "bfloat16"
+    assert json.loads(Path("runs/r/metrics.json").read_text())["precision"] == "bfloat16"
+
+
+def test_a_resumed_run_keeps_the_precision_of_its_features(config, monkeypatch):
+    monkeypatch.setattr("transfer.finetune.choose_feature_precision", lambda network: "bfloat16")
+    run(replace(config, epochs=1))
+    assert read_config_file()["feature_precision"] == "bfloat16"
+    monkeypatch.setattr("transfer.finetune.choose_feature_precision", lambda network: "float16")  # another machine
+    run(build(TransferConfig, resume="runs/r", epochs=2))
+    assert read_config_file()["feature_precision"] == "bfloat16"
+    assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 0
+
+    path = Path("runs/r/config.yaml")  # as an earlier version wrote it
+    path.write_text(path.read_text().replace("feature_precision: bfloat16", "feature_precision: auto"))
+    run(build(TransferConfig, resume="runs/r", epochs=3))
+    assert read_config_file()["feature_precision"] == "float16"
+    assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 30
+
+
+@pytest.mark.parametrize("options", [{"mode": "last_layer", "views": 0}, {"mode": "all"}])
+def test_images_that_are_trained_on_can_be_mixed(config, options):
+    plain = run(replace(config, **options, epochs=1, name="plain"))
+    mixed = run(replace(config, **options, epochs=1, mixup=0.4, cutmix=1.0, erasing=0.5))
+    losses = [read_csv(folder / "history.csv")[0]["loss"] for folder in (plain, mixed)]
+    assert losses[0] != losses[1]
+
+
 @pytest.mark.parametrize("mode", ["last_layer", "all"])
 def test_a_backbone_of_keras_applications_is_flat(config, mode):
-    config = dataclasses.replace(config, from_=None, backbone="MobileNetV2", weights="none", image_size=32, epochs=1)
-    model = load(run(dataclasses.replace(config, mode=mode)) / "model.keras")
+    config = replace(config, from_=None, backbone="MobileNetV2", weights="none", image_size=32, epochs=1)
+    model = load(run(replace(config, mode=mode)) / "model.keras")
     assert model.get_layer("block_12_add").output.shape[-1] == 96
     assert model.output_shape == (None, 3)
 
 
 def test_rates_fall_towards_the_image(config):
-    config = dataclasses.replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
-    network = build_network(resolve(config), 3)
-    freeze(network, config)
-    made = build_optimizer(network, resolve(config).training, network.model)
+    config = replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
+    config = resolve(config)
+    network = build_network(config.backbone, 32, 3, config.training.seed)
+    freeze(network, config.freezing)
+    made = build_optimizer(network, config.training, network.model)
     variables = network.model.trainable_variables
     made.build(variables)
     before = [variable.numpy() for variable in variables]
@@ -194,7 +241,7 @@ def test_rates_fall_towards_the_image(config):
     steps = {v.path: np.abs(v.numpy() - b).mean() for v, b in zip(variables, before, strict=True)}
     assert steps["logits/kernel"] == pytest.approx(1e-3, rel=1e-2)  # Adam's first step is its learning rate
     assert steps["dense/kernel"] == pytest.approx(1e-4, rel=1e-2)
-    assert steps["block1_conv/kernel"] == pytest.approx(1e-4 / 2 ** (len(stages(network)) - 1), rel=1e-2)
+    assert steps["block1_conv/kernel"] == pytest.approx(1e-4 / 2 ** (len(find_stages(network)) - 1), rel=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +250,7 @@ def test_rates_fall_towards_the_image(config):
         (["--mode", "first_k", "--k", "999"], "--k 999: MobileNetV2 has 154 layers; its stages begin at 13, 31"),
         (["--mode", "first_k", "--until", "block_12_ad"], "did you mean block_12_add?"),
         (["--from", "RUN", "--image-size", "64"], "--image-size 64: the network of --from"),
-        (["--k", "3"], "--k and --until are of --mode first_k"),
+        (["--k", "3"], "--k and --until: options of --mode first_k"),
         (["--backbone", "mobilenetv4"], "--backbone mobilenetv4: unknown; did you mean MobileNet"),
         (["--weights", "no.h5"], "--weights no.h5: no such file"),
         (["--weights", "best"], "--weights best: give imagenet, none, or a file"),
@@ -211,17 +258,40 @@ def test_rates_fall_towards_the_image(config):
         (["--backbone", "ResNet50", "--image-size", "16"], "--image-size 16: ResNet50 cannot take it"),
         (["--lr-decay", "0"], "--lr-decay 0"),
         (["--views", "-1"], "--views -1"),
+        (["--start-size", "16"], "--start-size 16: fine-tuning trains at one image size"),
+        (["--mixup", "0.2"], "--mixup 0.2: changes images, but features are stored; give --views 0 as well"),
+        (["--cutmix", "1"], "--cutmix 1: changes images"),
+        (["--mode", "first_k", "--erasing", "0.5"], "--erasing 0.5: changes images"),
         (["--mode", "middle"], "--mode: 'middle' is not allowed; expected last_layer or first_k or all"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(words, says, config, capsys):
-    words = [config.from_ if word == "RUN" else word for word in words]
-    given = [f"--data={config.data}", "--backbone=MobileNetV2", "--weights=none", "--image-size=32"]
-    with pytest.raises(SystemExit) as left:
-        main([*given, *words])
+    words = [config.backbone.from_ if word == "RUN" else word for word in words]
+    given = [f"--data={config.data.data}", "--backbone=MobileNetV2", "--weights=none", "--image-size=32"]
+    assert main([*given, *words]) == 2
     error = capsys.readouterr().err
-    assert left.value.code == 2
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert says in error
     assert not Path("runs").exists()
+
+
+def test_two_devices_share_a_training_with_the_same_losses(config):
+    """On two logical devices: the head is trained on stored features first, then the whole network on images."""
+    code = (
+        "import sys, tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "from transfer.run import main\n"
+        "sys.exit(main())\n"
+    )
+    config = replace(config, mode="all", dropout=0.0, precision="float32")
+    single = run(replace(config, name="single"))
+    words = shlex.split(cli.format_options(replace(config, name="mirrored", strategy="mirrored")))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, *words], env=environment, check=True)
+    histories = []
+    for folder in (single, Path("runs/mirrored")):
+        rows = read_csv(folder / "history.csv")
+        histories.append([[float(row[column]) for column in ("loss", "val_loss")] for row in rows])
+    np.testing.assert_allclose(*histories, rtol=1e-3)

@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 
 import keras
@@ -7,8 +6,10 @@ import yaml
 
 from transfer import tune as tune_module
 from transfer.backbone import build_network
+from transfer.config import TuneConfig
 from transfer.run import run
-from transfer.tune import TuneConfig, tune
+from transfer.tune import tune
+from workbench.config import build, replace
 from workbench.files import read_csv
 
 SPACE = """
@@ -22,8 +23,10 @@ parameters:
 
 
 def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, cache):
-    Path("space.yaml").write_text(SPACE.replace("RUN", config.from_))
-    folder = tune(TuneConfig(data=config.data, image_size=32, space="space.yaml", name="s", max_trials=4, workers=0))
+    Path("space.yaml").write_text(SPACE.replace("RUN", config.backbone.from_))
+    folder = tune(
+        build(TuneConfig, data=config.data.data, image_size=32, space="space.yaml", name="s", max_trials=4, workers=0)
+    )
     rows = read_csv(folder / "trials.csv")
     assert {row["status"] for row in rows} == {"completed"}
     assert len({(row["until"], row["learning_rate"]) for row in rows}) == 4
@@ -41,15 +44,15 @@ parameters:
   epochs: {value: 1}
   dropout: {values: [0.0, 0.5]}
 """
-    Path("space.yaml").write_text(space.replace("RUN", config.from_))
+    Path("space.yaml").write_text(space.replace("RUN", config.backbone.from_))
     built = []
     monkeypatch.setattr(tune_module, "build_network", lambda *args: built.append(args) or build_network(*args))
-    settings = TuneConfig(data=config.data, image_size=32, space="space.yaml", name="s", workers=0)
+    settings = build(TuneConfig, data=config.data.data, image_size=32, space="space.yaml", name="s", workers=0)
     folder = tune(settings)
     assert len(built) == 1
     assert keras.saving.load_model(folder / "model.keras", safe_mode=True).output_shape == (None, 3)
     for row in read_csv(folder / "trials.csv"):
         swept = {"mode": row["mode"], "dropout": float(row["dropout"])}
-        alone = dataclasses.replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")
+        alone = replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")
         (epoch,) = read_csv(run(alone) / "history.csv")
         assert float(epoch["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-3)

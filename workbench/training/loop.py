@@ -107,7 +107,7 @@ def train_network(
     begin = time.perf_counter()
     training, run = config.training, config.run
     steps = count_steps(dataset, training.batch_size)
-    with _explain_interrupt(folder, command):
+    with explain_interrupt(folder, command):
         resumed = bool(run.resume) and has_checkpoint(folder.path)
         history = resume_training(model, folder.path, steps) if resumed else []
         done = len(history)
@@ -201,7 +201,7 @@ def fit(
 
 
 @contextlib.contextmanager
-def _explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
+def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
     """On Ctrl-C, say how many epochs are kept and how to continue."""
     try:
         yield
