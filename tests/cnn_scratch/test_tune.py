@@ -16,7 +16,7 @@ import yaml
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import train
-from cnn_scratch.tune import TuneConfig, main, tune
+from cnn_scratch.tune import CnnHyperModel, TuneConfig, main, tune
 from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
@@ -197,6 +197,15 @@ def test_a_longer_trial_continues_a_shorter_one_with_the_same_result(config):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
         assert one["best_epoch"] == other["best_epoch"]
     assert not list(folder.glob("tuner/states/*"))
+
+
+def test_the_precision_of_the_training_is_recorded_with_the_winner(config, monkeypatch):
+    """Also where the workers choose another one than this process would."""
+    folder = tune(replace(config, max_trials=1))
+    assert json.loads((folder / "tuner" / "trial_00" / "result.json").read_text())["precision"] == "float32"
+    monkeypatch.setattr(CnnHyperModel, "choose_precision", lambda self, config: "bfloat16")
+    folder = tune(replace(config, max_trials=1, overwrite=True))
+    assert yaml.safe_load((folder / "best.yaml").read_text())["precision"] == "bfloat16"
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])

@@ -4,18 +4,21 @@ from pathlib import Path
 
 from benchmarks.kill_stress import stress
 
+TRIALS = 140
 
-def test_killed_twenty_times_every_point_stands_once(workdir, record_property):
-    """SIGKILL of the command, a worker, or both at random moments; prints its counts."""
-    Path("space.yaml").write_text(
-        f"parameters: {{seed: {{values: {list(range(120))}}}, batch_size: {{value: 30}}, epochs: {{value: 1}}}}"
-    )
-    words = ["--space=space.yaml", "--max-trials=all", "--workers=2", "--name=s"]
+
+def test_killed_twenty_times_every_point_is_tried_once(workdir, record_property):
+    """SIGKILL of the command, a worker, or both at random moments; prints its counts.
+
+    `benchmarks.kill_stress` does the same to a command that trains networks.
+    """
+    folder = Path("runs/s")
+    folder.mkdir(parents=True)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "tests.workbench.sweep.noop", *words]
-    counts = stress(command, Path("runs/s"), kills=20, trials=120, seconds=0.3, environment=environment)
+    command = [sys.executable, "-m", "tests.workbench.sweep.killed_search", str(folder), str(TRIALS)]
+    counts = stress(command, folder, kills=20, trials=TRIALS, seconds=0.2, environment=environment)
     record_property("counts", dict(counts))
     assert counts["killed: command"] + counts["killed: worker"] + counts["killed: both"] == 20
-    assert counts["finished"] == 120
+    assert counts["finished"] == TRIALS
     assert not {name: counts[name] for name in ("lost", "doubled", "missing", "failed", "torn") if counts[name]}
     assert not Path("runs/s/repeated.log").exists()
