@@ -17,7 +17,7 @@ def plan_stages(training: TrainingConfig, image_size: int) -> list[tuple[int, in
 
     Source: Tan and Le, EfficientNetV2, ICML 2021.
     """
-    start = getattr(training, "start_size", 0) or image_size
+    start = training.start_size or image_size
     grown = [start + (image_size - start) * stage / (_STAGES - 1) for stage in range(_STAGES)]
     sizes = [round(size / _GRID) * _GRID for size in grown[:-1]] if start < image_size else []
     sizes = [*sorted({size for size in sizes if size < image_size}), image_size]
