@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -10,12 +12,15 @@ from workbench.config import build
 from workbench.errors import UserError
 
 
+@functools.cache
 def network(**values):
+    """Build a network; tests that ask for the same one share it, and freeze it as they need."""
     config = resolve(build(TransferConfig, **{"weights": "none", "image_size": 32, **values}))
     return build_network(config.backbone, config.data.image_size, 3, config.training.seed)
 
 
-def small():
+@functools.cache
+def build_small():
     return keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None, input_shape=(32, 32, 3))
 
 
@@ -67,9 +72,14 @@ def test_the_cut_is_as_late_as_what_trains_allows():
     assert made.model.get_layer("block2b_drop").rate > 0
 
 
+@functools.cache
+def build_donor():
+    return keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+
+
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
 def test_weights_from_a_file(tmp_path, suffix):
-    donor = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+    donor = build_donor()
     path = tmp_path / f"donor{suffix}"
     donor.save_weights(path) if suffix == ".weights.h5" else donor.save(path)
     made = network(backbone="MobileNetV2", weights=str(path))
@@ -80,7 +90,7 @@ def test_weights_from_a_file(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
 def test_weights_of_another_network_are_refused(tmp_path, suffix):
     path = tmp_path / f"small{suffix}"
-    small().save_weights(path) if suffix == ".weights.h5" else small().save(path)
+    build_small().save_weights(path) if suffix == ".weights.h5" else build_small().save(path)
     with pytest.raises(UserError, match=r"small.*: not the weights of MobileNetV2 without its top \(.*") as error:
         network(backbone="MobileNetV2", weights=str(path))
     assert "\n" not in str(error.value)
@@ -100,5 +110,5 @@ def test_without_a_network_the_file_to_fetch_is_named(monkeypatch):
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("socket.getaddrinfo", no_network)
-    with pytest.raises(UserError, match=r"fetch https://\S+NASNet-mobile-no-top.h5 elsewhere and put it into .*models"):
-        network(backbone="NASNetMobile", weights="imagenet", image_size=224)
+    with pytest.raises(UserError, match=r"fetch https://\S+vgg16\w+_notop.h5 elsewhere and put it into .*models"):
+        network(backbone="VGG16", weights="imagenet")

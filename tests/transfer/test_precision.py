@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ def asked(**values):
     return resolve(build(TransferConfig, **{**defaults, **values}))
 
 
+@functools.cache
 def network(**values):
+    """Build and freeze a network, which the tests that ask for the same one share."""
     config = asked(**values)
     made = build_network(config.backbone, config.data.image_size, 3, config.training.seed)
     freeze(made, config.freezing)

@@ -44,7 +44,7 @@ def images(count=4):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_run_folder_is_left_and_can_be_tested(config, mode, capsys):
+def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, mode, capsys):
     folder = run(replace(config, mode=mode, **MODES[mode]))
     model = load(folder / "model.keras")
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
@@ -56,22 +56,17 @@ def test_a_run_folder_is_left_and_can_be_tested(config, mode, capsys):
     assert metrics["val_accuracy"] == max(float(row["val_accuracy"]) for row in history)
     assert metrics["parameters"] == model.count_params()
     assert metrics["feature_images"] == 30  # for `all`, to train the head first
-    shown = capsys.readouterr().out
-    assert "frozen parameters" in shown
+    assert "frozen parameters" in capsys.readouterr().out
     assert evaluate(EvaluateConfig(str(folder)))["images"] == 9
 
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_run_is_explained_predicted_and_exported_like_any(config, mode, capsys):
-    folder = str(run(replace(config, mode=mode, epochs=1, **MODES[mode])))
     photo = next((Path(config.data.data) / "test" / "red").iterdir())
-    figures = explain(ExplainConfig(folder, [str(photo)]))
+    figures = explain(ExplainConfig(str(folder), [str(photo)]))
     assert any("gradcam" in Path(figure).name for figure in figures)
     capsys.readouterr()
-    predict(PredictConfig(folder, [str(photo)], json=True))
+    predict(PredictConfig(str(folder), [str(photo)], json=True))
     (answer,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert {guess["class"] for guess in answer["predictions"]} == {"blue", "green", "red"}
-    exported = export(ExportConfig(folder))
+    exported = export(ExportConfig(str(folder)))
     assert exported.difference < 1e-5
 
 
