@@ -35,7 +35,7 @@ def old_runs(workdir):
 @pytest.mark.parametrize("name", ["cnn", "finetuned", "sweep"])
 def test_an_old_run_is_evaluated_and_reported(old_runs, name):
     evaluate(EvaluateConfig(f"runs/{name}"))
-    assert len(read_csv(old_runs / name / "test_predictions.csv")) == len(open_run(f"runs/{name}").dataset().test)
+    assert len(read_csv(old_runs / name / "test_predictions.csv")) == len(open_run(f"runs/{name}").load_dataset().test)
     report(ReportConfig(f"runs/{name}"))
     assert name in (old_runs / name / "report.html").read_text()
 

@@ -1,0 +1,189 @@
+"""A sweep while it runs: the arguments of its tuner, the record of its trials, and its winner."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras_tuner
+
+from workbench import cli
+from workbench.config import TrainingConfig, parse_duration, replace
+from workbench.console import console
+from workbench.errors import UserError
+from workbench.files import write_json, write_text
+from workbench.reporting.run_report import leave_report
+from workbench.sweep.config import get_trial_limit, parse_address
+from workbench.sweep.cost import print_cost
+from workbench.sweep.image_hypermodel import TrialPlan
+from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
+from workbench.sweep.progress import RunningTrial, SweepProgress, tabulate_best_trials
+from workbench.sweep.pruning import PRUNERS
+from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
+from workbench.sweep.space import Space
+from workbench.sweep.trial import Trial
+from workbench.sweep.workers import WorkerPool
+from workbench.training.checkpoints import save_model
+from workbench.training.estimates import record_estimate
+from workbench.training.run_folder import RunFolder, dump_config
+
+PROJECT = "tuner"  # name of KerasTuner's project in the sweep's folder
+
+
+@dataclasses.dataclass
+class Sweep:
+    """A sweep whose folder this process holds.
+
+    Attributes:
+        config: the command's configuration, resolved.
+        asked: the same as the user gave it, and so what to type to continue.
+        folder: the sweep's run folder.
+        space: what it varies.
+        plan: what its trials have in common.
+        command, train_command: modules of the command that sweeps, and of the one that trains one network.
+        pool: the worker processes, started; None where the trials run in this process.
+        results: the finished trials; `record` adds them.
+        is_out_of_time: whether the budget has ended the search; set by `record`.
+    """
+
+    config: Any
+    asked: Any
+    folder: RunFolder
+    space: Space
+    plan: TrialPlan
+    command: str
+    train_command: str
+    pool: WorkerPool | None
+    results: SweepResults
+    is_out_of_time: bool = False
+
+    @property
+    def search_options(self) -> dict[str, Any]:
+        """The arguments of the tuner that `--tuner` names, but for the hypermodel, objective, directory and workers."""
+        search, space, max_epochs = self.config.search, self.space, find_max_epochs(self.space)
+        hyperparameters, limit, own = space.hyperparameters, get_trial_limit(search), dict[str, Any]()
+        if search.tuner in ("grid", "random"):
+            pruner = PRUNERS[search.prune](space.direction, max_epochs) if search.prune != "off" else None
+            own = {"grid": space.grid, "pruner": pruner}
+        if search.tuner == "grid":
+            own |= {"order": search.order, "max_consecutive_failed_trials": None}
+        elif search.tuner == "bayesian":
+            limit = min(limit or len(space), len(space))
+        elif search.tuner == "hyperband":
+            hyperparameters = keras_tuner.HyperParameters()  # it chooses the epochs itself
+            hyperparameters.merge([hp for hp in space.hyperparameters.space if hp.name != "epochs"])
+            own = {"max_epochs": max_epochs}
+        return {
+            "max_trials": limit,
+            "seed": search.seed,
+            "hyperparameters": hyperparameters,
+            "budget": parse_duration(search.budget),
+            "project_name": PROJECT,
+            "address": parse_address(self.config.workers.oracle_address),
+            "is_chief": self.config.workers.chief,
+            **own,
+        }
+
+    @contextlib.contextmanager
+    def record(self, tuner: SchedulerTuner) -> Iterator[None]:
+        """Show a search while it runs, and write its trials to trials.csv as they finish."""
+        scheduler, search = tuner.oracle.scheduler, self.config.search
+        for trial in scheduler.list_finished():
+            self.results.add(self._make_result(trial))
+        recorder = ResultsRecorder(
+            self.folder.path / "trials.csv", self.results, search.keep, scheduler.files.get_folder
+        )
+        kind, expected = f"{self.command} --tuner {search.tuner}", None
+        if not self.config.workers.chief:  # the number of a chief's workers is not known
+            expected = print_cost(scheduler, self.space, tuner.hypermodel, self.pool, search, kind)
+
+        def list_running() -> list[RunningTrial]:
+            return [self._describe_running(worker, trial) for worker, trial in scheduler.list_running()]
+
+        total = scheduler.source.count_trials()
+        progress = SweepProgress(self.results, total, list_running, has_estimate=expected is not None)
+
+        def finish(trial: Trial) -> None:
+            result = self._make_result(trial)
+            recorder.add(result)
+            progress.show(result)
+
+        scheduler.on_finish = finish
+        start = time.perf_counter()
+        with progress:
+            yield
+        if expected and not scheduler.is_out_of_time:
+            record_estimate(kind, expected, time.perf_counter() - start)
+        self.is_out_of_time = scheduler.is_out_of_time
+
+    def save_winner(self, tuner: SchedulerTuner) -> None:
+        """Leave the best trial's model and configuration in the folder, and print where everything is.
+
+        Raises:
+            UserError: no trial could be completed; quotes the first one's reason.
+        """
+        best = self.results.best
+        if best is None:
+            failed = sorted(self.results.failed, key=lambda trial: trial.id)
+            first = failed[0].reason if failed else "the budget is too small for one"
+            raise UserError(f"none of the {len(failed)} trials could be completed; the first: {first}")
+        path, trial = self.folder.path, tuner.oracle.get_trial(best.id)
+        config = tuner.hypermodel.read_config(trial.hyperparameters)
+        precision = tuner.oracle.scheduler.trials[best.id].result.get("precision")
+        if precision:  # a sweep of an earlier version did not record it
+            config = replace(config, precision=precision)
+        save_model(tuner.load_model(trial), path / "model.keras")
+        write_text(path / "best.yaml", dump_config(config))
+        facts = {"trials": len(self.results), "train_module": self.train_command}
+        write_json(path / "metrics.json", {**best.to_row(), **facts})
+        self._print_summary()
+
+    def _make_result(self, trial: Trial) -> TrialResult:
+        return make_result(trial.id, self.space.decode(trial.values), trial.result, self.space.metric)
+
+    def _describe_running(self, worker: str, trial: Trial) -> RunningTrial:
+        accuracies = trial.reports.get("val_accuracy", {})
+        epoch = max(accuracies) if accuracies else None
+        accuracy = None if epoch is None else accuracies[epoch]
+        return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)
+
+    def _print_summary(self) -> None:
+        """Print the best trials, where everything is, and what can be done next."""
+        path, asked, num_trials = self.folder.path, self.asked, len(self.results)
+        console.print()
+        console.print(tabulate_best_trials(self.results), soft_wrap=False)
+        if self.results.failed:
+            failed = len(self.results.failed)
+            console.print(f"{failed} of {num_trials} trials failed; their reasons are in {path / 'trials.csv'}")
+        if self.is_out_of_time:
+            console.print(f"no further trial fits into the budget of {asked.search.budget}")
+        lines = [
+            ("every trial", path / "trials.csv"),
+            ("best model", path / "model.keras"),
+            ("its settings", path / "best.yaml"),
+            ("report", leave_report(path)),
+            ("curves and HParams", f"tensorboard --logdir {asked.run.logs_dir}"),
+            ("train the best again", f"python -m {self.train_command} --config {path / 'best.yaml'}"),
+        ]
+        if num_trials < len(self.space):
+            more = replace(asked, max_trials=min(4 * num_trials, len(self.space)), budget=None)
+            lines.append(("more trials", f"{format_command(self.command, more)}   (or all: {len(self.space):,})"))
+        if asked.data.data == "digits":
+            lines.append(
+                ("your own photos", f"python -m {self.command} --data FOLDER   (one folder of images a class)")
+            )
+        console.print()
+        for what, where in lines:
+            console.print(f"{what + ':':22}{where}")
+
+
+def find_max_epochs(space: Space) -> int:
+    """Return the largest number of epochs that a trial can have."""
+    epochs: Any = space.parameters.get("epochs") or [space.fixed.get("epochs", TrainingConfig.epochs)]
+    return max(epochs)
+
+
+def format_command(command: str, config: Any) -> str:
+    """Return the command line that has this configuration."""
+    return f"python -m {command}{cli.format_options(config, skip={'overwrite'})}"
