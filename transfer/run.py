@@ -68,11 +68,8 @@ def run(config: TransferConfig) -> Path:
         with folder.lock(), explain_interrupt(folder, "transfer.run"):
             config = choose_number_formats(config, network, part, cut)  # written down: a resumed run keeps them
             training = config.training
-            for line in describe(dataset, training.class_weights):
-                console.print(line)
-            console.print(build_table(network, num_frozen))
-            for line in warn_of_cut_stage(network, num_frozen):
-                console.print(line)
+            console.print(*describe(dataset, training.class_weights), sep="\n")
+            console.print(build_table(network, num_frozen), *warn_of_cut_stage(network, num_frozen), sep="\n")
             console.print(f"precision of the trained layers: {training.precision}")
 
             computed = []
