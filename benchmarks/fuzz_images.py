@@ -30,7 +30,7 @@ from workbench import cli
 from workbench.commands import PredictConfig
 from workbench.data.config import InspectConfig
 from workbench.data.dataset import load_dataset
-from workbench.data.inspection import inspect
+from workbench.data.inspecting.inspection import inspect
 from workbench.files import read_csv
 from workbench.predict import predict
 

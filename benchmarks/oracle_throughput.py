@@ -22,8 +22,8 @@ from cnn_scratch.tune import VARIABLE
 from workbench.files import write_json
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
+from workbench.sweep.scheduling.trial import Trial, Value
 from workbench.sweep.space import Space, read_space
-from workbench.sweep.trial import Trial, Value
 from workbench.sweep.tuners import GridSearch
 
 SPACE = Path(__file__).parents[1] / "configs" / "sweep.yaml"

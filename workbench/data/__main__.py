@@ -15,7 +15,7 @@ COMMANDS = {
     ),
     "inspect": cli.Command(
         InspectConfig,
-        "workbench.data.inspection:inspect",
+        "workbench.data.inspecting.inspection:inspect",
         "Count, measure and look through a data set: unreadable files, duplicates, leaks; write a page.",
         needs_tensorflow=False,
     ),

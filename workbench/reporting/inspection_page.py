@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from workbench.data.decoding import UnreadableImage, decode
-from workbench.data.duplicates import TURNS
-from workbench.data.findings import Findings, summarize
-from workbench.data.scan import PARTS, Scan
+from workbench.data.inspecting.duplicates import TURNS
+from workbench.data.inspecting.findings import Findings, summarize
+from workbench.data.inspecting.scan import PARTS, Scan
 from workbench.data.source import Item, Source
 from workbench.files import write_text
 from workbench.reporting.templates import render

@@ -10,7 +10,7 @@ from workbench.errors import UserError
 from workbench.runtime import measure_peak_memory
 from workbench.sweep.config import SearchConfig
 from workbench.sweep.image_hypermodel import ImageHyperModel
-from workbench.sweep.scheduler import Scheduler
+from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.space import Space
 from workbench.sweep.workers import WorkerPool
 from workbench.training.estimates import print_estimate

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import keras_tuner
 
-from workbench.sweep.trial import Value
+from workbench.sweep.scheduling.trial import Value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,8 @@ from workbench.files import replace_file
 from workbench.sweep import results
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
 from workbench.sweep.paused_trials import PausedTraining, PausedTrainings
+from workbench.sweep.scheduling.trial import Value as EncodedValue
 from workbench.sweep.space import Space
-from workbench.sweep.trial import Value as EncodedValue
 from workbench.training.callbacks import Listener
 from workbench.training.history import EpochLog, find_best_epoch, has_stalled
 from workbench.training.loop import fit

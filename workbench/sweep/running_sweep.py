@@ -19,10 +19,10 @@ from workbench.sweep.cost import print_cost
 from workbench.sweep.image_hypermodel import TrialPlan
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.progress import RunningTrial, SweepProgress, tabulate_best_trials
-from workbench.sweep.pruning import PRUNERS
 from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
+from workbench.sweep.scheduling.pruning import PRUNERS
+from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.space import Space
-from workbench.sweep.trial import Trial
 from workbench.sweep.workers import WorkerPool
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate

@@ -15,8 +15,8 @@ from workbench import cli
 from workbench.config import flatten
 from workbench.errors import UserError
 from workbench.sweep import results
-from workbench.sweep.pruning import Direction
-from workbench.sweep.trial import Value as EncodedValue
+from workbench.sweep.scheduling.pruning import Direction
+from workbench.sweep.scheduling.trial import Value as EncodedValue
 
 METRICS = ("val_accuracy", "val_loss")  # by which trials can be ranked
 _LOG, _LINEAR = {"log_uniform_values"}, {"uniform", "q_uniform", "int_uniform"}

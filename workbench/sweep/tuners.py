@@ -6,14 +6,14 @@ from typing import Any, TypeAlias
 import keras
 import keras_tuner
 
-from workbench.sweep.grid import GridSource, Order, RandomSource
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.keras_tuner_adapter.adaptive import AdaptiveSource, count_hyperband_trials
 from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
-from workbench.sweep.pruning import Pruner
-from workbench.sweep.scheduler import TrialSource
-from workbench.sweep.trial import Value
+from workbench.sweep.scheduling.grid import GridSource, Order, RandomSource
+from workbench.sweep.scheduling.pruning import Pruner
+from workbench.sweep.scheduling.scheduler import TrialSource
+from workbench.sweep.scheduling.trial import Value
 
 HyperModel: TypeAlias = keras_tuner.HyperModel | Callable[[keras_tuner.HyperParameters], keras.Model]
 
@@ -49,7 +49,7 @@ class GridSearch(SchedulerTuner):
         order: `lexicographic` begins with the defaults and changes the last hyperparameter fastest, as KerasTuner does;
             `shuffled` depends on `seed`.
         grid: hyperparameter -> its values, in place of the ten that KerasTuner takes of a range without a step.
-        pruner: stops trials early, see `workbench.sweep.pruning`.
+        pruner: stops trials early, see `workbench.sweep.scheduling.pruning`.
         budget: seconds; no trial is started that would probably not end in time.
         **kwargs: of `SchedulerTuner` and `keras_tuner.Tuner`: `workers`, `directory`, `project_name`, `overwrite`,
             `executions_per_trial`, ...

@@ -7,7 +7,7 @@ from workbench.config import DataConfig
 from workbench.data.config import InspectConfig
 from workbench.data.dataset import load_dataset
 from workbench.data.decoding import UnreadableImage, decode
-from workbench.data.inspection import inspect
+from workbench.data.inspecting.inspection import inspect
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 

@@ -10,7 +10,7 @@ from keras_tuner.src.engine.trial import TrialStatus
 
 from workbench.files import read_json, write_json
 from workbench.sweep.keras_tuner_adapter.conversion import Converter
-from workbench.sweep.trial import Trial
+from workbench.sweep.scheduling.trial import Trial
 
 
 class AdaptiveSource:

@@ -11,8 +11,8 @@ from keras_tuner.src.engine.objective import MultiObjective, Objective
 from keras_tuner.src.engine.trial import Trial as KerasTunerTrial
 from keras_tuner.src.engine.trial import TrialStatus
 
-from workbench.sweep.trial import Parameter, Trial, Value
-from workbench.sweep.trial_files import State, decode_trial, encode_trial
+from workbench.sweep.scheduling.trial import Parameter, Trial, Value
+from workbench.sweep.scheduling.trial_files import State, decode_trial, encode_trial
 
 FINISHED = {TrialStatus.COMPLETED, TrialStatus.FAILED, TrialStatus.INVALID}
 

@@ -11,10 +11,10 @@ from keras_tuner.src.engine.trial import TrialStatus
 
 from workbench.files import write_json
 from workbench.sweep.keras_tuner_adapter.conversion import FINISHED, Converter
-from workbench.sweep.pruning import Pruner
-from workbench.sweep.scheduler import Idle, Scheduler, TrialSource
-from workbench.sweep.trial import Trial, Value
-from workbench.sweep.trial_files import TrialFiles
+from workbench.sweep.scheduling.pruning import Pruner
+from workbench.sweep.scheduling.scheduler import Idle, Scheduler, TrialSource
+from workbench.sweep.scheduling.trial import Trial, Value
+from workbench.sweep.scheduling.trial_files import TrialFiles
 
 
 class _Trials(Mapping[str, KerasTunerTrial]):
@@ -48,7 +48,7 @@ class SchedulerOracle(keras_tuner.Oracle):
 
     Args:
         make_source: called with this oracle when the search space is known; returns what chooses the trials.
-        graph_key, pruner, budget: as for `workbench.sweep.scheduler.Scheduler`.
+        graph_key, pruner, budget: as for `workbench.sweep.scheduling.scheduler.Scheduler`.
         grid: hyperparameter -> its values on the grid, where they are not KerasTuner's.
         options: the arguments of `keras_tuner.Oracle`.
 

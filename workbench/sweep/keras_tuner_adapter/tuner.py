@@ -23,7 +23,7 @@ from workbench.files import write_json, write_text
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
 from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
 from workbench.sweep.keras_tuner_adapter.protocol import RemoteOracle, find_chief_address, serve
-from workbench.sweep.trial import Trial
+from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.workers import WorkerPool, auto_workers, count_gpus
 
 _IDLE_SECONDS = 0.3

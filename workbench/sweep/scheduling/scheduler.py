@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from workbench.sweep.affinity import GraphAffinity
-from workbench.sweep.pruning import Pruner
-from workbench.sweep.trial import Parameter, Trial, Value
-from workbench.sweep.trial_files import TrialFiles
+from workbench.sweep.scheduling.affinity import GraphAffinity
+from workbench.sweep.scheduling.pruning import Pruner
+from workbench.sweep.scheduling.trial import Parameter, Trial, Value
+from workbench.sweep.scheduling.trial_files import TrialFiles
 
 MAX_ATTEMPTS = 3  # of a trial whose worker dies while it runs it
 REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
@@ -29,7 +29,7 @@ class Idle(enum.Enum):
 
 
 class TrialSource(Protocol):
-    """Chooses the values of the trials: `workbench.sweep.grid.GridSource`, or an adaptive search."""
+    """Chooses the values of the trials: `workbench.sweep.scheduling.grid.GridSource`, or an adaptive search."""
 
     def count_trials(self) -> int:
         """Return the number of trials that the sweep will hold when it is complete."""

@@ -4,7 +4,7 @@ import bisect
 import statistics
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 
-from workbench.sweep.trial import Trial, Value
+from workbench.sweep.scheduling.trial import Trial, Value
 
 
 class GraphAffinity:

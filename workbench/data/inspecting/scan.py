@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.console import console, open_bar
 from workbench.data.decoding import UnreadableImage, decode, read_dimensions
-from workbench.data.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
+from workbench.data.inspecting.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.data.thread_pool import map_in_order
 
@@ -32,7 +32,7 @@ class Scan:
         items: int64 (n,), number of its item in the source.
         unreadable: [name, reason] of the images that cannot be decoded.
         others: names of the files that are no images, by name or content.
-        pairs: `workbench.data.duplicates.Pairs` of rows.
+        pairs: `workbench.data.inspecting.duplicates.Pairs` of rows.
     """
 
     names: list[str]

@@ -15,7 +15,7 @@ from workbench.data import scan as scan_module
 from workbench.data.config import InspectConfig, Nature12kConfig
 from workbench.data.dataset import load_dataset
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
-from workbench.data.inspection import inspect
+from workbench.data.inspecting.inspection import inspect
 from workbench.errors import UserError
 from workbench.reporting import inspection_page as page_module
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from workbench.data.decoding import decode
-from workbench.data.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs
+from workbench.data.inspecting.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs
 from workbench.data.sources import open_source
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from workbench.files import write_json
-from workbench.sweep.grid import GridSource, RandomSource
-from workbench.sweep.pruning import MedianPruner
-from workbench.sweep.scheduler import Idle, Scheduler
-from workbench.sweep.trial import Parameter, Trial
-from workbench.sweep.trial_files import TrialFiles
+from workbench.sweep.scheduling.grid import GridSource, RandomSource
+from workbench.sweep.scheduling.pruning import MedianPruner
+from workbench.sweep.scheduling.scheduler import Idle, Scheduler
+from workbench.sweep.scheduling.trial import Parameter, Trial
+from workbench.sweep.scheduling.trial_files import TrialFiles
 
 PARAMETERS = (
     Parameter("epochs", (1, 2)),
@@ -215,7 +215,7 @@ def test_the_trial_of_a_silent_worker_elsewhere_is_given_to_another(tmp_path, mo
     lost = scheduler.next_trial("far")
     scheduler.release_silent_workers()
     assert scheduler.next_trial("near").id != lost.id
-    monkeypatch.setattr("workbench.sweep.scheduler.REMOTE_SILENCE", -1)
+    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
     scheduler.start_worker("near")
     scheduler.release_silent_workers()
     assert scheduler.next_trial("other").id == lost.id
@@ -227,7 +227,7 @@ def test_the_trial_of_a_silent_worker_elsewhere_is_given_to_another(tmp_path, mo
 def test_a_silent_worker_may_still_finish_its_trial(tmp_path, monkeypatch):
     scheduler = make(tmp_path, max_trials=1)
     lost = scheduler.next_trial("far")
-    monkeypatch.setattr("workbench.sweep.scheduler.REMOTE_SILENCE", -1)
+    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
     scheduler.release_silent_workers()
     finish(scheduler, lost)
     assert scheduler.next_trial("near") is Idle.STOP

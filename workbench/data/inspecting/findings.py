@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.data.scan import PARTS, Scan
+from workbench.data.inspecting.scan import PARTS, Scan
 from workbench.data.source import Source
 
 
@@ -18,7 +18,7 @@ class Findings:
     Attributes:
         source: the data set.
         scan: what its files are.
-        repeats: row -> row of the same photo in an earlier part, see `workbench.data.scan.find_repeats`.
+        repeats: row -> row of the same photo in an earlier part, see `workbench.data.inspecting.scan.find_repeats`.
         left_out: name -> reason of the images that left_out.csv lists, including those added by this inspection.
         added: how many images this inspection added to the list.
         page: path of the page.

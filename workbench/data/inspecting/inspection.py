@@ -8,8 +8,8 @@ from rich.table import Table
 from workbench.console import console
 from workbench.data import exclusions
 from workbench.data.config import InspectConfig
-from workbench.data.findings import Findings, summarize
-from workbench.data.scan import PARTS, Scan, find_repeats, scan_source
+from workbench.data.inspecting.findings import Findings, summarize
+from workbench.data.inspecting.scan import PARTS, Scan, find_repeats, scan_source
 from workbench.data.source import TEST, VALIDATION, Source
 from workbench.data.sources import open_source
 from workbench.data.tfds_source import NATURE_12K, PREFIX

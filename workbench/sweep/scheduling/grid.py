@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from workbench.sweep.trial import Parameter, Trial, Value
+from workbench.sweep.scheduling.trial import Parameter, Trial, Value
 
 Order = Literal["shuffled", "lexicographic"]
 WINDOW = 64  # trials ahead of the first open one among which a worker may choose

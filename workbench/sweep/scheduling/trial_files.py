@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.files import read_json, write_json
-from workbench.sweep.trial import Trial
+from workbench.sweep.scheduling.trial import Trial
 
 State = dict[str, Any]  # the content of trial.json
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from workbench.sweep.pruning import PRUNERS
+from workbench.sweep.scheduling.pruning import PRUNERS
 
 
 def epochs_trained(pruner, curves):
