@@ -18,7 +18,7 @@ load_tensorflow()
 from keras_tuner.engine.trial import TrialStatus
 
 from cnn_scratch.config import TrainConfig
-from cnn_scratch.tune import VARIABLE
+from cnn_scratch.tune import TUNABLE_OPTIONS
 from workbench.files import write_json
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
@@ -59,7 +59,7 @@ def run_all(search: GridSearch, space: Space, folder: str) -> set[str]:
     def record(trial: Trial) -> None:
         recorder.add(make_result(trial.id, space.decode(trial.values), trial.result, space.metric))
 
-    scheduler.on_finish = record
+    scheduler.add_listener(record)
     points = set()
     while (trial := oracle.create_trial("worker")).status != TrialStatus.STOPPED:
         points.add(str(trial.hyperparameters.values))
@@ -74,7 +74,7 @@ def run_all(search: GridSearch, space: Space, folder: str) -> set[str]:
 
 def main() -> None:
     """Run the command line."""
-    space = read_space(SPACE, TrainConfig, VARIABLE)
+    space = read_space(SPACE, TrainConfig, TUNABLE_OPTIONS)
     with tempfile.TemporaryDirectory() as folder:
         search = make_search(space, folder)
         start = time.perf_counter()

@@ -108,7 +108,7 @@ class GraphCache:
     def take(
         self, network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
     ) -> TrainingModel:
-        """Return a compiled model in the state of one just built: weights from the seed, optimizer state zero."""
+        """Return a compiled model, reset to its initial state: weights from the seed, optimizer state zero."""
         key = self.make_key(network, training, image_size)
         shared = self._networks.pop(key, None)
         if shared is None:
@@ -121,7 +121,7 @@ class GraphCache:
 
     @staticmethod
     def make_key(network: NetworkConfig, training: TrainingConfig, image_size: int) -> tuple:
-        """Return what two trials must have in common to share a graph."""
+        """Return a key; trials with equal keys share a traced graph."""
         names = [field.name for field in dataclasses.fields(NetworkConfig) if field.name != "dropout"]
         settings = [getattr(network, name) for name in names] + [getattr(training, name) for name in _GRAPH_CHANGING]
         return image_size, needs_one_hot(training), *map(str, settings)

@@ -44,7 +44,7 @@ def train(config: TrainConfig) -> Path:
         UserError: the data, the network or the run folder cannot be used, no epoch fits into the budget, or the loss
             became NaN.
     """
-    started, asked = time.perf_counter(), config
+    command_start, asked = time.perf_counter(), config
     if config.run.resume:
         config = resume_config(config)
     image_size = choose_image_size(config.data)
@@ -79,7 +79,7 @@ def train(config: TrainConfig) -> Path:
             model,
             dataset,
             command="cnn_scratch.train",
-            started=started,
+            command_start=command_start,
             facts={**dataclasses.asdict(cost), "precision": precision},
         )
     return folder.path
@@ -89,8 +89,8 @@ def suggest_learning_rate(asked: TrainConfig, config: TrainConfig, dataset: Data
     """Run the learning-rate range test, save its figure, and print the command that trains with the suggestion.
 
     Args:
-        asked: as the user gave it.
-        config: the same, resolved.
+        asked: the configuration as typed, used to print the next command.
+        config: the same configuration, resolved.
 
     Returns:
         Path of the run folder.

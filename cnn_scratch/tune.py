@@ -34,26 +34,26 @@ from cnn_scratch.graph_cache import GraphCache, build_plain_model
 from cnn_scratch.model import Cost, compute_network_cost
 from workbench.config import TrainingConfig, option_names
 from workbench.sweep.command import open_sweep, work_for_chief
-from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
+from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.tuners import SEARCHES
 
-_OVERHEAD = 5e6  # multiply-adds that take as long as the rest of the work on an image
+_OVERHEAD = 5e6  # fixed cost of an image (decoding, overhead) in multiply-adds
 _FOR_ALL_TRIALS = ("budget", "strategy", "start_size")
-VARIABLE = [*option_names(TrainingConfig), *option_names(NetworkConfig), "image_size"]
-VARIABLE = [name for name in VARIABLE if name not in _FOR_ALL_TRIALS]
+TUNABLE_OPTIONS = [*option_names(TrainingConfig), *option_names(NetworkConfig), "image_size"]
+TUNABLE_OPTIONS = [name for name in TUNABLE_OPTIONS if name not in _FOR_ALL_TRIALS]
 
 
 class CnnHyperModel(ImageHyperModel):
     """The five-block CNN as KerasTuner sees it. Trials with the same graph share a compiled network."""
 
-    measures_work = True
+    can_estimate_work = True
 
-    def __init__(self, plan: TrialPlan) -> None:
-        super().__init__(plan)
+    def __init__(self, defaults: TrialDefaults) -> None:
+        super().__init__(defaults)
         self._graphs = GraphCache()
 
     def make_model(self, config: TrainConfig) -> keras.Model:
-        """Return a compiled network as freshly built."""
+        """Return a compiled network, reset to its initial weights; it may come from a cache."""
         image_size = config.data.resolved_size
         return self._graphs.take(config.network, config.training, image_size, self.count_classes(config))
 
@@ -62,14 +62,14 @@ class CnnHyperModel(ImageHyperModel):
         return build_plain_model(config.network, config.data.resolved_size, self.count_classes(config), weights)
 
     def choose_precision(self, config: TrainConfig) -> str:
-        """Return the number format in which the network is trained here."""
+        """Return the number format in which the network is trained on this machine."""
         return choose_cnn_precision(config.network, config.training, config.data.resolved_size)
 
     def make_key(self, config: TrainConfig) -> tuple:
-        """Return what two configurations have in common if they share a traced graph."""
+        """Return a key; configurations with equal keys share a traced graph."""
         return GraphCache.make_key(config.network, config.training, config.data.resolved_size)
 
-    def measure_work(self, config: TrainConfig) -> float:
+    def estimate_work(self, config: TrainConfig) -> float:
         """Return the multiply-adds of an image in all epochs, with an allowance for all other work on it."""
         return config.training.epochs * (self._compute_cost(config).multiply_adds + _OVERHEAD)
 
@@ -93,18 +93,18 @@ def tune(config: TuneConfig) -> Path:
             be completed.
     """
     if config.workers.worker:
-        return work_for_chief(config, CnnHyperModel, TrainConfig, VARIABLE)
+        return work_for_chief(config, CnnHyperModel, TrainConfig, TUNABLE_OPTIONS)
     with open_sweep(
-        config, TrainConfig, VARIABLE, command="cnn_scratch.tune", train_command="cnn_scratch.train"
+        config, TrainConfig, TUNABLE_OPTIONS, command="cnn_scratch.tune", train_command="cnn_scratch.train"
     ) as sweep:
         tuner = SEARCHES[config.search.tuner](  # a GridSearch, unless --tuner names another one
-            CnnHyperModel(sweep.plan),
+            CnnHyperModel(sweep.trial_defaults),
             objective=sweep.space.objective,
             directory=str(sweep.folder.path),
             workers=sweep.pool,
             **sweep.search_options,
         )
-        with sweep.record(tuner):
+        with sweep.track(tuner):
             tuner.search()
         sweep.save_winner(tuner)
     return sweep.folder.path

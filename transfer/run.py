@@ -51,7 +51,7 @@ def run(config: TransferConfig) -> Path:
         UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, no epoch fits
             into the budget, or the loss became NaN.
     """
-    started = time.perf_counter()
+    command_start = time.perf_counter()
     config = resolve(resume_config(config) if config.run.resume else config)
     training = config.training
     dataset = load_dataset(config.data, training.seed, show_decoding)
@@ -90,7 +90,7 @@ def run(config: TransferConfig) -> Path:
                 model,
                 dataset if cut is None else computed[-1].dataset,
                 command="transfer.run",
-                started=started,
+                command_start=command_start,
                 facts={
                     "mode": config.freezing.mode,
                     "frozen_layers": num_frozen,
@@ -100,6 +100,6 @@ def run(config: TransferConfig) -> Path:
                     "feature_images": sum(features.images for features in computed),
                     "precision": training.precision,
                 },
-                network=None if cut is None else network.model,
+                whole_network=None if cut is None else network.model,
             )
     return folder.path

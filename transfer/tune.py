@@ -54,15 +54,15 @@ from workbench.config import option_names, replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
 from workbench.sweep.command import open_sweep, work_for_chief
-from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
+from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.results import Value
 from workbench.sweep.tuners import SEARCHES
 from workbench.training.optimizer import compile_model
 
 _FOR_ALL_TRIALS = ("budget", "strategy", "start_size")
 _SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
-VARIABLE = [name for section in _SWEPT for name in option_names(section) if name not in _FOR_ALL_TRIALS]
-VARIABLE += ["image_size"]
+TUNABLE_OPTIONS = [name for section in _SWEPT for name in option_names(section) if name not in _FOR_ALL_TRIALS]
+TUNABLE_OPTIONS += ["image_size"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +102,8 @@ class _FrozenNetwork:
 class TransferHyperModel(ImageHyperModel):
     """A fine-tuning as KerasTuner sees it. Trials share the network, and the stored features of the same layers."""
 
-    def __init__(self, plan: TrialPlan) -> None:
-        super().__init__(plan)
+    def __init__(self, defaults: TrialDefaults) -> None:
+        super().__init__(defaults)
         self._initial: _InitialNetwork | None = None
         self._frozen: _FrozenNetwork | None = None
 
@@ -112,7 +112,7 @@ class TransferHyperModel(ImageHyperModel):
         return resolve(super().make_config(values))
 
     def make_model(self, config: TransferConfig) -> keras.Model:
-        """Return a compiled model as freshly built. Its head is trained alone first if the mode says so."""
+        """Return a compiled model with its initial weights. Its head is trained alone first if the mode says so."""
         self._frozen = None  # its network has been trained
         frozen = self._freeze(config)
         network, training = frozen.network, frozen.config.training
@@ -129,7 +129,7 @@ class TransferHyperModel(ImageHyperModel):
         return build_uncompiled(frozen.network.model)
 
     def choose_precision(self, config: TransferConfig) -> str:
-        """Return the number format in which the network is trained here."""
+        """Return the number format in which the network is trained on this machine."""
         return self._freeze(config).config.training.precision
 
     def make_key(self, config: TransferConfig) -> str:
@@ -186,16 +186,18 @@ def tune(config: TuneConfig) -> Path:
     """
     config = replace(config, image_size=resolve(TransferConfig(data=config.data)).data.image_size)
     if config.workers.worker:
-        return work_for_chief(config, TransferHyperModel, TransferConfig, VARIABLE)
-    with open_sweep(config, TransferConfig, VARIABLE, command="transfer.tune", train_command="transfer.run") as sweep:
+        return work_for_chief(config, TransferHyperModel, TransferConfig, TUNABLE_OPTIONS)
+    with open_sweep(
+        config, TransferConfig, TUNABLE_OPTIONS, command="transfer.tune", train_command="transfer.run"
+    ) as sweep:
         tuner = SEARCHES[config.search.tuner](  # a GridSearch, unless --tuner names another one
-            TransferHyperModel(sweep.plan),
+            TransferHyperModel(sweep.trial_defaults),
             objective=sweep.space.objective,
             directory=str(sweep.folder.path),
             workers=sweep.pool,
             **sweep.search_options,
         )
-        with sweep.record(tuner):
+        with sweep.track(tuner):
             tuner.search()
         sweep.save_winner(tuner)
     return sweep.folder.path

@@ -1,4 +1,4 @@
-"""The settings that the commands share, and how a configuration made of sections becomes flat and back.
+"""The settings that the commands share, and how their sections are converted to flat options and back.
 
 A command's configuration is a frozen dataclass whose fields are sections (`DataConfig`, `TrainingConfig`, ...). On the
 command line and in YAML files it is flat: `--epochs 5`, `epochs: 5`. So a field name occurs in one section only.
@@ -38,7 +38,7 @@ class DataConfig:
 
     @property
     def resolved_size(self) -> int:
-        """The image size, in a configuration in which `choose_image_size` has set it."""
+        """The image size as a number; `choose_image_size` must have set it where the user gave none."""
         assert self.image_size is not None
         return self.image_size
 
@@ -51,7 +51,7 @@ class TrainingConfig:
         epochs: Passes over the training images.
         budget: Train for as many epochs as fit into this time, such as 10m or 2h, instead of --epochs.
         batch_size: Images in one step.
-        learning_rate: Learning rate of the Adam optimizer.
+        learning_rate: Peak learning rate (Adam); --schedule and --warmup-epochs change it from step to step.
         schedule: Learning-rate schedule: `constant`, or `cosine` down to zero at the last step.
         warmup_epochs: Epochs in which the learning rate rises from zero.
         weight_decay: Decoupled weight decay of the kernels (AdamW); 0 is plain Adam.

@@ -17,7 +17,7 @@ from workbench.data.sources import open_source
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.sweep.config import check_sweep, parse_address
-from workbench.sweep.image_hypermodel import ImageHyperModel, TrialPlan
+from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.results import SweepResults
 from workbench.sweep.running_sweep import PROJECT, Sweep, find_max_epochs, format_command
@@ -33,7 +33,7 @@ _IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_se
 
 @contextlib.contextmanager
 def open_sweep(
-    config: Any, trial_class: type, variable: Sequence[str], *, command: str, train_command: str
+    config: Any, trial_class: type, tunable_options: Sequence[str], *, command: str, train_command: str
 ) -> Iterator[Sweep]:
     """Hold the folder of a sweep, a new one or the one that the same command has begun.
 
@@ -42,14 +42,14 @@ def open_sweep(
     Args:
         config: the command's configuration, with the sections `data`, `search`, `workers` and `run`.
         trial_class: the configuration of a trial.
-        variable: options of a trial that can be varied.
+        tunable_options: options of a trial that can be varied.
         command, train_command: modules of the command that sweeps, and of the one that trains one network.
 
     Raises:
         UserError: the space, the data or the folder cannot be used, or the folder holds another sweep.
         KeyboardInterrupt: Ctrl-C or SIGTERM; says how to continue.
     """
-    asked, pool = config, take_started_workers()
+    asked, pool = config, take_started_workers()  # `asked`: as the user typed it
     try:
         config = resolve_sweep(config)
         folder = RunFolder(config.run)
@@ -63,12 +63,12 @@ def open_sweep(
                 pool = start_workers(config)
             if pool:
                 pool.move_logs(folder.path / "workers")
-            space = _begin(config, folder, trial_class, variable)
-            plan = make_plan(folder, type(config), trial_class, variable)
+            space = _begin(config, folder, trial_class, tunable_options)
+            trial_defaults = make_trial_defaults(folder, type(config), trial_class, tunable_options)
             console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
-            yield Sweep(config, asked, folder, space, plan, command, train_command, pool, results)
+            yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, pool, results)
     except KeyboardInterrupt:
         resume = format_command(command, asked)
         raise KeyboardInterrupt(f"stopped; finished trials are kept. To continue:\n  {resume}") from None
@@ -77,14 +77,14 @@ def open_sweep(
 
 
 def work_for_chief(
-    config: Any, hypermodel_class: type[ImageHyperModel], trial_class: type, variable: Sequence[str]
+    config: Any, hypermodel_class: type[ImageHyperModel], trial_class: type, tunable_options: Sequence[str]
 ) -> Path:
     """Run this machine's workers for a chief elsewhere, until it has no more trials or has ended.
 
     Args:
         config: the command's configuration; its name and `runs_dir` lead to the folder of the chief's sweep.
         hypermodel_class: the class of the sweep's hypermodel.
-        trial_class, variable: as for `open_sweep`.
+        trial_class, tunable_options: as for `open_sweep`.
 
     Returns:
         Path of the sweep's folder.
@@ -93,13 +93,15 @@ def work_for_chief(
     try:
         config = resolve_sweep(config)
         folder = RunFolder(config.run)
-        plan = make_plan(folder, type(config), trial_class, variable)
+        trial_defaults = make_trial_defaults(folder, type(config), trial_class, tunable_options)
         pool = pool or start_workers(config)
         if pool is None:
             raise UserError("--workers 0: a worker command needs at least one worker process")
         pool.move_logs(folder.path / "workers")
-        oracle = keras_tuner.Oracle(plan.space.objective)
-        tuner = SchedulerTuner(oracle, hypermodel_class(plan), directory=str(folder.path), project_name=PROJECT)
+        oracle = keras_tuner.Oracle(trial_defaults.space.objective)
+        tuner = SchedulerTuner(
+            oracle, hypermodel_class(trial_defaults), directory=str(folder.path), project_name=PROJECT
+        )
         with _interrupt_on_sigterm():
             pool.send_orders((tuner, (), {}), *parse_address(config.workers.oracle_address))
             while not pool.have_all_finished():
@@ -122,25 +124,27 @@ def resolve_sweep(config: Any) -> Any:
     return replace(config, image_size=image_size, name=name)
 
 
-def make_plan(folder: RunFolder, config_class: type, trial_class: type, variable: Sequence[str]) -> TrialPlan:
+def make_trial_defaults(
+    folder: RunFolder, config_class: type, trial_class: type, tunable_options: Sequence[str]
+) -> TrialDefaults:
     """Return what the trials of a sweep have in common, from its `config.yaml` and `space.yaml` alone."""
     config: Any = read_config(folder.path, config_class)
-    space = read_space(folder.path / "space.yaml", trial_class, variable)
-    options = set(option_names(trial_class)) - {"budget"}  # that of the sweep is for all trials
+    space = read_space(folder.path / "space.yaml", trial_class, tunable_options)
+    options = set(option_names(trial_class)) - {"budget"}  # the sweep's budget must not become a trial's budget
     shared = {name: value for name, value in flatten(config).items() if name in options}
     split_seed = config.search.seed if config.data.split_seed is None else config.data.split_seed
     own = {"name": None, "runs_dir": "runs", "logs_dir": "logs", "split_seed": split_seed}  # one split for all seeds
     base: Any = build(trial_class, **{**shared, **own, **space.fixed})
     can_continue = "epochs" in space.parameters or config.search.tuner == "hyperband"
-    return TrialPlan(base, space, folder, find_max_epochs(space) if can_continue else 0)
+    return TrialDefaults(base, space, folder, find_max_epochs(space) if can_continue else 0)
 
 
-def _begin(config: Any, folder: RunFolder, trial_class: type, variable: Sequence[str]) -> Space:
+def _begin(config: Any, folder: RunFolder, trial_class: type, tunable_options: Sequence[str]) -> Space:
     """Read the space and the data, refuse another sweep's folder, and write the sweep's first files."""
     path = Path(config.search.space)
     if config.search.space == type(config)().search.space and not path.exists():
         path = _SHIPPED / path
-    space = read_space(path, trial_class, variable)
+    space = read_space(path, trial_class, tunable_options)
     dataset = load_dataset(config.data, config.search.seed, show_decoding)
     _check_same_sweep(folder.path, config, space, dataset)
     write_text(folder.path / "space.yaml", path.read_text(encoding="utf-8"))

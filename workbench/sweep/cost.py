@@ -35,7 +35,7 @@ def print_cost(
     Args:
         scheduler: of the sweep.
         space: what it varies.
-        hypermodel: its `measure_work` says how trials differ.
+        hypermodel: its `estimate_work` says how trials differ.
         pool: the workers; None where the trials run in this process.
         search: settings of the sweep.
         kind: of run; earlier estimates of the same kind are compared with.
@@ -52,7 +52,7 @@ def print_cost(
     if len(seconds_so_far) >= _MIN_TRIALS:
         seconds, parameters = left * statistics.mean(seconds_so_far) / num_workers, 0
     else:
-        if not hypermodel.measures_work or (pool and pool.num_gpus):  # this process does not use the GPUs
+        if not hypermodel.can_estimate_work or (pool and pool.num_gpus):  # this process does not use the GPUs
             return None
         try:
             seconds, parameters = _measure(space, hypermodel, left)
@@ -86,7 +86,7 @@ def _measure(space: Space, hypermodel: ImageHyperModel, left: int) -> tuple[floa
     drawn = np.random.default_rng(0).integers(len(space), size=_SAMPLE)
     numbers = range(len(space)) if len(space) <= _SAMPLE else [int(number) for number in drawn]
     configs = [hypermodel.make_config(space.get_point(number)) for number in numbers]
-    work = {index: hypermodel.measure_work(config) for index, config in enumerate(configs)}
+    work = {index: hypermodel.estimate_work(config) for index, config in enumerate(configs)}
     median = sorted(work, key=lambda index: work[index])[len(work) // 2]
     config = configs[median]
     model = hypermodel.make_model(config)

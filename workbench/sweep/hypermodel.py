@@ -35,7 +35,7 @@ class TrialHyperModel(keras_tuner.HyperModel):
     """
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Return a compiled model as freshly built for the trial that `hp` describes."""
+        """Return the compiled model of the trial that `hp` describes, reset to its initial weights."""
         raise NotImplementedError
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *, trial: TrialRun) -> dict[str, Any]:
@@ -52,5 +52,5 @@ class TrialHyperModel(keras_tuner.HyperModel):
         raise NotImplementedError
 
     def make_graph_key(self, values: Mapping[str, Value]) -> Hashable:
-        """Return what two trials have in common if they share a traced graph; `values` as KerasTuner has them."""
+        """Return a key; trials with equal keys share a traced graph. `values` are as KerasTuner has them."""
         return None

@@ -17,7 +17,7 @@ from workbench.data.dataset import Dataset, load_dataset
 from workbench.files import replace_file
 from workbench.sweep import results
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
-from workbench.sweep.paused_trials import PausedTraining, PausedTrainings
+from workbench.sweep.saved_states import SavedState, SavedStates
 from workbench.sweep.scheduling.trial import Value as EncodedValue
 from workbench.sweep.space import Space
 from workbench.training.callbacks import Listener
@@ -31,46 +31,46 @@ _LOADED_DATASETS = 4  # of different image sizes that are kept
 
 
 @dataclasses.dataclass(frozen=True)
-class TrialPlan:
+class TrialDefaults:
     """What the trials of a sweep have in common.
 
     Attributes:
         base: configuration of a trial, in which the swept values are still missing.
         space: what the sweep varies.
         folder: the sweep's run folder.
-        longest: the largest number of epochs, where trials differ in theirs and one can continue another; else 0.
+        max_epochs: largest number of epochs if trials may continue shorter ones; 0 means none continues.
     """
 
     base: Any
     space: Space
     folder: RunFolder
-    longest: int
+    max_epochs: int
 
 
 class ImageHyperModel(TrialHyperModel):
     """Trains a network that classifies images for each trial of a sweep.
 
     A subclass implements `make_model`, `build_plain_model`, `choose_precision` and `count_parameters`; it may implement
-    `make_key`, `measure_work`, and others.
+    `make_key`, `estimate_work`, and others.
     """
 
-    measures_work = False  # whether `measure_work` is implemented
+    can_estimate_work = False  # whether `estimate_work` is implemented
 
-    def __init__(self, plan: TrialPlan) -> None:
+    def __init__(self, defaults: TrialDefaults) -> None:
         super().__init__()
-        self._plan = plan
-        self._base = replace(plan.base, precision=choose_sweep_precision(plan.base.training.precision))
-        self._paused = PausedTrainings(plan.folder.path / "tuner" / "states")
+        self._defaults = defaults
+        self._base = replace(defaults.base, precision=choose_sweep_precision(defaults.base.training.precision))
+        self._saved_states = SavedStates(defaults.folder.path / "tuner" / "states")
         self.load_dataset = functools.lru_cache(maxsize=_LOADED_DATASETS)(self._load_dataset)
 
     def __reduce__(self) -> tuple:
         """Let another process make its own hypermodel for the same trials."""
-        return type(self), (self._plan,)
+        return type(self), (self._defaults,)
 
-    # What a subclass implements. `config` is the configuration of a trial, of the class that `TrialPlan.base` has.
+    # What a subclass implements. `config` is the configuration of a trial, of the class that `TrialDefaults.base` has.
 
     def make_model(self, config: Any) -> keras.Model:
-        """Return a compiled model as freshly built."""
+        """Return a compiled model, reset to its initial weights; it may come from a cache."""
         raise NotImplementedError
 
     def build_plain_model(self, config: Any, weights: list[np.ndarray]) -> keras.Model:
@@ -78,7 +78,7 @@ class ImageHyperModel(TrialHyperModel):
         raise NotImplementedError
 
     def choose_precision(self, config: Any) -> str:
-        """Return the number format in which the network is trained here."""
+        """Return the number format in which the network is trained on this machine."""
         raise NotImplementedError
 
     def count_parameters(self, config: Any) -> int:
@@ -86,10 +86,10 @@ class ImageHyperModel(TrialHyperModel):
         raise NotImplementedError
 
     def make_key(self, config: Any) -> Hashable:
-        """Return what two configurations have in common if they share a traced graph."""
+        """Return a key; configurations with equal keys share a traced graph."""
         return None
 
-    def measure_work(self, config: Any) -> float:
+    def estimate_work(self, config: Any) -> float:
         """Return how much a trial has to compute, in any unit."""
         raise NotImplementedError
 
@@ -109,14 +109,14 @@ class ImageHyperModel(TrialHyperModel):
 
     def read_config(self, hp: keras_tuner.HyperParameters) -> Any:
         """Return the configuration of the trial that `hp` describes."""
-        return self.make_config(self._plan.space.decode(hp.values))
+        return self.make_config(self._defaults.space.decode(hp.values))
 
     def make_graph_key(self, values: Mapping[str, EncodedValue]) -> Hashable:
-        """Return what two trials have in common if they share a traced graph."""
-        return self.make_key(self.make_config(self._plan.space.decode(values)))
+        """Return a key; trials with equal keys share a traced graph."""
+        return self.make_key(self.make_config(self._defaults.space.decode(values)))
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """Return a compiled model as freshly built for the trial that `hp` describes."""
+        """Return the compiled model of the trial that `hp` describes, reset to its initial weights."""
         config = self.read_config(hp)
         check_training(config.training)
         return self.make_model(config)
@@ -128,8 +128,8 @@ class ImageHyperModel(TrialHyperModel):
             The trial's result; its best epoch's weights are in the trial's folder.
         """
         config = self.read_config(hp)
-        paused = self._resume(model, config)
-        history: list[EpochLog] = paused.history if paused else []
+        saved = self._resume(model, config)
+        history: list[EpochLog] = saved.history if saved else []
         resumed = len(history)
         with self._log(trial.id, config) as loggers:
             for epoch in history:
@@ -140,10 +140,10 @@ class ImageHyperModel(TrialHyperModel):
                 self.get_dataset(config),
                 self.get_training(config),
                 history=history,
-                best_weights=paused.best_weights if paused else None,
+                best_weights=saved.best_weights if saved else None,
                 listeners=[*loggers, trial.report],
             )
-        assert fitted.best_weights is not None  # a paused training has them too
+        assert fitted.best_weights is not None  # a saved state has them too
         save_weights(get_weights_path(trial.folder), fitted.best_weights)
         self._pause(model, config, fitted.history, fitted.best_weights)
         return self._make_result(config, fitted.history, resumed)
@@ -164,11 +164,11 @@ class ImageHyperModel(TrialHyperModel):
     @contextlib.contextmanager
     def _log(self, trial_id: str, config: Any) -> Iterator[list[Listener]]:
         """Yield listeners that log the epochs of a trial to TensorBoard and Weights & Biases."""
-        folder = self._plan.folder
+        folder = self._defaults.folder
         logs = folder.logs / trial_id
         shutil.rmtree(logs, ignore_errors=True)  # of an interrupted run of this trial
         values, name = flatten(config), folder.path.name
-        swept = {key: values[key] for key in [*self._plan.space.parameters, "epochs"]}
+        swept = {key: values[key] for key in [*self._defaults.space.parameters, "epochs"]}
         with (
             log_to_tensorboard(logs, swept) as tensorboard,
             log_to_wandb(config.run.wandb, values, folder.path, name, f"{name}-{trial_id}") as wandb,
@@ -191,35 +191,35 @@ class ImageHyperModel(TrialHyperModel):
             "history": history,
         }
 
-    def _resume(self, model: keras.Model, config: Any) -> PausedTraining | None:
+    def _resume(self, model: keras.Model, config: Any) -> SavedState | None:
         """Set a model to the state where a training of the same point with fewer epochs stopped."""
         if not self._can_continue(config):
             return None
-        paused = self._paused.load(_make_state_key(config), config.training.epochs - 1)
-        if paused:
-            model.set_weights(paused.weights)
-            for variable, value in zip(model.optimizer.variables, paused.optimizer, strict=True):
+        saved = self._saved_states.load(_make_state_key(config), config.training.epochs - 1)
+        if saved:
+            model.set_weights(saved.weights)
+            for variable, value in zip(model.optimizer.variables, saved.optimizer, strict=True):
                 variable.assign(value)
-        return paused
+        return saved
 
     def _pause(self, model: keras.Model, config: Any, history: list[EpochLog], best_weights: list[np.ndarray]) -> None:
         """Keep the state of a model for longer trainings of the same point."""
         if not self._can_continue(config):
             return
-        if config.training.epochs >= self._plan.longest:
-            self._paused.drop(_make_state_key(config))
+        if config.training.epochs >= self._defaults.max_epochs:
+            self._saved_states.drop(_make_state_key(config))
         elif len(history) == config.training.epochs:
             optimizer = [variable.numpy() for variable in model.optimizer.variables]
-            paused = PausedTraining(model.get_weights(), optimizer, best_weights, history)
-            self._paused.save(_make_state_key(config), paused)
+            saved = SavedState(model.get_weights(), optimizer, best_weights, history)
+            self._saved_states.save(_make_state_key(config), saved)
 
     def _can_continue(self, config: Any) -> bool:
-        """Return whether the first epochs do not depend on how many follow, as a falling learning rate does."""
-        return bool(self._plan.longest) and config.training.schedule == "constant"
+        """Return whether a shorter training equals the start of a longer one; not so if the learning rate decays."""
+        return bool(self._defaults.max_epochs) and config.training.schedule == "constant"
 
 
 def _make_state_key(config: Any) -> str:
-    """Return what two trainings have in common if the one with more epochs continues the other."""
+    """Return a key; of two trainings with equal keys, the one with more epochs continues the other."""
     return str(replace(config, epochs=1))
 
 

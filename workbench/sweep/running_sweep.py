@@ -16,7 +16,7 @@ from workbench.files import write_json, write_text
 from workbench.reporting.run_report import leave_report
 from workbench.sweep.config import get_trial_limit, parse_address
 from workbench.sweep.cost import print_cost
-from workbench.sweep.image_hypermodel import TrialPlan
+from workbench.sweep.image_hypermodel import TrialDefaults
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.progress import RunningTrial, SweepProgress, tabulate_best_trials
 from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
@@ -37,21 +37,21 @@ class Sweep:
 
     Attributes:
         config: the command's configuration, resolved.
-        asked: the same as the user gave it, and so what to type to continue.
+        asked: the same as the user typed it; used to print the command that continues.
         folder: the sweep's run folder.
         space: what it varies.
-        plan: what its trials have in common.
+        trial_defaults: what its trials have in common.
         command, train_command: modules of the command that sweeps, and of the one that trains one network.
         pool: the worker processes, started; None where the trials run in this process.
-        results: the finished trials; `record` adds them.
-        is_out_of_time: whether the budget has ended the search; set by `record`.
+        results: the finished trials; `track` adds them.
+        is_out_of_time: whether the budget has ended the search; set by `track`.
     """
 
     config: Any
     asked: Any
     folder: RunFolder
     space: Space
-    plan: TrialPlan
+    trial_defaults: TrialDefaults
     command: str
     train_command: str
     pool: WorkerPool | None
@@ -60,7 +60,7 @@ class Sweep:
 
     @property
     def search_options(self) -> dict[str, Any]:
-        """The arguments of the tuner that `--tuner` names, but for the hypermodel, objective, directory and workers."""
+        """Arguments of the tuner class except hypermodel, objective, directory and workers."""
         search, space, max_epochs = self.config.search, self.space, find_max_epochs(self.space)
         hyperparameters, limit, own = space.hyperparameters, get_trial_limit(search), dict[str, Any]()
         if search.tuner in ("grid", "random"):
@@ -86,7 +86,7 @@ class Sweep:
         }
 
     @contextlib.contextmanager
-    def record(self, tuner: SchedulerTuner) -> Iterator[None]:
+    def track(self, tuner: SchedulerTuner) -> Iterator[None]:
         """Show a search while it runs, and write its trials to trials.csv as they finish."""
         scheduler, search = tuner.oracle.scheduler, self.config.search
         for trial in scheduler.list_finished():
@@ -109,7 +109,7 @@ class Sweep:
             recorder.add(result)
             progress.show(result)
 
-        scheduler.on_finish = finish
+        scheduler.add_listener(finish)
         start = time.perf_counter()
         with progress:
             yield

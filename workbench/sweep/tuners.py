@@ -21,16 +21,16 @@ HyperModel: TypeAlias = keras_tuner.HyperModel | Callable[[keras_tuner.HyperPara
 class GridSearch(SchedulerTuner):
     """Tries every combination of the hyperparameters' values; a drop-in for `keras_tuner.GridSearch`.
 
-    It takes the same hypermodels and build functions and has the same methods. Besides, it tries each point exactly
-    once, in an order of which any prefix can be a random sample; the same call after a kill resumes the sweep
-    (`overwrite=False`); and it can run trials in worker processes.
+    It takes the same hypermodels and build functions and has the same methods. In addition, it tries each point exactly
+    once; with `order="shuffled"` the first trials are a random sample of the grid; the same call after a kill resumes
+    the sweep (`overwrite=False`); and it can run trials in worker processes.
 
         tuner = GridSearch(build_model, "val_accuracy", max_trials=100, order="shuffled", workers=2)
         tuner.search(x, y, epochs=5, validation_data=(x_val, y_val))
         model = tuner.get_best_models()[0]
 
-    Conditional hyperparameters have values only where their conditions hold. Hyperparameters that only some trials ask
-    for are searched too.
+    Conditional hyperparameters have values only where their conditions hold. Hyperparameters that only some trials use
+    are searched too.
 
     Args:
         hypermodel: a `keras_tuner.HyperModel`, or a function of the hyperparameters that returns a compiled model.
@@ -189,9 +189,9 @@ class Hyperband(SchedulerTuner):
         search = keras_tuner.oracles.HyperbandOracle(
             objective=objective, max_epochs=max_epochs, hyperparameters=hyperparameters.copy(), seed=seed or 1
         )
-        in_one = count_hyperband_trials(search)
-        max_trials = max_trials or in_one
-        search.hyperband_iterations = -(-max_trials // in_one)
+        trials_per_iteration = count_hyperband_trials(search)
+        max_trials = max_trials or trials_per_iteration
+        search.hyperband_iterations = -(-max_trials // trials_per_iteration)
         oracle = _make_adaptive_oracle(search, max_trials, budget, may_repeat=True)  # a promoted trial repeats values
         super().__init__(oracle, hypermodel, **kwargs)
 

@@ -67,9 +67,9 @@ class FitResult:
     """What `fit` returns.
 
     Attributes:
-        history: of all epochs, those that were done before included.
-        best_weights: `get_weights()` of the best epoch; None if that is one of those done before and its weights
-            were not given.
+        history: all epochs, also those that were done before the call.
+        best_weights: `get_weights()` of the best epoch; None if the best epoch was trained before this call and
+            `best_weights` was not passed.
     """
 
     history: list[EpochLog]
@@ -83,13 +83,14 @@ def train_network(
     dataset: Dataset,
     *,
     command: str,
-    started: float,
+    command_start: float,
     facts: Mapping[str, Any],
-    network: keras.Model | None = None,
+    whole_network: keras.Model | None = None,
 ) -> None:
     """Train a compiled model in a run folder, and leave there what evaluates, explains, predicts or resumes it.
 
-    Nothing in the folder changes before the first step, so a run that is to be overwritten is kept until then.
+    Nothing in the folder changes before the speed has been measured and the training begins, so a run that is to be
+    overwritten is kept until then.
 
     Args:
         folder: locked by the caller.
@@ -97,14 +98,18 @@ def train_network(
         model: compiled, with its initial weights.
         dataset: what the model is trained on.
         command: the module that was called, such as `cnn_scratch.train`.
-        started: `time.perf_counter()` when it was called; a budget counts from then.
+        command_start: `time.perf_counter()` when the command was called; a budget counts from then.
         facts: name -> further values for metrics.json, such as the number of parameters.
-        network: the whole network, where `model` is only the part of it behind stored features. They share layers.
+        whole_network: the network of which `model` is only the part behind stored features. `model` and
+            `whole_network` share layers, so training `model` also trains `whole_network`.
 
     Raises:
         UserError: all epochs are done, none fits into the budget, or the loss became NaN.
     """
-    begin = time.perf_counter()
+    # What reacts to Ctrl-C, from the inside: `_write_run` removes the run if no epoch is saved (after any other error
+    # too), `explain_interrupt` says what is kept, `RunFolder.lock` of the caller removes folders that are empty, and
+    # `workbench/cli.py` prints the message.
+    call_start = time.perf_counter()
     training, run = config.training, config.run
     steps = count_steps(dataset, training.batch_size)
     with explain_interrupt(folder, command):
@@ -117,32 +122,30 @@ def train_network(
         pace = measure_pace(model, dataset, training)
         budget = parse_duration(training.budget)
         if budget:
-            epochs = pace.fit_epochs(budget, spent=time.perf_counter() - started)
+            epochs = pace.count_epochs_within(budget, spent=time.perf_counter() - command_start)
             training = dataclasses.replace(training, epochs=epochs, budget=None)
         expected = pace.seconds(training.epochs, done)
         each = f"{format_duration(expected / (training.epochs - done))} an epoch"
-        print_estimate(command, expected, _count_bytes(model, network), each)
+        print_estimate(command, expected, _count_bytes(model, whole_network), each)
 
         resolved = replace(config, epochs=training.epochs, budget=None, name=folder.path.name)
         with _write_run(folder, resolved, dataset):
-            best_name = BEST_PART if network else BEST
+            best_name = BEST_PART if whole_network else BEST
             callbacks = [
                 SaveCheckpoints(folder.path, history, best_name),
                 ShowProgress(history, training.epochs, steps, len(dataset.train)),
             ]
-            begin_epochs = time.perf_counter()
+            fit_start = time.perf_counter()
             with (
                 log_to_tensorboard(folder.logs) as tensorboard,
                 log_to_wandb(run.wandb, flatten(resolved), folder.path, name=folder.path.name) as wandb,
             ):
                 fit(model, dataset, training, history=history, listeners=[tensorboard, wandb], callbacks=callbacks)
-            record_estimate(
-                command, pace.seconds(training.epochs, done, len(history)), time.perf_counter() - begin_epochs
-            )
-            if network:
+            record_estimate(command, pace.seconds(training.epochs, done, len(history)), time.perf_counter() - fit_start)
+            if whole_network:
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
-                save_model(network, folder.path / BEST)
-    _write_metrics(folder, history, {"train_module": command, **facts}, time.perf_counter() - begin)
+                save_model(whole_network, folder.path / BEST)
+    _write_metrics(folder, history, {"train_module": command, **facts}, time.perf_counter() - call_start)
     _print_result(folder, find_best_epoch(history), run.logs_dir)
 
 
@@ -171,6 +174,7 @@ def fit(
     history = [] if history is None else history
     steps = count_steps(dataset, training.batch_size)
     keep_best = KeepBestWeights(history, best_weights)
+    # The order matters: RecordHistory appends the epoch to the history, and the callbacks after it read history[-1].
     callbacks = [
         SeedEpochs(training.seed),
         LearningRateSchedule(training, steps),
@@ -216,7 +220,7 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _write_run(folder: RunFolder, config: Config, dataset: Dataset) -> Iterator[None]:
-    """Write the run's first files. Remove the run again if training stops before its first epoch is saved."""
+    """Write the run's first files. Remove the run if training ends with an error or Ctrl-C before an epoch is saved."""
     if config.run.overwrite:
         folder.clear()
     folder.write_dataset(dataset)
@@ -229,13 +233,13 @@ def _write_run(folder: RunFolder, config: Config, dataset: Dataset) -> Iterator[
         raise
 
 
-def _count_bytes(model: keras.Model, network: keras.Model | None) -> int:
+def _count_bytes(model: keras.Model, whole_network: keras.Model | None) -> int:
     """Estimate what a run writes: the best and the last model, the optimizer, the whole network, small files."""
 
     def size(variables: Sequence[keras.Variable]) -> int:
         return sum(4 * math.prod(variable.shape) for variable in variables)
 
-    of_network = size(network.variables) if network else 0
+    of_network = size(whole_network.variables) if whole_network else 0
     return _PAGE_BYTES + 2 * size(model.variables) + size(model.optimizer.variables) + of_network
 
 

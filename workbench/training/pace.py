@@ -1,4 +1,4 @@
-"""How fast a training runs here: a short measurement, and how many epochs fit into a time budget."""
+"""How fast a training runs on this machine: a short measurement, and how many epochs fit into a time budget."""
 
 import bisect
 import dataclasses
@@ -42,7 +42,7 @@ class Pace:
             begin = end
         return total
 
-    def fit_epochs(self, budget: float, spent: float) -> int:
+    def count_epochs_within(self, budget: float, spent: float) -> int:
         """Return the number of epochs that fit into a time, and print it.
 
         Args:
@@ -67,7 +67,7 @@ class Pace:
 def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig) -> Pace:
     """Measure a few steps of a compiled model, whose variables are restored afterwards.
 
-    The graphs that are traced here serve the training too.
+    The training reuses the graphs that are traced in the measurement.
     """
     begin = time.perf_counter()
     variables = [*model.variables, *model.optimizer.variables]

@@ -63,6 +63,8 @@ def search(folder, num_trials, pool):
     for trial in scheduler.list_finished():
         results.add(make_result(trial.id, trial.values, trial.result, "val_accuracy"))
     recorder = ResultsRecorder(folder / "trials.csv", results, 5, scheduler.files.get_folder)
-    scheduler.on_finish = lambda trial: recorder.add(make_result(trial.id, trial.values, trial.result, "val_accuracy"))
+    scheduler.add_listener(
+        lambda trial: recorder.add(make_result(trial.id, trial.values, trial.result, "val_accuracy"))
+    )
     tuner.search()
     pool.stop()

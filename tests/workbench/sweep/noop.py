@@ -51,7 +51,7 @@ from workbench.sweep.image_hypermodel import ImageHyperModel, get_weights_path, 
 from workbench.sweep.tuners import SEARCHES
 
 OUT_OF_MEMORY, MISBEHAVE = 0.5, 0.25  # learning rates that make a trial fail, or kill its worker
-VARIABLE = ["seed", "batch_size", "learning_rate", "epochs"]
+TUNABLE_OPTIONS = ["seed", "batch_size", "learning_rate", "epochs"]
 
 
 class NoopHyperModel(ImageHyperModel):
@@ -62,7 +62,7 @@ class NoopHyperModel(ImageHyperModel):
         """Wait as many milliseconds as the batch size says."""
         training = self.read_config(hp).training
         if (trial.folder / "trial.json").exists():
-            (self._plan.folder.path / "repeated.log").write_text(trial.id)
+            (self._defaults.folder.path / "repeated.log").write_text(trial.id)
         time.sleep(training.batch_size / 1000)
         score = (training.seed * 37 % 101) / 101
         for epoch in range(1, training.epochs + 1):
@@ -86,17 +86,17 @@ class NoopHyperModel(ImageHyperModel):
 
 def tune(config):
     if config.workers.worker:
-        return work_for_chief(config, NoopHyperModel, NoopConfig, VARIABLE)
+        return work_for_chief(config, NoopHyperModel, NoopConfig, TUNABLE_OPTIONS)
     module = "tests.workbench.sweep.noop"
-    with open_sweep(config, NoopConfig, VARIABLE, command=module, train_command=module) as sweep:
+    with open_sweep(config, NoopConfig, TUNABLE_OPTIONS, command=module, train_command=module) as sweep:
         tuner = SEARCHES[config.search.tuner](
-            NoopHyperModel(sweep.plan),
+            NoopHyperModel(sweep.trial_defaults),
             objective=sweep.space.objective,
             directory=str(sweep.folder.path),
             workers=sweep.pool,
             **sweep.search_options,
         )
-        with sweep.record(tuner):
+        with sweep.track(tuner):
             tuner.search()
         sweep.save_winner(tuner)
     return sweep.folder.path

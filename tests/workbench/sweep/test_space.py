@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from cnn_scratch.config import TrainConfig
-from cnn_scratch.tune import VARIABLE
+from cnn_scratch.tune import TUNABLE_OPTIONS
 from workbench.cli import parse
 from workbench.config import flatten
 from workbench.errors import UserError
@@ -17,11 +17,11 @@ SWEEP = Path(__file__).parents[3] / "configs" / "sweep.yaml"
 def read(tmp_path, text):
     path = tmp_path / "space.yaml"
     path.write_text(text)
-    return read_space(path, TrainConfig, VARIABLE)
+    return read_space(path, TrainConfig, TUNABLE_OPTIONS)
 
 
 def test_the_reference_space_has_9216_points():
-    space = read_space(SWEEP, TrainConfig, VARIABLE)
+    space = read_space(SWEEP, TrainConfig, TUNABLE_OPTIONS)
     assert len(space) == 9216
     assert space.parameters["filter_size"] == [[3] * 5, [2] * 5]
     assert space.parameters["learning_rate"] == [0.001, 0.005, 0.0001]
@@ -71,7 +71,7 @@ def test_values_ranges_and_fixed(tmp_path):
 
 def test_values_survive_kerastuners_protocol():
     """Numbers come back as the space's own though the protocol rounds them to 32 bits."""
-    space = read_space(SWEEP, TrainConfig, VARIABLE)
+    space = read_space(SWEEP, TrainConfig, TUNABLE_OPTIONS)
     point = {name: values[-1] for name, values in space.parameters.items()}
     hyperparameters = space.hyperparameters.copy()
     hyperparameters.values = {name: encode(value) for name, value in point.items()}
@@ -106,4 +106,4 @@ def test_a_bad_file_is_refused_by_name(tmp_path, text, says):
 
 def test_a_missing_file():
     with pytest.raises(UserError, match=r"--space /no/such\.yaml: No such file"):
-        read_space("/no/such.yaml", TrainConfig, VARIABLE)
+        read_space("/no/such.yaml", TrainConfig, TUNABLE_OPTIONS)

@@ -71,7 +71,7 @@ def test_a_training_that_diverges_at_once_leaves_nothing_and_takes_no_others_log
 @pytest.mark.parametrize("budget", [45, 100, 1000, 4000])
 def test_a_budget_is_kept_by_images_that_grow(budget):
     pace = Pace(0.0, {64: 10.0, 96: 22.0, 128: 40.0}, TrainingConfig(start_size=64))
-    epochs = pace.fit_epochs(budget, 0.0)
+    epochs = pace.count_epochs_within(budget, 0.0)
     assert pace.seconds(epochs) <= budget * 0.95 < pace.seconds(epochs + 1)
     assert pace.seconds(epochs, 0, 3) + pace.seconds(epochs, 3) == pytest.approx(pace.seconds(epochs))
 

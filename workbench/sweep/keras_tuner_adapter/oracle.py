@@ -12,7 +12,7 @@ from keras_tuner.src.engine.trial import TrialStatus
 from workbench.files import write_json
 from workbench.sweep.keras_tuner_adapter.conversion import FINISHED, Converter
 from workbench.sweep.scheduling.pruning import Pruner
-from workbench.sweep.scheduling.scheduler import Idle, Scheduler, TrialSource
+from workbench.sweep.scheduling.scheduler import NoTrial, Scheduler, TrialSource
 from workbench.sweep.scheduling.trial import Trial, Value
 from workbench.sweep.scheduling.trial_files import TrialFiles
 
@@ -108,8 +108,8 @@ class SchedulerOracle(keras_tuner.Oracle):
     def create_trial(self, tuner_id: str) -> KerasTunerTrial:
         """Return the next trial of a worker; its status is IDLE or STOPPED where there is none."""
         trial = self.scheduler.next_trial(tuner_id)
-        if isinstance(trial, Idle):
-            status = TrialStatus.IDLE if trial is Idle.WAIT else TrialStatus.STOPPED
+        if isinstance(trial, NoTrial):
+            status = TrialStatus.IDLE if trial is NoTrial.WAIT else TrialStatus.STOPPED
             return KerasTunerTrial(self.get_space(), trial_id="", status=status)
         made = self.converter.make_trial(trial)
         self._display.on_trial_begin(made)

@@ -36,7 +36,7 @@ class SweepServicer(OracleServicer):
         """Return the best trials; a worker's sign of life asks for none."""
         for name, value in context.invocation_metadata():
             if name == _WORKER_HEADER:
-                self.oracle.scheduler.hear_from(value)
+                self.oracle.scheduler.record_heartbeat(value)
         return super().GetBestTrials(request, context)
 
 

@@ -54,7 +54,7 @@ class SchedulerTuner(keras_tuner.Tuner):
         workers: int | str | WorkerPool | None = None,
         address: tuple[str, int] = ("127.0.0.1", 0),
         is_chief: bool = False,
-        on_finish: Callable[[Trial], None] = lambda trial: None,
+        on_finish: Callable[[Trial], None] | None = None,
         **kwargs: Any,
     ) -> None:
         self._workers, self._address, self._is_chief = workers, address, is_chief
@@ -66,7 +66,8 @@ class SchedulerTuner(keras_tuner.Tuner):
         if isinstance(self.oracle, SchedulerOracle):  # else this is a worker by KerasTuner's environment variables
             self.oracle.verbose = 0 if is_own else self.oracle.verbose
             self.oracle.begin()
-            self.oracle.scheduler.on_finish = on_finish
+            if on_finish:
+                self.oracle.scheduler.add_listener(on_finish)
 
     def reload(self) -> None:
         """Find the search space; the oracle loads the finished trials itself."""
@@ -213,23 +214,16 @@ class SchedulerTuner(keras_tuner.Tuner):
         pool = self._make_pool()
         server, port = serve(self.oracle, *address)
         host = "127.0.0.1" if address[0] in ("0.0.0.0", "::", "[::]") else address[0]
-        on_finish = scheduler.on_finish
         try:
             if pool:
-
-                def finish(trial: Trial) -> None:
-                    pool.forget_deaths()
-                    on_finish(trial)
-
-                scheduler.on_finish = finish
-                pool.send_orders((self, fit_args, fit_kwargs), host, port, scheduler.start_worker)
+                scheduler.add_listener(lambda trial: pool.forget_deaths())
+                pool.send_orders((self, fit_args, fit_kwargs), host, port, scheduler.on_worker_started)
             while not scheduler.is_complete():
                 if pool:
-                    pool.watch(scheduler.bury_worker)
-                scheduler.release_silent_workers()
+                    pool.watch(scheduler.on_worker_died)
+                scheduler.requeue_trials_of_silent_workers()
                 time.sleep(_TICK)
         finally:
-            scheduler.on_finish = on_finish
             if pool:
                 pool.stop()
             server.stop(2 if self._is_chief else None)  # workers elsewhere are answered that it is over

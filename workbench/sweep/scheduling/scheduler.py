@@ -17,12 +17,12 @@ from workbench.sweep.scheduling.pruning import Pruner
 from workbench.sweep.scheduling.trial import Parameter, Trial, Value
 from workbench.sweep.scheduling.trial_files import TrialFiles
 
-MAX_ATTEMPTS = 3  # of a trial whose worker dies while it runs it
+MAX_ATTEMPTS = 3  # runs of a trial whose worker dies each time; then the trial fails and the sweep goes on
 REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
 
 
-class Idle(enum.Enum):
-    """What a worker gets that asks for a trial when there is none."""
+class NoTrial(enum.Enum):
+    """Answer to a worker that asks for a trial when there is none."""
 
     WAIT = "ask again: running trials may fail, or may lead to further ones"
     STOP = "the sweep is over"
@@ -35,7 +35,10 @@ class TrialSource(Protocol):
         """Return the number of trials that the sweep will hold when it is complete."""
 
     def upcoming(self) -> Sequence[Trial]:
-        """Return the next trials, in order; any of them may be taken. None come while running ones decide on them."""
+        """Return the next trials, in order; any of them may be taken.
+
+        Empty while the source waits for results of running trials.
+        """
 
     def take(self, trial: Trial) -> None:
         """Remove a trial from the upcoming ones: a worker runs it."""
@@ -63,7 +66,6 @@ class Scheduler:
         budget: seconds from now within which the last trial is to end.
         max_retries: times that a trial which has failed is run again.
         max_consecutive_failures: trials in a row that may fail before the sweep ends.
-        on_finish: called with each trial that has finished.
 
     Attributes:
         trials: id -> the running and the finished trials.
@@ -84,10 +86,9 @@ class Scheduler:
         budget: float | None = None,
         max_retries: int = 0,
         max_consecutive_failures: int | None = None,
-        on_finish: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self.source, self.files, self.metric, self.direction = source, files, metric, direction
-        self.on_finish = on_finish
+        self._listeners: list[Callable[[Trial], None]] = []
         self.trials: dict[str, Trial] = {}
         self.running: dict[str, Trial] = {}
         self.is_out_of_time, self.error = False, ""
@@ -107,24 +108,25 @@ class Scheduler:
         finished = files.load()
         for trial in finished:
             self.trials[trial.id] = trial
-            self._learn(trial)
+            self._update_statistics(trial)
         self._waiting = list(source.restore(finished))  # trials that were started and have to be run again
         self.trials.update((trial.id, trial) for trial in self._waiting)
 
     # What workers call.
 
-    def next_trial(self, worker: str) -> Trial | Idle:
-        """Return the trial that a worker has not finished, else the next one for it."""
+    def next_trial(self, worker: str) -> Trial | NoTrial:
+        """Return the trial already assigned to this worker, else the next one."""
         with self._lock:
             self._seen[worker] = time.monotonic()
             self._asked.add(worker)
             if worker in self.running:
                 return self.running[worker]
-            if self.error or self._runs_out_of_time():
-                return Idle.STOP
+            self._check_budget()
+            if self.error or self.is_out_of_time:
+                return NoTrial.STOP
             trial = self._waiting.pop(0) if self._waiting else self._take_upcoming(worker)
             if trial is None:
-                return Idle.WAIT if self.running else Idle.STOP
+                return NoTrial.WAIT if self.running else NoTrial.STOP
             self.trials[trial.id] = self.running[worker] = trial
             self._started[trial.id] = time.time()
             return trial
@@ -178,31 +180,36 @@ class Scheduler:
 
     # What the command calls.
 
-    def hear_from(self, worker: str) -> None:
-        """Record a sign of life of a worker."""
+    def add_listener(self, listener: Callable[[Trial], None]) -> None:
+        """Call a function with each trial that finishes from now on, after those that were added before."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def record_heartbeat(self, worker: str) -> None:
+        """Record that a worker is alive."""
         with self._lock:
             self._seen[worker] = time.monotonic()
 
-    def start_worker(self, worker: str) -> None:
-        """Record that a worker's process is new. The command watches it, so that its silence means nothing."""
+    def on_worker_started(self, worker: str) -> None:
+        """Record that a worker has a new process on this machine. The command watches it, so it needs no heartbeats."""
         with self._lock:
             self._local.add(worker)
             self._asked.discard(worker)
             if self._affinity:
                 self._affinity.forget(worker)
 
-    def bury_worker(self, worker: str, reason: str) -> None:
-        """Record that a worker has died. Its successor gets its trial, which fails if it has killed workers before."""
+    def on_worker_died(self, worker: str, reason: str) -> None:
+        """Record that a worker has died. Its successor runs its trial again; after `MAX_ATTEMPTS` deaths it fails."""
         with self._lock:
             trial = self.running.get(worker)
-            if trial is None or worker not in self._asked:  # it had not begun
+            if trial is None or worker not in self._asked:  # the process died before it began to run the trial
                 return
             deaths = self._deaths[trial.id] = self._deaths.get(trial.id, 0) + 1
             if deaths >= MAX_ATTEMPTS:
                 reason = f"its worker died {deaths} times, the last time with {reason}"
                 self.finish(trial.id, {"status": "failed", "reason": reason})
 
-    def release_silent_workers(self) -> None:
+    def requeue_trials_of_silent_workers(self) -> None:
         """Give the trials of workers on other machines that have been silent for long to other workers."""
         with self._lock:
             for worker, trial in list(self.running.items()):
@@ -240,13 +247,15 @@ class Scheduler:
             self.source.take(trial)
         return trial
 
-    def _runs_out_of_time(self) -> bool:
-        """Return whether the next trial would not end within the budget. Four fifths of the trials were no longer."""
+    def _check_budget(self) -> None:
+        """Set `is_out_of_time` if the next trial would not end within the budget.
+
+        A trial is expected to take the 80th percentile of trial durations so far.
+        """
         if self._deadline is None:
-            return False
+            return
         needed = statistics.quantiles(self._seconds, n=5)[-1] if len(self._seconds) > 1 else sum(self._seconds)
         self.is_out_of_time = self.is_out_of_time or time.monotonic() + needed > self._deadline
-        return self.is_out_of_time
 
     def _release(self, trial: Trial) -> None:
         """Take a trial from the worker that runs it, and from those that wait for a worker."""
@@ -260,14 +269,15 @@ class Scheduler:
         trial.status, trial.reason, trial.result = result["status"], result.get("reason") or "", result
         trial.score = None if trial.status == "failed" else float(result[self.metric])
         self.files.save(trial)
-        self._learn(trial)
+        self._update_statistics(trial)
         self.source.finish(trial)
         self._consecutive_failures = self._consecutive_failures + 1 if trial.status == "failed" else 0
         if self._consecutive_failures == self._max_failures:
             self.error = f"{self._max_failures} trials in a row have failed, the last one with: {trial.reason}"
-        self.on_finish(trial)
+        for listener in self._listeners:
+            listener(trial)
 
-    def _learn(self, trial: Trial) -> None:
+    def _update_statistics(self, trial: Trial) -> None:
         """Use a finished trial to judge the next ones."""
         seconds = trial.result.get("seconds")
         if seconds:

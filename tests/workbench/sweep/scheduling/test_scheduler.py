@@ -9,7 +9,7 @@ import pytest
 from workbench.files import write_json
 from workbench.sweep.scheduling.grid import GridSource, RandomSource
 from workbench.sweep.scheduling.pruning import MedianPruner
-from workbench.sweep.scheduling.scheduler import Idle, Scheduler
+from workbench.sweep.scheduling.scheduler import NoTrial, Scheduler
 from workbench.sweep.scheduling.trial import Parameter, Trial
 from workbench.sweep.scheduling.trial_files import TrialFiles
 
@@ -116,7 +116,7 @@ def test_consecutive_failures_end_the_sweep_where_that_is_asked_for(tmp_path):
         assert not scheduler.error
         finish(scheduler, scheduler.next_trial("worker"), status=status, reason="no memory")
     assert scheduler.error == "3 trials in a row have failed, the last one with: no memory"
-    assert scheduler.next_trial("worker") is Idle.STOP
+    assert scheduler.next_trial("worker") is NoTrial.STOP
     assert scheduler.is_complete()
     assert isinstance(make(tmp_path, max_consecutive_failures=3).next_trial("worker"), Trial)
 
@@ -190,22 +190,22 @@ def test_no_worker_runs_far_ahead_of_the_order(tmp_path):
 def test_the_last_trials_are_waited_for(tmp_path):
     scheduler = make(tmp_path, max_trials=1)
     trial = scheduler.next_trial("worker1")
-    assert scheduler.next_trial("worker2") is Idle.WAIT
+    assert scheduler.next_trial("worker2") is NoTrial.WAIT
     assert not scheduler.is_complete()
     finish(scheduler, trial)
-    assert scheduler.next_trial("worker2") is Idle.STOP
+    assert scheduler.next_trial("worker2") is NoTrial.STOP
     assert scheduler.is_complete()
 
 
 def test_a_trial_that_kills_its_workers_fails(tmp_path):
     scheduler = make(tmp_path)
     for attempt in range(3):
-        scheduler.start_worker("worker1")
+        scheduler.on_worker_started("worker1")
         trial = scheduler.next_trial("worker1")
         assert trial.id == "00", attempt
-        scheduler.bury_worker("worker1", "signal SIGKILL")
-        scheduler.start_worker("worker1")
-        scheduler.bury_worker("worker1", "signal SIGKILL")  # it had not asked for a trial: not the trial's fault
+        scheduler.on_worker_died("worker1", "signal SIGKILL")
+        scheduler.on_worker_started("worker1")
+        scheduler.on_worker_died("worker1", "signal SIGKILL")  # it had not asked for a trial: not the trial's fault
     assert "its worker died 3 times, the last time with signal SIGKILL" in scheduler.trials["00"].reason
     assert scheduler.next_trial("worker1").id != "00"
 
@@ -213,11 +213,11 @@ def test_a_trial_that_kills_its_workers_fails(tmp_path):
 def test_the_trial_of_a_silent_worker_elsewhere_is_given_to_another(tmp_path, monkeypatch):
     scheduler = make(tmp_path)
     lost = scheduler.next_trial("far")
-    scheduler.release_silent_workers()
+    scheduler.requeue_trials_of_silent_workers()
     assert scheduler.next_trial("near").id != lost.id
     monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
-    scheduler.start_worker("near")
-    scheduler.release_silent_workers()
+    scheduler.on_worker_started("near")
+    scheduler.requeue_trials_of_silent_workers()
     assert scheduler.next_trial("other").id == lost.id
     finish(scheduler, lost)
     finish(scheduler, lost)  # the silent worker comes back too late
@@ -228,9 +228,9 @@ def test_a_silent_worker_may_still_finish_its_trial(tmp_path, monkeypatch):
     scheduler = make(tmp_path, max_trials=1)
     lost = scheduler.next_trial("far")
     monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
-    scheduler.release_silent_workers()
+    scheduler.requeue_trials_of_silent_workers()
     finish(scheduler, lost)
-    assert scheduler.next_trial("near") is Idle.STOP
+    assert scheduler.next_trial("near") is NoTrial.STOP
 
 
 def test_the_budget_ends_the_sweep_before_a_trial_that_would_not_fit(tmp_path):
@@ -238,7 +238,7 @@ def test_the_budget_ends_the_sweep_before_a_trial_that_would_not_fit(tmp_path):
     finish(scheduler, scheduler.next_trial("worker1"), seconds=500)
     assert isinstance(scheduler.next_trial("worker1"), Trial)
     finish(scheduler, scheduler.next_trial("worker1"), seconds=1500)
-    assert scheduler.next_trial("worker1") is Idle.STOP
+    assert scheduler.next_trial("worker1") is NoTrial.STOP
     assert scheduler.is_complete()
     assert isinstance(make(tmp_path).next_trial("worker1"), Trial)
 

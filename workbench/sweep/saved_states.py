@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 30  # of all states of a sweep; the oldest are removed first
 
 
 @dataclasses.dataclass(frozen=True)
-class PausedTraining:
+class SavedState:
     """The state of a training after some epochs.
 
     Attributes:
@@ -32,8 +32,8 @@ class PausedTraining:
     history: list[EpochLog]
 
 
-class PausedTrainings:
-    """Paused trainings on disk, shared by the workers of a sweep.
+class SavedStates:
+    """Saved states of trainings on disk, shared by the workers of a sweep.
 
     Args:
         folder: holds one file for each.
@@ -42,21 +42,21 @@ class PausedTrainings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(self, key: str, paused: PausedTraining) -> None:
-        """Keep a paused training.
+    def save(self, key: str, state: SavedState) -> None:
+        """Keep the state of a training.
 
         Args:
             key: text that two trainings have in common if one continues the other.
-            paused: the state.
+            state: the state.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        groups = {"weights": paused.weights, "optimizer": paused.optimizer, "best": paused.best_weights}
+        groups = {"weights": state.weights, "optimizer": state.optimizer, "best": state.best_weights}
         flat: dict[str, Any] = {f"{name}-{i}": array for name, group in groups.items() for i, array in enumerate(group)}
-        with replace_file(self._get_path(key, len(paused.history))) as temporary:
-            np.savez(temporary, rows=np.array(json.dumps(paused.history)), **flat)
+        with replace_file(self._get_path(key, len(state.history))) as temporary:
+            np.savez(temporary, rows=np.array(json.dumps(state.history)), **flat)
         self._make_room()
 
-    def load(self, key: str, max_epochs: int) -> PausedTraining | None:
+    def load(self, key: str, max_epochs: int) -> SavedState | None:
         """Return the furthest training of at most `max_epochs` epochs, or None."""
         for path in sorted(self._folder.glob(f"{_make_digest(key)}-*.npz"), reverse=True):
             if int(path.stem.rpartition("-")[2]) <= max_epochs:
@@ -89,9 +89,9 @@ def _make_digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:24]
 
 
-def _read(content: np.lib.npyio.NpzFile) -> PausedTraining:
+def _read(content: np.lib.npyio.NpzFile) -> SavedState:
     groups: dict[str, list[np.ndarray]] = {"weights": [], "optimizer": [], "best": []}
     for name in content.files:
         if name != "rows":
             groups[name.rpartition("-")[0]].append(content[name])
-    return PausedTraining(groups["weights"], groups["optimizer"], groups["best"], json.loads(str(content["rows"])))
+    return SavedState(groups["weights"], groups["optimizer"], groups["best"], json.loads(str(content["rows"])))
