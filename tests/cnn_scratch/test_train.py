@@ -18,6 +18,7 @@ from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv
+from workbench.training import loop
 
 
 @pytest.fixture
@@ -165,6 +166,24 @@ def test_a_run_is_not_overwritten_unasked(config):
     train(replace(config, epochs=1, overwrite=True))
     Path("runs/r").rename("runs/cnn-red_and_blue-32px")  # the name that another test gets without --name
     assert train(replace(config, epochs=1, name=None)).name == "cnn-red_and_blue-32px-2"
+
+
+def test_ctrl_c_before_a_training_that_overwrites_keeps_the_old_run(config, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    folder = train(replace(config, epochs=1))
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
+        patch.setattr(loop, "measure_pace", interrupt)
+        train(replace(config, epochs=1, overwrite=True))
+    assert str(stop.value) == "stopped before the training began; runs/r is unchanged"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
+        patch.setattr(loop, "fit", interrupt)
+        train(replace(config, epochs=1, overwrite=True))
+    assert str(stop.value) == "stopped in the first epoch; nothing is kept"
+    assert not folder.exists()
 
 
 def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):

@@ -210,6 +210,8 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        if folder.holds_old_run:
+            raise KeyboardInterrupt(f"stopped before the training began; {folder.path} is unchanged") from None
         if not has_checkpoint(folder.path):
             raise KeyboardInterrupt("stopped in the first epoch; nothing is kept") from None
         count = len(read_csv(folder.path / HISTORY))

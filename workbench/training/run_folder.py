@@ -46,6 +46,12 @@ class RunFolder:
         self.path = Path(run.runs_dir) / name
         self.logs = Path(run.logs_dir) / name
         self._has_new_logs = False
+        self._will_be_cleared = run.overwrite
+
+    @property
+    def holds_old_run(self) -> bool:
+        """Whether the folder still holds a run that is to be overwritten."""
+        return self._will_be_cleared and self.path.exists() and any(self.path.iterdir())
 
     @contextlib.contextmanager
     def lock(self) -> Iterator["RunFolder"]:
@@ -90,7 +96,7 @@ class RunFolder:
         for folder in (self.path, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        self._has_new_logs = True
+        self._has_new_logs, self._will_be_cleared = True, False
 
     def remove(self) -> None:
         """Remove the run. Keep its logs if they existed before `lock`, because they may be another run's."""
