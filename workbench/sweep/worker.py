@@ -15,7 +15,7 @@ import threading
 from workbench.runtime import load_tensorflow
 
 REPLACE_ME = 17  # exit code that asks for a fresh process
-CHIEF_LOST = 18  # exit code after the command has ended
+CHIEF_LOST = 18  # exit code after the command has ended, or has not answered for two minutes
 
 
 def main() -> None:

@@ -27,7 +27,10 @@ from workbench.runtime import count_cores, make_python_path
 from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
 from workbench.sweep.worker import CHIEF_LOST, REPLACE_ME
 
-MAX_DEATHS = 3  # in a row, of workers that finished nothing in between
+# After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
+# each of its workers does not cause this: after MAX_ATTEMPTS deaths (scheduling/scheduler.py) it is recorded as failed,
+# and the count starts again.
+MAX_DEATHS = 3
 _GRACE = 5  # seconds a worker has to end before it is killed
 _BYTES_PER_WORKER = 3 << 29  # 1.5 GiB
 
@@ -104,11 +107,15 @@ class WorkerPool:
         for worker in self._workers:
             self._send(worker)
 
-    def watch(self, on_death: Callable[[str, str], None] = lambda worker, reason: None) -> None:
+    def watch(
+        self, on_death: Callable[[str, str], None] = lambda worker, reason: None, *, serves_trials: bool = False
+    ) -> None:
         """Replace the workers that ended before the sweep did. Call it a few times a second.
 
         Args:
             on_death: called with the name of a worker that has died and the reason.
+            serves_trials: whether this process is the one that serves the trials. A worker that has lost it is then
+                replaced: this process was only stopped for a while (SIGSTOP, a suspended laptop).
 
         Raises:
             UserError: the workers cannot run; quotes the last line of their output.
@@ -117,10 +124,13 @@ class WorkerPool:
             code = worker.process.poll()
             if code is None or worker.is_finished:
                 continue
-            if code in (0, CHIEF_LOST):
+            is_lost = code == CHIEF_LOST and serves_trials
+            if code == 0 or (code == CHIEF_LOST and not is_lost):
                 worker.is_finished = True
                 continue
-            if code != REPLACE_ME:
+            if is_lost:  # all workers at once, so these deaths do not mean that the workers cannot run
+                on_death(worker.name, "no answer from the command")
+            elif code != REPLACE_ME:
                 self._deaths += 1
                 reason = _find_reason(code, self._get_log(worker.number))
                 on_death(worker.name, reason)

@@ -220,7 +220,7 @@ class SchedulerTuner(keras_tuner.Tuner):
                 pool.send_orders((self, fit_args, fit_kwargs), host, port, scheduler.on_worker_started)
             while not scheduler.is_complete():
                 if pool:
-                    pool.watch(scheduler.on_worker_died)
+                    pool.watch(scheduler.on_worker_died, serves_trials=True)
                 scheduler.requeue_trials_of_silent_workers()
                 time.sleep(_TICK)
         finally:
