@@ -133,7 +133,7 @@ class TransferHyperModel(ImageHyperModel):
         return self._freeze(config).config.training.precision
 
     def make_key(self, config: TransferConfig) -> str:
-        """Return what two configurations have in common if they share stored features."""
+        """Return a key; configurations with equal keys share stored features."""
         return str((config.data.image_size, config.freezing, config.backbone.backbone, config.backbone.weights))
 
     def count_parameters(self, config: TransferConfig) -> int:

@@ -49,7 +49,7 @@ def open_sweep(
         UserError: the space, the data or the folder cannot be used, or the folder holds another sweep.
         KeyboardInterrupt: Ctrl-C or SIGTERM; says how to continue.
     """
-    asked, pool = config, take_started_workers()  # `asked`: as the user typed it
+    asked, pool = config, take_started_workers()  # `asked`: as typed; for the command that continues
     try:
         config = resolve_sweep(config)
         folder = RunFolder(config.run)

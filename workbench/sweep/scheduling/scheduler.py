@@ -17,7 +17,7 @@ from workbench.sweep.scheduling.pruning import Pruner
 from workbench.sweep.scheduling.trial import Parameter, Trial, Value
 from workbench.sweep.scheduling.trial_files import TrialFiles
 
-MAX_ATTEMPTS = 3  # runs of a trial whose worker dies each time; then the trial fails and the sweep goes on
+MAX_ATTEMPTS = 3  # runs of a trial whose worker dies each time; then the trial fails, and the sweep continues
 REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
 
 
