@@ -90,31 +90,49 @@ def file_hash(path: str | Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a key that is given twice; YAML itself would silently take the last value."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the node's keys and values."""
-        keys = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.MarkedYAMLError(problem=f"'{key}' is given twice", problem_mark=key_node.start_mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: str | Path) -> Any:
-    """Return the content of a YAML file; None where it is empty.
+    """Return the content of a YAML file; None where it is empty. Anchors and merge keys (`<<`) are allowed.
 
     Raises:
         OSError: the file cannot be read.
-        UserError: it is not YAML, or has a key twice; names the file and the line.
+        UserError: it is not YAML, has a key twice, or contains itself; names the file and the line.
     """
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        loader = yaml.SafeLoader(Path(path).read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_keys(node, set(), set())
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UserError(f"{path}: {line}{error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: not UTF-8, or no date such as 2024-13-01
         raise UserError(f"{path}: not a text file in YAML") from None
+
+
+def _check_keys(node: yaml.Node, parents: set[int], checked: set[int]) -> None:
+    """Refuse keys that are given twice, of which YAML would silently take the last, and nodes that contain themselves.
+
+    It looks at the text alone: a merge key (`<<`) may bring a key that the mapping then overrides.
+
+    Raises:
+        MarkedYAMLError: says where.
+    """
+    if id(node) in parents:
+        raise yaml.MarkedYAMLError(problem="an anchor contains itself", problem_mark=node.start_mark)
+    if id(node) in checked or not isinstance(node, yaml.CollectionNode):
+        return
+    checked.add(id(node))
+    children = node.value
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}  # (tag, text) of a key -> where it is
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            first, line = lines.get((key.tag, key.value)), key.start_mark.line + 1
+            if first is not None:
+                problem = f"'{key.value}' is given twice, first in line {first}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            lines[key.tag, key.value] = line
+        children = [child for pair in node.value for child in pair]
+    for child in children:
+        _check_keys(child, {*parents, id(node)}, checked)

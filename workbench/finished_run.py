@@ -6,14 +6,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from workbench import cli
 from workbench.config import DataConfig, option_names
 from workbench.console import DecodingProgress
 from workbench.data.dataset import Dataset, load_dataset
 from workbench.errors import UserError
-from workbench.files import file_hash, read_json
+from workbench.files import file_hash, read_json, read_yaml
 
 if TYPE_CHECKING:
     import keras
@@ -126,9 +124,10 @@ def open_run(folder: str | Path) -> FinishedRun:
             reason = "not a run folder (it has no config.yaml)" if path.is_dir() else "a file; give the run's folder"
         raise UserError(f"{folder}: {reason}")
     try:
-        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        config = None
+        config = read_yaml(path / "config.yaml")
+    except UserError as error:
+        reason = str(error).removeprefix(f"{path / 'config.yaml'}: ")
+        raise UserError(f"{path / 'config.yaml'}: not a YAML file of options ({reason})") from None
     if not isinstance(config, dict):
         raise UserError(f"{path / 'config.yaml'}: not a YAML file of options")
     class_names = read_json(path / "classes.json")

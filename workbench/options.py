@@ -118,13 +118,15 @@ def read_values(config_class: type, values: Mapping[str, Any], where: str) -> So
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: expected lines such as 'epochs: 10', not {type(values).__name__}")
     known = {option_name(option.name)[2:]: option for option in list_options(config_class)}
-    words = {}
+    words: dict[str, Any] = {}
     for key, value in values.items():
         name = option_name(str(key))[2:]
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{known[close[0]].name}'?" if close else "see --help for all options"
             raise UserError(f"{where}: unknown key '{key}': {hint}")
+        if name in words:
+            raise UserError(f"{where}: '{known[name].name}' is given twice, also as '{key}'")
         words[name] = _spell_value(known[name], value, where)
     return cyclopts.config.Dict(words, source=where, use_commands_as_keys=False)
 

@@ -162,6 +162,7 @@ def test_values_in_a_file_get_the_type_of_their_option(tmp_path, text, values):
         ("title: {a: 1}", ["title: "]),
         ("wet_paint: maybe", ["wet_paint: 'maybe'", "true or false"]),
         ("share: 1\nshare: 2", ["line 2: 'share' is given twice"]),
+        ("wet_paint: yes\nwet-paint: no", ["'wet_paint' is given twice, also as 'wet-paint'"]),
         ("titel: a", ["unknown key 'titel': did you mean 'title'?"]),
         ("no_wet_paint: true", ["unknown key 'no_wet_paint'"]),
         ("config: x.yaml", ["unknown key 'config'"]),

@@ -1,6 +1,7 @@
 import pytest
 
-from workbench.files import read_json, replace_file, write_json
+from workbench.errors import UserError
+from workbench.files import read_json, read_yaml, replace_file, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -19,3 +20,52 @@ def test_a_missing_or_torn_json_file_is_none(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     assert read_json(path) is None
+
+
+def parse(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    return read_yaml(tmp_path / "a.yaml")
+
+
+def test_anchors_and_merge_keys_are_resolved(tmp_path):
+    text = """
+base: &base {values: [1, 2], note: a}
+parameters:
+  deep: {own: &derived {<<: *base, note: b}}
+same: *base
+other: {<<: *derived, note: c}
+several: {<<: [*base, {extra: 1}], values: [3]}
+"""
+    content = parse(tmp_path, text)
+    assert content["same"] == {"values": [1, 2], "note": "a"}
+    assert content["parameters"]["deep"]["own"] == {"values": [1, 2], "note": "b"}
+    assert content["other"] == {"values": [1, 2], "note": "c"}
+    assert content["several"] == {"values": [3], "note": "a", "extra": 1}
+    assert parse(tmp_path, "") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "a.yaml: line 3: 'a' is given twice, first in line 1"),
+        ("x:\n  a: 1\n  'a': 2\n", "a.yaml: line 3: 'a' is given twice, first in line 2"),
+        ("- {a: 1, a: 1}", "a.yaml: line 1: 'a' is given twice, first in line 1"),
+        ("a: &a {<<: {b: 1}, b: 2, b: 3}", "'b' is given twice"),
+        ("a: &a\n  b: *a\n", "line 1: an anchor contains itself"),
+        ("a: [1", "a.yaml: line 1: "),
+        ("a: !!python/object:os.system {}", "line 1: "),
+        ("date: 2024-13-45", "not a text file in YAML"),
+        ("a: " + "[" * 5000, "not a text file in YAML"),
+    ],
+)
+def test_a_yaml_file_that_cannot_be_meant_is_refused_in_one_line(tmp_path, text, says):
+    with pytest.raises(UserError) as error:
+        parse(tmp_path, text)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_yaml_file_that_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(UserError, match="not a text file in YAML"):
+        read_yaml(tmp_path / "a.yaml")

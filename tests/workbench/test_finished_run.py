@@ -2,6 +2,7 @@ import dataclasses
 import io
 import json
 import pickle
+import re
 import zipfile
 
 import keras
@@ -70,6 +71,12 @@ def test_folders_that_are_not_runs(tmp_path):
 def test_an_incomplete_or_foreign_config(tiny_run, content):
     (tiny_run / "config.yaml").write_bytes(content)
     assert "config.yaml: not a YAML file of options" in refused(tiny_run)
+
+
+def test_a_config_with_a_key_twice(tiny_run):
+    with open(tiny_run / "config.yaml", "a", encoding="utf-8") as file:
+        file.write("\nepochs: 99\n")
+    assert re.search(r"config.yaml: .*line \d+: 'epochs' is given twice", refused(tiny_run))
 
 
 @pytest.mark.parametrize("content", ["", '["a", "b"', "{}", "[]", '["alone"]', "[1, 2]", None])

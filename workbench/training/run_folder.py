@@ -17,7 +17,7 @@ from workbench import cli
 from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
-from workbench.files import read_json, write_csv, write_json, write_text
+from workbench.files import read_json, read_yaml, write_csv, write_json, write_text
 
 Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
@@ -160,11 +160,9 @@ def read_config(folder: str | Path, config_class: type[Config]) -> Config:
     """
     path = Path(folder) / "config.yaml"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder}: not a run folder (no config.yaml in it)") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not a YAML file ({error})") from error
     if isinstance(values, dict):
         values = {name: value for name, value in values.items() if name not in REMOVED_OPTIONS}
     return cli.from_values(config_class, values, where=str(path))

@@ -61,6 +61,9 @@ def test_reading_what_is_no_run(workdir):
     (workdir / "config.yaml").write_text("colour: red\n")
     with pytest.raises(UserError, match=r"config.yaml: unknown key 'colour'"):
         read_config(".", RunConfig)
+    (workdir / "config.yaml").write_text("name: a\nname: b\n")
+    with pytest.raises(UserError, match=r"config.yaml: line 2: 'name' is given twice"):
+        read_config(".", RunConfig)
 
 
 def test_csv_rows(tmp_path):
