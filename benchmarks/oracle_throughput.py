@@ -17,13 +17,14 @@ load_tensorflow()
 
 from keras_tuner.engine.trial import TrialStatus
 
-from cnn_scratch.config import TrainConfig
-from cnn_scratch.tune import TUNABLE_OPTIONS
+from cnn_scratch.config import TRIAL
 from workbench.files import write_json
 from workbench.sweep.hypermodel import TrialHyperModel
+from workbench.sweep.keras_tuner_adapter.space import make_hyperparameters, make_objective
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
 from workbench.sweep.scheduling.trial import Trial, Value
-from workbench.sweep.space import Space, read_space
+from workbench.sweep.space import Space
+from workbench.sweep.sweep_file import read_space
 from workbench.sweep.tuners import GridSearch
 
 SPACE = Path(__file__).parents[1] / "configs" / "sweep.yaml"
@@ -41,8 +42,8 @@ def make_search(space: Space, folder: str) -> GridSearch:
     """Return the sweep in `folder`, a new or a finished one."""
     return GridSearch(
         NoopHyperModel(),
-        space.objective,
-        hyperparameters=space.hyperparameters,
+        make_objective(space),
+        hyperparameters=make_hyperparameters(space),
         grid=space.grid,
         order="shuffled",
         directory=folder,
@@ -74,7 +75,7 @@ def run_all(search: GridSearch, space: Space, folder: str) -> set[str]:
 
 def main() -> None:
     """Run the command line."""
-    space = read_space(SPACE, TrainConfig, TUNABLE_OPTIONS)
+    space = read_space(SPACE, TRIAL)
     with tempfile.TemporaryDirectory() as folder:
         search = make_search(space, folder)
         start = time.perf_counter()

@@ -26,8 +26,9 @@ load_tensorflow()  # quietly, before an import below does it
 import keras
 import tensorflow as tf
 
+from cnn_scratch.config import NetworkConfig, list_block_filter_sizes, list_block_filters
 from cnn_scratch.fast_model import build_fast_model
-from cnn_scratch.model import NetworkConfig, build_cnn, list_block_filter_sizes, list_block_filters
+from cnn_scratch.model import build_cnn
 from workbench.config import TrainingConfig
 from workbench.training.optimizer import compile_model
 

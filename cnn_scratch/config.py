@@ -1,10 +1,17 @@
 """The configurations of the commands that train and sweep the five-block network."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
-from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig
+from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, check_training, option_names
+from workbench.errors import UserError
+from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
+from workbench.sweep.sweep_file import TrialOptions
+
+NUM_BLOCKS = 5
+SMALLEST_IMAGE = 2**NUM_BLOCKS  # side in pixels; the five poolings reduce it to one
+_NOT_SWEPT = ("budget", "strategy", "start_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +64,71 @@ class TrainConfig:
     run: TrainingRunConfig = TrainingRunConfig()
 
 
+def check_trial(config: TrainConfig) -> None:
+    """Refuse numbers that no trial can be trained with.
+
+    Raises:
+        UserError: names the option and its range.
+    """
+    check_training(config.training)
+    check_network(config.network, SMALLEST_IMAGE if config.data.image_size is None else config.data.image_size)
+
+
+TUNABLE_OPTIONS = [*option_names(TrainingConfig), *option_names(NetworkConfig), "image_size"]
+TUNABLE_OPTIONS = [name for name in TUNABLE_OPTIONS if name not in _NOT_SWEPT]
+TRIAL = TrialOptions(TrainConfig, tuple(TUNABLE_OPTIONS), check_trial)
+
+
 @dataclasses.dataclass(frozen=True)
 class TuneConfig:
-    """Configuration of `python -m cnn_scratch.tune`."""
+    """Configuration of `python -m cnn_scratch.tune`.
+
+    `fixed` has the options of a trial that are the same in all of them; None where one is not given.
+    """
 
     data: DataConfig = DataConfig()
     search: SearchConfig = SearchConfig()
     workers: WorkersConfig = WorkersConfig()
+    fixed: Any = make_unset_section(
+        TrainConfig, [name for name in TUNABLE_OPTIONS if name not in ("image_size", "seed")]
+    )
     run: RunConfig = RunConfig()
+
+
+def list_block_filters(config: NetworkConfig) -> list[int]:
+    """Return the number of filters of each of the five blocks."""
+    powers = [2**block for block in range(NUM_BLOCKS)]
+    if config.filter_org == "double":
+        return [config.num_filters * power for power in powers]
+    if config.filter_org == "half":
+        return [config.num_filters // power for power in powers]
+    return [config.num_filters] * NUM_BLOCKS
+
+
+def list_block_filter_sizes(config: NetworkConfig) -> list[int]:
+    """Return the side of the filters of each of the five blocks, in pixels."""
+    size = config.filter_size
+    return [size] * NUM_BLOCKS if isinstance(size, int) else list(size)
+
+
+def check_network(config: NetworkConfig, image_size: int) -> None:
+    """Refuse a configuration that cannot be built.
+
+    Raises:
+        UserError: the image is too small for five poolings, a block would have no filter, or a number is out of
+            its range.
+    """
+    if image_size < SMALLEST_IMAGE:
+        raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {SMALLEST_IMAGE} pixels")
+    if config.num_filters < 1 or config.dense_units < 1:
+        raise UserError("--num-filters and --dense-units must be at least 1")
+    if list_block_filters(config)[-1] < 1:
+        raise UserError(
+            f"--num-filters {config.num_filters} --filter-org half: the fifth block would have no filter; "
+            f"start with at least {2 ** (NUM_BLOCKS - 1)}"
+        )
+    sizes = list_block_filter_sizes(config)
+    if len(sizes) != NUM_BLOCKS or min(sizes) < 1:
+        raise UserError(f"--filter-size {sizes}: give one positive number, or one for each of the {NUM_BLOCKS} blocks")
+    if not 0 <= config.dropout < 1:
+        raise UserError(f"--dropout {config.dropout}: must be at least 0 and below 1")

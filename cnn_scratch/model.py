@@ -5,13 +5,18 @@ import dataclasses
 import keras
 from keras import layers
 
-from cnn_scratch.config import NetworkConfig
+from cnn_scratch.config import (
+    NUM_BLOCKS,
+    SMALLEST_IMAGE,
+    NetworkConfig,
+    check_network,
+    list_block_filter_sizes,
+    list_block_filters,
+)
 from workbench.errors import UserError
 from workbench.keras_graph import LOGITS
 from workbench.runtime import count_replicas
 
-NUM_BLOCKS = 5
-SMALLEST_IMAGE = 2**NUM_BLOCKS  # side in pixels; the five poolings reduce it to one
 BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before validation sees the trained network
 # Names and configurations, because layers that shared one initializer object would draw the same weights.
 _INITIALIZERS = {
@@ -66,45 +71,6 @@ def build_cnn(
     x = (dropout_layer or layers.Dropout(config.dropout, name="dropout"))(x)
     logits = layers.Dense(num_classes, dtype="float32", name=LOGITS, **kernel)(x)
     return keras.Model(image, logits, name="cnn")
-
-
-def list_block_filters(config: NetworkConfig) -> list[int]:
-    """Return the number of filters of each of the five blocks."""
-    powers = [2**block for block in range(NUM_BLOCKS)]
-    if config.filter_org == "double":
-        return [config.num_filters * power for power in powers]
-    if config.filter_org == "half":
-        return [config.num_filters // power for power in powers]
-    return [config.num_filters] * NUM_BLOCKS
-
-
-def list_block_filter_sizes(config: NetworkConfig) -> list[int]:
-    """Return the side of the filters of each of the five blocks, in pixels."""
-    size = config.filter_size
-    return [size] * NUM_BLOCKS if isinstance(size, int) else list(size)
-
-
-def check_network(config: NetworkConfig, image_size: int) -> None:
-    """Refuse a configuration that cannot be built.
-
-    Raises:
-        UserError: the image is too small for five poolings, a block would have no filter, or a number is out of
-            its range.
-    """
-    if image_size < SMALLEST_IMAGE:
-        raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {SMALLEST_IMAGE} pixels")
-    if config.num_filters < 1 or config.dense_units < 1:
-        raise UserError("--num-filters and --dense-units must be at least 1")
-    if list_block_filters(config)[-1] < 1:
-        raise UserError(
-            f"--num-filters {config.num_filters} --filter-org half: the fifth block would have no filter; "
-            f"start with at least {2 ** (NUM_BLOCKS - 1)}"
-        )
-    sizes = list_block_filter_sizes(config)
-    if len(sizes) != NUM_BLOCKS or min(sizes) < 1:
-        raise UserError(f"--filter-size {sizes}: give one positive number, or one for each of the {NUM_BLOCKS} blocks")
-    if not 0 <= config.dropout < 1:
-        raise UserError(f"--dropout {config.dropout}: must be at least 0 and below 1")
 
 
 def check_growing(network: NetworkConfig, start_size: int, image_size: int) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from cnn_scratch.config import TrainConfig
+from cnn_scratch.config import TrainConfig, check_network
 from workbench import cli
 
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
-from cnn_scratch.model import build_cnn, check_growing, check_network, compute_network_cost
+from cnn_scratch.model import build_cnn, check_growing, compute_network_cost
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset

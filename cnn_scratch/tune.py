@@ -3,9 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from cnn_scratch.config import NetworkConfig, TrainConfig, TuneConfig
+from cnn_scratch.config import TRIAL, TrainConfig, TuneConfig
 from workbench import cli
 from workbench.sweep.workers import start_workers_early, uses_gpu
+
+_HELP = (
+    """Options of cnn_scratch.train that the sweep file does not vary can be given too, for all trials: --epochs 3."""
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -13,9 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.main(
         TuneConfig,
         "cnn_scratch.tune:tune",
-        description=__doc__,
+        description=f"{__doc__} {_HELP}",
         argv=argv,
-        before=start_workers_early,
+        before=lambda config: start_workers_early(config, TRIAL),
         use_gpu=uses_gpu,
         needs_keras_tuner=True,
     )
@@ -32,15 +36,11 @@ import numpy as np
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache, build_plain_model
 from cnn_scratch.model import Cost, compute_network_cost
-from workbench.config import TrainingConfig, option_names
 from workbench.sweep.command import open_sweep, work_for_chief
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.tuners import SEARCHES
 
 _OVERHEAD = 5e6  # fixed cost of an image (decoding, overhead) in multiply-adds
-_FOR_ALL_TRIALS = ("budget", "strategy", "start_size")
-TUNABLE_OPTIONS = [*option_names(TrainingConfig), *option_names(NetworkConfig), "image_size"]
-TUNABLE_OPTIONS = [name for name in TUNABLE_OPTIONS if name not in _FOR_ALL_TRIALS]
 
 
 class CnnHyperModel(ImageHyperModel):
@@ -93,13 +93,10 @@ def tune(config: TuneConfig) -> Path:
             be completed.
     """
     if config.workers.worker:
-        return work_for_chief(config, CnnHyperModel, TrainConfig, TUNABLE_OPTIONS)
-    with open_sweep(
-        config, TrainConfig, TUNABLE_OPTIONS, command="cnn_scratch.tune", train_command="cnn_scratch.train"
-    ) as sweep:
-        tuner = SEARCHES[config.search.tuner](  # a GridSearch, unless --tuner names another one
+        return work_for_chief(config, CnnHyperModel, TRIAL)
+    with open_sweep(config, TRIAL, command="cnn_scratch.tune", train_command="cnn_scratch.train") as sweep:
+        tuner = SEARCHES[sweep.tuner](  # a GridSearch, unless the sweep file or --tuner names another one
             CnnHyperModel(sweep.trial_defaults),
-            objective=sweep.space.objective,
             directory=str(sweep.folder.path),
             workers=sweep.pool,
             **sweep.search_options,

@@ -1,10 +1,13 @@
 """The configurations of the fine-tuning commands."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
-from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig
+from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, option_names
+from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
+
+_NOT_SWEPT = ("budget", "strategy", "start_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,11 +122,24 @@ class CompareConfig:
     run: RunConfig = RunConfig()
 
 
+_SWEPT = (BackboneConfig, FineTuneConfig, FreezingConfig, FeaturesConfig)
+TUNABLE_OPTIONS = [name for section in _SWEPT for name in option_names(section) if name not in _NOT_SWEPT]
+TUNABLE_OPTIONS += ["image_size"]
+
+
 @dataclasses.dataclass(frozen=True)
 class TuneConfig:
-    """Configuration of `python -m transfer.tune`."""
+    """Configuration of `python -m transfer.tune`.
+
+    `fixed` has the options of a trial that are the same in all of them; None where one is not given.
+    """
 
     data: DataConfig = DataConfig()
     search: SearchConfig = SearchConfig(space="configs/transfer_sweep.yaml")
     workers: WorkersConfig = WorkersConfig()
+    fixed: Any = make_unset_section(
+        TransferConfig,
+        [name for name in TUNABLE_OPTIONS if name not in ("image_size", "seed")],
+        listed=("backbone", "weights", "from_"),
+    )
     run: RunConfig = RunConfig()

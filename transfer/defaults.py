@@ -1,10 +1,11 @@
 """The values of a fine-tuning that depend on its mode, its data and its backbone."""
 
-from transfer.config import BackboneConfig, TransferConfig
+from transfer.config import TUNABLE_OPTIONS, BackboneConfig, TransferConfig
 from workbench.config import DataConfig, check_training, option_name, replace
 from workbench.data.dataset import choose_image_size
 from workbench.errors import UserError
 from workbench.finished_run import open_run
+from workbench.sweep.sweep_file import TrialOptions
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96  # pixels
 MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
@@ -20,15 +21,26 @@ def resolve(config: TransferConfig) -> TransferConfig:
     Raises:
         UserError: an option is out of its range, or the image size is not that of the run named by --from.
     """
-    missing = {
-        name: value
-        for name, value in MODE_DEFAULTS[config.freezing.mode].items()
-        if getattr(config.training, name) is None
-    }
-    config = replace(config, image_size=_choose_image_size(config.data, config.backbone), **missing)
-    check_training(config.training)
+    config = replace(_resolve_mode(config), image_size=_choose_image_size(config.data, config.backbone))
     _check(config)
     return replace(config, image_size=choose_image_size(config.data))
+
+
+def check_trial(config: TransferConfig) -> None:
+    """Refuse numbers that no trial of a sweep can be trained with.
+
+    Raises:
+        UserError: names the option and its range.
+    """
+    _check(_resolve_mode(config))
+    choose_image_size(config.data)
+
+
+def _resolve_mode(config: TransferConfig) -> TransferConfig:
+    """Return a configuration in which values that were not given are those of its mode."""
+    defaults = MODE_DEFAULTS[config.freezing.mode].items()
+    missing = {name: value for name, value in defaults if getattr(config.training, name) is None}
+    return replace(config, **missing)
 
 
 def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int | None:
@@ -42,6 +54,7 @@ def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int | None
 
 def _check(config: TransferConfig) -> None:
     freezing, training = config.freezing, config.training
+    check_training(training)
     if freezing.mode != "first_k" and (freezing.k is not None or freezing.until):
         raise UserError(f"--k and --until: options of --mode first_k, not of {freezing.mode}")
     if freezing.k is not None and freezing.until:
@@ -55,3 +68,6 @@ def _check(config: TransferConfig) -> None:
         raise UserError(f"--lr-decay {training.lr_decay}: must be above 0 and at most 1")
     if not 0 <= config.backbone.dropout < 1:
         raise UserError(f"--dropout {config.backbone.dropout}: must be at least 0 and below 1")
+
+
+TRIAL = TrialOptions(TransferConfig, tuple(TUNABLE_OPTIONS), check_trial)

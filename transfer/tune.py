@@ -3,16 +3,12 @@
 import sys
 from collections.abc import Mapping, Sequence
 
-from transfer.config import (
-    BackboneConfig,
-    FeaturesConfig,
-    FineTuneConfig,
-    FreezingConfig,
-    TransferConfig,
-    TuneConfig,
-)
+from transfer.config import BackboneConfig, TransferConfig, TuneConfig
+from transfer.defaults import TRIAL
 from workbench import cli
 from workbench.sweep.workers import start_workers_early, uses_gpu
+
+_HELP = """Options of transfer.run that the sweep file does not vary can be given too, for all trials: --epochs 3."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,9 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.main(
         TuneConfig,
         "transfer.tune:tune",
-        description=__doc__,
+        description=f"{__doc__} {_HELP}",
         argv=argv,
-        before=start_workers_early,
+        before=lambda config: start_workers_early(config, TRIAL),
         use_gpu=uses_gpu,
         needs_keras_tuner=True,
     )
@@ -50,7 +46,7 @@ from transfer.finetune import (
 from transfer.freezing import find_last_frozen, freeze
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision
-from workbench.config import option_names, replace
+from workbench.config import replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
 from workbench.sweep.command import open_sweep, work_for_chief
@@ -58,11 +54,6 @@ from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.results import Value
 from workbench.sweep.tuners import SEARCHES
 from workbench.training.optimizer import compile_model
-
-_FOR_ALL_TRIALS = ("budget", "strategy", "start_size")
-_SWEPT = (FineTuneConfig, FreezingConfig, BackboneConfig, FeaturesConfig)
-TUNABLE_OPTIONS = [name for section in _SWEPT for name in option_names(section) if name not in _FOR_ALL_TRIALS]
-TUNABLE_OPTIONS += ["image_size"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,15 +175,13 @@ def tune(config: TuneConfig) -> Path:
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no trial could
             be completed.
     """
-    config = replace(config, image_size=resolve(TransferConfig(data=config.data)).data.image_size)
+    backbone = BackboneConfig(from_=config.fixed.from_)
+    config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
     if config.workers.worker:
-        return work_for_chief(config, TransferHyperModel, TransferConfig, TUNABLE_OPTIONS)
-    with open_sweep(
-        config, TransferConfig, TUNABLE_OPTIONS, command="transfer.tune", train_command="transfer.run"
-    ) as sweep:
-        tuner = SEARCHES[config.search.tuner](  # a GridSearch, unless --tuner names another one
+        return work_for_chief(config, TransferHyperModel, TRIAL)
+    with open_sweep(config, TRIAL, command="transfer.tune", train_command="transfer.run") as sweep:
+        tuner = SEARCHES[sweep.tuner](  # a GridSearch, unless the sweep file or --tuner names another one
             TransferHyperModel(sweep.trial_defaults),
-            objective=sweep.space.objective,
             directory=str(sweep.folder.path),
             workers=sweep.pool,
             **sweep.search_options,

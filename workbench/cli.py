@@ -322,6 +322,7 @@ def _parameter(option: Option, group: cyclopts.Group, all_optional: bool) -> ins
         converter=lambda _, tokens: convert(option, tokens),
         json_list=False,
         metavar=option.word if option.positional else None,
+        show=option.is_listed,
         show_default=_format_default,
         show_choices=False,
         negative=() if option.type is not bool or option.name.startswith("no_") else None,

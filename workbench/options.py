@@ -32,6 +32,7 @@ class Option:
         help: what it does.
         positional: whether it is given as a bare word.
         optional: whether a positional option may be missing.
+        is_listed: whether the help text has it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Option:
     help: str
     positional: bool
     optional: bool
+    is_listed: bool = True
 
     @property
     def word(self) -> str:
@@ -66,6 +68,9 @@ def _list_options(defaults: Any) -> list[Option]:
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(defaults):
         default = getattr(defaults, field.name)
+        if "option" in field.metadata:  # of a section that `make_unset_section` made
+            options.append(field.metadata["option"])
+            continue
         if dataclasses.is_dataclass(default):
             options += _list_options(default)
             continue
@@ -84,6 +89,22 @@ def _list_options(defaults: Any) -> list[Option]:
             )
         )
     return options
+
+
+def make_unset_section(config_class: type, names: Sequence[str], listed: Sequence[str] = ()) -> Any:
+    """Return a section with some options of another configuration, each of which is None unless it is given.
+
+    Args:
+        config_class: the configuration that has the options.
+        names: of the options.
+        listed: those of them that the help text of the section's command lists.
+    """
+    known = {option.name: option for option in list_options(config_class)}
+    fields = []
+    for name in names:
+        option = dataclasses.replace(known[name], is_listed=name in listed)
+        fields.append((name, option.type, dataclasses.field(default=None, metadata={"option": option})))
+    return dataclasses.make_dataclass("UnsetOptions", fields, frozen=True)()
 
 
 def describe_refusal(name: str, given: object, allowed: Any, where: str | None) -> str:
@@ -139,10 +160,25 @@ def _spell_value(option: Option, value: Any, where: str) -> Any:
             be read as a name.)
     """
     is_list = isinstance(value, list)
-    refused = isinstance(value, dict) or (is_list and not _takes(option.type, list))
-    if refused or (isinstance(value, bool) and not _takes(option.type, bool)):
+    refused = isinstance(value, dict) or (is_list and not takes(option.type, list))
+    if refused or (isinstance(value, bool) and not takes(option.type, bool)):
         raise UserError(describe_refusal(option.name, json.dumps(value, default=str), option.type, where))
     return json.dumps(value) if is_list and not option.is_list else value
+
+
+def convert_value(option: Option, value: Any, where: str) -> Any:
+    """Return a value from YAML with the type and the spelling of its option.
+
+    Raises:
+        UserError: the type does not allow it; begins with `where`.
+    """
+    if isinstance(value, bool) and option.type is bool:
+        return value
+    word = "null" if value is None else str(_spell_value(option, value, where))
+    try:
+        return convert(option, [cyclopts.Token(value=word, source=where)])
+    except (cyclopts.CoercionError, ValueError):
+        raise UserError(describe_refusal(option.name, word, option.type, where)) from None
 
 
 def convert(option: Option, tokens: Sequence[cyclopts.Token]) -> Any:
@@ -156,11 +192,11 @@ def convert(option: Option, tokens: Sequence[cyclopts.Token]) -> Any:
     if option.is_list:
         return cyclopts.convert(option.type, tokens)
     token = tokens[-1]  # of an option that is given twice the last one counts
-    if token.value == "null" and _takes(option.type, type(None)):
+    if token.value == "null" and takes(option.type, type(None)):
         return None
     choices = {choice.lower(): choice for choice in _list_choices(option.type)}
     token = token.evolve(value=choices.get(token.value.lower(), token.value))
-    if _takes(option.type, list) and token.value.startswith("["):
+    if takes(option.type, list) and token.value.startswith("["):
         words = [str(word) for word in json.loads(token.value)]
         list_type = next(part for part in _alternatives(option.type) if typing.get_origin(part) is list)
         return cyclopts.convert(list_type, words, converter=_convert_word)
@@ -172,7 +208,7 @@ def _convert_word(word_type: type, word: str) -> Any:
     return int(word) if word_type is int else cyclopts.convert(word_type, [word])
 
 
-def _takes(hint: Any, value_type: type) -> bool:
+def takes(hint: Any, value_type: type) -> bool:
     """Return whether a type or one of its alternatives is `value_type`, or a list where that is `list`."""
     return any(value_type in (part, typing.get_origin(part)) for part in _alternatives(hint))
 
@@ -193,7 +229,7 @@ def describe_choices(hint: Any) -> str:
     choices = _list_choices(hint)
     if not choices:
         return ""
-    has_others = any(typing.get_origin(part) is not Literal for part in _alternatives(hint))
+    has_others = any(typing.get_origin(part) is not Literal and part is not type(None) for part in _alternatives(hint))
     return f"Takes {_describe(hint)}." if has_others else f"One of {', '.join(choices)}."
 
 

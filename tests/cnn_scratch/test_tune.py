@@ -157,8 +157,8 @@ def test_a_failed_trial_is_recorded_with_its_reason(config):
 
 
 def test_only_failures_end_in_one_line(config):
-    Path("space.yaml").write_text("parameters: {num_filters: {values: [2, 4]}, filter_org: {value: half}}")
-    with pytest.raises(UserError, match=r"none of the 2 trials could be completed; the first: .*--num-filters"):
+    Path("space.yaml").write_text("parameters: {learning_rate: {values: [1.0e+30, 1.0e+31]}, epochs: {value: 1}}")
+    with pytest.raises(UserError, match=r"none of the 2 trials could be completed; the first: .*loss became"):
         tune(config)
 
 
@@ -268,3 +268,52 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, workdir, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert says in error
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ("parameters: {dropout: {values: [0.1, 7, nan]}}", "--dropout 7.0: must be at least 0 and below 1"),
+        ("parameters: {num_filters: {values: [2, 4]}, filter_org: {value: half}}", "--num-filters 2 --filter-org half"),
+        ("method: grid\nmethod: bayes\nparameters: {}", "line 2: 'method' is given twice, first in line 1"),
+        ("method: random\nparameters: {dropout: {distribution: normal}}", "'dropout' is drawn between"),
+        ("method: bayes\nearly_terminate: {type: hyperband, min_iter: 1}\nparameters: {}", "early_terminate is for"),
+        ("parameters: {epochs: {values: [2, 3]}}", "so does --epochs 1; leave one of them out"),
+    ],
+)
+def test_a_sweep_file_that_cannot_be_honoured_starts_no_worker(space, says, workdir, capsys, monkeypatch):
+    monkeypatch.setattr("workbench.sweep.workers.start_workers", lambda config: pytest.fail("a worker was started"))
+    Path("space.yaml").write_text(space)
+    assert main(["--space", "space.yaml", "--epochs", "1"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --space space.yaml: ")
+    assert says in error
+    assert error.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_options_of_a_training_hold_for_all_trials(config):
+    Path("space.yaml").write_text("parameters: {dropout: {values: [0.2, 0.4]}}")
+    config = replace(config, epochs=1, num_filters=16, dense_units=16, activation="gelu", max_trials=1)
+    folder = tune(config)
+    (row,) = read_csv(folder / "trials.csv")
+    assert (row["status"], row["epochs"]) == ("completed", "1")
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert (best["epochs"], best["num_filters"], best["activation"]) == (1, 16, "gelu")
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert saved["num_filters"] == 16
+    assert "learning_rate" not in saved  # it was not given
+    with pytest.raises(UserError, match=r"fixed was .*'epochs': 1.*, is .*'epochs': 2"):
+        tune(replace(config, epochs=2))
+    tune(replace(config, max_trials=2))
+    assert len(read_csv(folder / "trials.csv")) == 2
+
+
+def test_the_reference_projects_sweep_file_runs_as_it_is(config):
+    space = Path(__file__).parents[1] / "workbench" / "sweep" / "reference_sweep.yaml"
+    folder = tune(replace(config, space=str(space), max_trials=1))
+    (row,) = read_csv(folder / "trials.csv")
+    assert row["status"] == "completed"
+    assert row["activation"] in ("mish", "gelu", "relu", "silu")
+    assert yaml.safe_load((folder / "config.yaml").read_text())["tuner"] == "bayesian"
+    assert yaml.safe_load((folder / "best.yaml").read_text())["activation"] == row["activation"]

@@ -8,7 +8,7 @@ from transfer import tune as tune_module
 from transfer.backbone import build_network
 from transfer.config import TuneConfig
 from transfer.run import run
-from transfer.tune import tune
+from transfer.tune import main, tune
 from workbench.config import build, replace
 from workbench.files import read_csv
 
@@ -56,3 +56,31 @@ parameters:
         alone = replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")
         (epoch,) = read_csv(run(alone) / "history.csv")
         assert float(epoch["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-3)
+
+
+def test_options_of_a_fine_tuning_hold_for_all_trials(config):
+    """The image size is that of the network that --from names."""
+    Path("space.yaml").write_text("parameters: {learning_rate: {values: [0.001, 0.01]}}")
+    options = {"from_": config.backbone.from_, "mode": "first_k", "until": "block4_pool", "epochs": 1}
+    folder = tune(build(TuneConfig, data=config.data.data, space="space.yaml", name="s", workers=0, **options))
+    rows = read_csv(folder / "trials.csv")
+    assert {row["status"] for row in rows} == {"completed"}
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    assert {name: best[name] for name in options} == options
+    assert best["image_size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--backbone", "MobileNetV2"], "gives 'backbone' its values, and so does --backbone MobileNetV2"),
+        (["--lr-decay", "2"], "--lr-decay 2.0: must be above 0 and at most 1"),
+        (["--until", "conv4"], "--k and --until: options of --mode first_k, not of last_layer"),
+    ],
+)
+def test_options_that_do_not_fit_the_sweep_file_are_one_line(words, says, workdir, capsys):
+    Path("space.yaml").write_text("parameters: {backbone: {value: ResNet50}, dropout: {values: [0.1, 0.2]}}")
+    assert main(["--space", "space.yaml", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1

@@ -1,10 +1,11 @@
 """What the commands that sweep have in common: the folder that they hold, or the chief that they work for."""
 
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +19,30 @@ from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.sweep.config import check_sweep, parse_address
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
+from workbench.sweep.keras_tuner_adapter.space import make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.results import SweepResults
-from workbench.sweep.running_sweep import PROJECT, Sweep, find_max_epochs, format_command
-from workbench.sweep.space import Space, read_space
+from workbench.sweep.running_sweep import PROJECT, Sweep, format_command
+from workbench.sweep.search import find_space, list_given, resolve_search
+from workbench.sweep.space import Space, find_max_epochs
+from workbench.sweep.sweep_file import TrialOptions, read_space
 from workbench.sweep.workers import WorkerPool, has_all_trials, start_workers, take_started_workers
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.tracking import describe_sweep
 
 _TICK = 0.1  # seconds between two looks at the workers
-_SHIPPED = Path(__file__).parents[2]  # the default spaces are found from any working directory
 _IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
 
 
 @contextlib.contextmanager
-def open_sweep(
-    config: Any, trial_class: type, tunable_options: Sequence[str], *, command: str, train_command: str
-) -> Iterator[Sweep]:
+def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command: str) -> Iterator[Sweep]:
     """Hold the folder of a sweep, a new one or the one that the same command has begun.
 
     The worker processes are started first, so that they import TensorFlow while the data are loaded.
 
     Args:
-        config: the command's configuration, with the sections `data`, `search`, `workers` and `run`.
-        trial_class: the configuration of a trial.
-        tunable_options: options of a trial that can be varied.
+        config: the command's configuration, with the sections `data`, `search`, `workers`, `fixed` and `run`.
+        trial: the options of a trial.
         command, train_command: modules of the command that sweeps, and of the one that trains one network.
 
     Raises:
@@ -51,6 +51,7 @@ def open_sweep(
     """
     asked, pool = config, take_started_workers()  # `asked`: as typed; for the command that continues
     try:
+        config, space = resolve_search(config, trial)
         config = resolve_sweep(config)
         folder = RunFolder(config.run)
         with folder.lock(), _interrupt_on_sigterm():
@@ -63,8 +64,8 @@ def open_sweep(
                 pool = start_workers(config)
             if pool:
                 pool.move_logs(folder.path / "workers")
-            space = _begin(config, folder, trial_class, tunable_options)
-            trial_defaults = make_trial_defaults(folder, type(config), trial_class, tunable_options)
+            _begin(config, folder, space)
+            trial_defaults = make_trial_defaults(folder, type(config), trial)
             console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
@@ -76,29 +77,28 @@ def open_sweep(
         _stop(pool)
 
 
-def work_for_chief(
-    config: Any, hypermodel_class: type[ImageHyperModel], trial_class: type, tunable_options: Sequence[str]
-) -> Path:
+def work_for_chief(config: Any, hypermodel_class: type[ImageHyperModel], trial: TrialOptions) -> Path:
     """Run this machine's workers for a chief elsewhere, until it has no more trials or has ended.
 
     Args:
         config: the command's configuration; its name and `runs_dir` lead to the folder of the chief's sweep.
         hypermodel_class: the class of the sweep's hypermodel.
-        trial_class, tunable_options: as for `open_sweep`.
+        trial: the options of a trial.
 
     Returns:
         Path of the sweep's folder.
     """
     pool = take_started_workers()
     try:
+        check_sweep(config.search, config.workers)
         config = resolve_sweep(config)
         folder = RunFolder(config.run)
-        trial_defaults = make_trial_defaults(folder, type(config), trial_class, tunable_options)
+        trial_defaults = make_trial_defaults(folder, type(config), trial)
         pool = pool or start_workers(config)
         if pool is None:
             raise UserError("--workers 0: a worker command needs at least one worker process")
         pool.move_logs(folder.path / "workers")
-        oracle = keras_tuner.Oracle(trial_defaults.space.objective)
+        oracle = keras_tuner.Oracle(make_objective(trial_defaults.space))
         tuner = SchedulerTuner(
             oracle, hypermodel_class(trial_defaults), directory=str(folder.path), project_name=PROJECT
         )
@@ -118,41 +118,34 @@ def resolve_sweep(config: Any) -> Any:
     Raises:
         UserError: an option has a value that it cannot have.
     """
-    check_sweep(config.search, config.workers)
     image_size = choose_image_size(config.data)
     name = config.run.name or f"sweep-{open_source(config.data.data).name}-{image_size}px"
     return replace(config, image_size=image_size, name=name)
 
 
-def make_trial_defaults(
-    folder: RunFolder, config_class: type, trial_class: type, tunable_options: Sequence[str]
-) -> TrialDefaults:
+def make_trial_defaults(folder: RunFolder, config_class: type, trial: TrialOptions) -> TrialDefaults:
     """Return what the trials of a sweep have in common, from its `config.yaml` and `space.yaml` alone."""
     config: Any = read_config(folder.path, config_class)
-    space = read_space(folder.path / "space.yaml", trial_class, tunable_options)
-    options = set(option_names(trial_class)) - {"budget"}  # the sweep's budget must not become a trial's budget
+    given = list_given(config)
+    space = read_space(folder.path / "space.yaml", trial, given)
+    options = set(option_names(trial.config_class)) - {"budget", *option_names(type(config.fixed))}
     shared = {name: value for name, value in flatten(config).items() if name in options}
     split_seed = config.search.seed if config.data.split_seed is None else config.data.split_seed
     own = {"name": None, "runs_dir": "runs", "logs_dir": "logs", "split_seed": split_seed}  # one split for all seeds
-    base: Any = build(trial_class, **{**shared, **own, **space.fixed})
+    base: Any = build(trial.config_class, **{**shared, **own, **space.fixed})
     can_continue = "epochs" in space.parameters or config.search.tuner == "hyperband"
     return TrialDefaults(base, space, folder, find_max_epochs(space) if can_continue else 0)
 
 
-def _begin(config: Any, folder: RunFolder, trial_class: type, tunable_options: Sequence[str]) -> Space:
-    """Read the space and the data, refuse another sweep's folder, and write the sweep's first files."""
-    path = Path(config.search.space)
-    if config.search.space == type(config)().search.space and not path.exists():
-        path = _SHIPPED / path
-    space = read_space(path, trial_class, tunable_options)
+def _begin(config: Any, folder: RunFolder, space: Space) -> None:
+    """Read the data, refuse another sweep's folder, and write the sweep's first files."""
     dataset = load_dataset(config.data, config.search.seed, show_decoding)
     _check_same_sweep(folder.path, config, space, dataset)
-    write_text(folder.path / "space.yaml", path.read_text(encoding="utf-8"))
+    write_text(folder.path / "space.yaml", find_space(config).read_text(encoding="utf-8"))
     folder.write_config(config)
     folder.write_dataset(dataset)
     for line in describe(dataset, str(space.fixed.get("class_weights", "none"))):
         console.print(line)
-    return space
 
 
 def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset) -> None:
@@ -167,12 +160,18 @@ def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset)
         "fixed": space.fixed,
         "metric": [space.metric, space.direction],
         "content of the data": dataset.key[:12],
+        "distributions": {name: dataclasses.asdict(drawn) for name, drawn in space.distributions.items()},
         **{name: values[name] for name in _IDENTITY},
     }
+    if space.probabilities:
+        settings["probabilities"] = space.probabilities
+    if space.halving:
+        settings["early_terminate"] = {"epochs": list(space.halving.rungs), "eta": space.halving.factor}
     before = read_json(folder / "sweep.json")
     if before is None:
         write_json(folder / "sweep.json", settings)
         return
+    before.setdefault("distributions", settings["distributions"])  # a sweep of an earlier version did not record them
     differences = [
         f"{name} was {before.get(name)}, is {settings.get(name)}"
         for name in sorted({*before, *settings})

@@ -18,22 +18,24 @@ class SearchConfig:
     Args:
         space: YAML file of the parameters and their values.
         tuner: `grid` tries every point once; `random` does the same, but draws values from ranges; `bayesian` tries
-            where the results so far promise most; `hyperband` gives more epochs to the best of many short trials.
-        max_trials: Number of trials in all, or `all` for the whole space; 16 by default, and those of one iteration for
-            hyperband. The same command with a larger number continues the sweep.
+            where the results so far promise most; `hyperband` gives more epochs to the best of many short trials. By
+            default the `method` of the sweep file, or grid.
+        max_trials: Number of trials in all, or `all` for the whole space. By default the `run_cap` of the sweep file,
+            or 16; those of one iteration for hyperband. The same command with a larger number continues the sweep.
         order: Order of the grid: `shuffled`, so that the first trials are a fair sample, or `lexicographic`.
         prune: Stop a trial that is worse at an epoch than the `median` of the others, or that is not among the best
-            quarter at one of a few epochs (successive `halving`). For grid and random.
+            quarter at one of a few epochs (successive `halving`). For grid and random. By default halving at the
+            epochs of `early_terminate` where the sweep file has it, else `off`.
         budget: Start no trial that would not end within this time, such as 30m or 2h.
         keep: Number of best trials whose weights are kept.
         seed: Seed of the split, of the shuffled order, and of each trial's training unless the sweep varies it.
     """
 
     space: str = DEFAULT_SPACE
-    tuner: Literal["grid", "random", "bayesian", "hyperband"] = "grid"
+    tuner: Literal["grid", "random", "bayesian", "hyperband"] | None = None
     max_trials: int | Literal["all"] | None = None
     order: Literal["shuffled", "lexicographic"] = "shuffled"
-    prune: Literal["off", "median", "halving"] = "off"
+    prune: Literal["off", "median", "halving"] | None = None
     budget: str | None = None
     keep: int = 5
     seed: int = 0
@@ -76,7 +78,7 @@ def check_sweep(search: SearchConfig, workers: WorkersConfig) -> None:
         raise UserError("--oracle-address HOST:PORT is needed with --chief and with --worker")
     if workers.oracle_address and not (workers.chief or workers.worker):
         raise UserError("--oracle-address: add --chief to listen there, or --worker to work for the chief there")
-    if search.prune != "off" and search.tuner not in ("grid", "random"):
+    if search.prune in ("median", "halving") and search.tuner in ("bayesian", "hyperband"):
         raise UserError(f"--prune {search.prune}: is for --tuner grid or random; {search.tuner} has its own way")
     parse_duration(search.budget)
     parse_address(workers.oracle_address)

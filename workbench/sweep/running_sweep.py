@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 
 from workbench import cli
-from workbench.config import TrainingConfig, parse_duration, replace
+from workbench.config import parse_duration, replace
 from workbench.console import console
 from workbench.errors import UserError
 from workbench.files import write_json, write_text
@@ -17,12 +17,13 @@ from workbench.reporting.run_report import leave_report
 from workbench.sweep.config import get_trial_limit, parse_address
 from workbench.sweep.cost import print_cost
 from workbench.sweep.image_hypermodel import TrialDefaults
+from workbench.sweep.keras_tuner_adapter.space import make_hyperparameters, make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.progress import RunningTrial, SweepProgress, tabulate_best_trials
 from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
-from workbench.sweep.scheduling.pruning import PRUNERS
+from workbench.sweep.scheduling.pruning import PRUNERS, HalvingPruner
 from workbench.sweep.scheduling.trial import Trial
-from workbench.sweep.space import Space
+from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.workers import WorkerPool
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate
@@ -59,22 +60,32 @@ class Sweep:
     is_out_of_time: bool = False
 
     @property
+    def tuner(self) -> str:
+        """Name of the tuner."""
+        return self.config.search.tuner
+
+    @property
     def search_options(self) -> dict[str, Any]:
-        """Arguments of the tuner class except hypermodel, objective, directory and workers."""
+        """The arguments of the tuner, but for the hypermodel, directory and workers."""
         search, space, max_epochs = self.config.search, self.space, find_max_epochs(self.space)
-        hyperparameters, limit, own = space.hyperparameters, get_trial_limit(search), dict[str, Any]()
+        hyperparameters, limit, own = make_hyperparameters(space), get_trial_limit(search), dict[str, Any]()
         if search.tuner in ("grid", "random"):
             pruner = PRUNERS[search.prune](space.direction, max_epochs) if search.prune != "off" else None
+            if search.prune == "halving" and space.halving:
+                pruner = HalvingPruner(space.direction, max_epochs, space.halving.rungs, space.halving.factor)
             own = {"grid": space.grid, "pruner": pruner}
+        if search.tuner == "random":
+            own["draws"] = space.list_draws()
         if search.tuner == "grid":
             own |= {"order": search.order, "max_consecutive_failed_trials": None}
         elif search.tuner == "bayesian":
             limit = min(limit or len(space), len(space))
         elif search.tuner == "hyperband":
-            hyperparameters = keras_tuner.HyperParameters()  # it chooses the epochs itself
-            hyperparameters.merge([hp for hp in space.hyperparameters.space if hp.name != "epochs"])
+            known, hyperparameters = hyperparameters, keras_tuner.HyperParameters()
+            hyperparameters.merge([hp for hp in known.space if hp.name != "epochs"])  # it chooses the epochs itself
             own = {"max_epochs": max_epochs}
         return {
+            "objective": make_objective(space),
             "max_trials": limit,
             "seed": search.seed,
             "hyperparameters": hyperparameters,
@@ -176,12 +187,6 @@ class Sweep:
         console.print()
         for what, where in lines:
             console.print(f"{what + ':':22}{where}")
-
-
-def find_max_epochs(space: Space) -> int:
-    """Return the largest number of epochs that a trial can have."""
-    epochs: Any = space.parameters.get("epochs") or [space.fixed.get("epochs", TrainingConfig.epochs)]
-    return max(epochs)
 
 
 def format_command(command: str, config: Any) -> str:

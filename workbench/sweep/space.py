@@ -1,25 +1,32 @@
-"""The search space of a sweep: a YAML file that Weights & Biases reads too, as KerasTuner's HyperParameters."""
+"""The search space of a sweep: which values its parameters have, and how they are drawn."""
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras_tuner
-import numpy as np
-import yaml
-
-from workbench import cli
-from workbench.config import flatten
-from workbench.errors import UserError
+from workbench.config import TrainingConfig
 from workbench.sweep import results
+from workbench.sweep.distributions import Distribution
 from workbench.sweep.scheduling.pruning import Direction
 from workbench.sweep.scheduling.trial import Value as EncodedValue
 
-METRICS = ("val_accuracy", "val_loss")  # by which trials can be ranked
-_LOG, _LINEAR = {"log_uniform_values"}, {"uniform", "q_uniform", "int_uniform"}
+METRICS: dict[str, Direction] = {"val_accuracy": "max", "val_loss": "min"}  # by which trials can be ranked
+
+
+@dataclasses.dataclass(frozen=True)
+class Halving:
+    """The rule by which trials end early (`early_terminate` of a sweep file).
+
+    Attributes:
+        rungs: epochs at which trials are compared.
+        factor: the best 1/factor of the trials pass.
+    """
+
+    rungs: tuple[int, ...]
+    factor: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,21 +36,27 @@ class Space:
     Attributes:
         parameters: name -> list of values, in the order of the file; the grid is their product.
         fixed: name -> the one value that it has in every trial.
-        hyperparameters: the same space as `keras_tuner.HyperParameters`.
         metric: name of the result by which trials are ranked.
         direction: `max` or `min`.
+        distributions: name -> what its values are drawn from, where the file gives a range. On the grid it has the
+            values of `parameters`.
+        probabilities: name -> the probability of each of its values, where the file gives them.
+        steps: names whose values are the steps of a range.
+        tuner: the tuner that the file asks for; None for none.
+        halving: how trials end early; None where the file does not ask for it.
+        max_trials: the number of trials that the file asks for; None for none.
     """
 
     parameters: dict[str, list[results.Value]]
     fixed: dict[str, results.Value]
-    hyperparameters: keras_tuner.HyperParameters
     metric: str
     direction: Direction
-
-    @property
-    def objective(self) -> keras_tuner.Objective:
-        """The metric and its direction."""
-        return keras_tuner.Objective(self.metric, self.direction)
+    distributions: dict[str, Distribution] = dataclasses.field(default_factory=dict)
+    probabilities: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    steps: frozenset[str] = frozenset()
+    tuner: str | None = None
+    halving: Halving | None = None
+    max_trials: int | None = None
 
     @property
     def grid(self) -> dict[str, list[EncodedValue]]:
@@ -69,6 +82,15 @@ class Space:
                 return own
         return float(f"{value:.6g}") if isinstance(value, float) else value
 
+    def list_draws(self) -> dict[str, Callable[[int], EncodedValue]]:
+        """Return for each parameter that a random search draws: its name -> a function of a seed."""
+        draws: dict[str, Callable[[int], EncodedValue]] = {
+            name: distribution.draw for name, distribution in self.distributions.items()
+        }
+        for name, probabilities in self.probabilities.items():
+            draws[name] = _Lottery([encode(value) for value in self.parameters[name]], probabilities)
+        return draws
+
     def get_point(self, number: int) -> dict[str, results.Value]:
         """Return the values at a place of the grid whose last parameter changes fastest."""
         digits = {}
@@ -80,113 +102,23 @@ class Space:
         return math.prod(len(values) for values in self.parameters.values())
 
 
-def read_space(path: str | Path, config_class: type, names: Sequence[str]) -> Space:
-    """Read a sweep file.
+@dataclasses.dataclass(frozen=True)
+class _Lottery:
+    """Draws one of some values with given probabilities."""
 
-    Args:
-        path: a YAML file with `parameters` and optionally `metric`, as `wandb sweep` takes it.
-        config_class: the configuration of a trial; values are checked against the types of its options.
-        names: the options that can be varied.
+    values: list[EncodedValue]
+    probabilities: list[float]
 
-    Raises:
-        UserError: the file cannot be read, or it varies something that is not an option; names it.
-    """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--space {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"--space {path}: not a YAML file ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
-        raise UserError(f"--space {path}: has no 'parameters'; see configs/sweep.yaml for an example")
+    def __call__(self, seed: int) -> EncodedValue:
+        return random.Random(seed).choices(self.values, self.probabilities)[0]
 
-    hyperparameters, parameters, fixed = keras_tuner.HyperParameters(), {}, {}
-    for name, entry in content["parameters"].items():
-        if name not in names:
-            raise UserError(f"--space {path}: '{name}' cannot be varied; these can: {', '.join(names)}")
-        values = _declare(hyperparameters, name, entry, path)
-        values = [_check_value(value, name, config_class, path) for value in values]
-        if len(values) > 1:
-            parameters[name] = values
-        else:
-            fixed[name] = values[0]
-    metric, direction = _read_objective(content.get("metric") or {}, path)
-    return Space(parameters, fixed, hyperparameters, metric, direction)
+
+def find_max_epochs(space: Space) -> int:
+    """Return the largest number of epochs that a trial can have."""
+    epochs: Any = space.parameters.get("epochs") or [space.fixed.get("epochs", TrainingConfig.epochs)]
+    return max(epochs)
 
 
 def encode(value: Any) -> EncodedValue:
     """Return a value as KerasTuner can hold it: lists as JSON text."""
     return json.dumps(value) if isinstance(value, list) else value
-
-
-def _read_objective(metric: Mapping[str, str], path: Path) -> tuple[str, Direction]:
-    name, goal = metric.get("name", "val_accuracy"), metric.get("goal", "maximize")
-    if name not in METRICS:
-        raise UserError(f"--space {path}: metric '{name}' is none of {', '.join(METRICS)}")
-    if goal not in ("maximize", "minimize"):
-        raise UserError(f"--space {path}: metric goal '{goal}' is neither maximize nor minimize")
-    return name, "max" if goal == "maximize" else "min"
-
-
-def _declare(hyperparameters: keras_tuner.HyperParameters, name: str, entry: Any, path: Path) -> list[Any]:
-    """Add a parameter to `hyperparameters` if it varies, and return its list of values."""
-    where = f"--space {path}: parameter '{name}'"
-    if not isinstance(entry, dict):
-        raise UserError(f"{where}: give 'values', 'value', or 'min' and 'max'")
-    if "value" in entry:
-        return [entry["value"]]
-    if "values" in entry:
-        return _declare_choice(hyperparameters, name, entry["values"], where)
-    if "min" in entry and "max" in entry:
-        return _declare_range(hyperparameters, name, entry, where)
-    raise UserError(f"{where}: give 'values', 'value', or 'min' and 'max'")
-
-
-def _declare_choice(hyperparameters: keras_tuner.HyperParameters, name: str, values: Any, where: str) -> list[Any]:
-    if not isinstance(values, list) or not values:
-        raise UserError(f"{where}: 'values' must be a list with at least one value")
-    encoded = [encode(value) for value in values]
-    if len(set(encoded)) < len(encoded):
-        raise UserError(f"{where}: a value occurs twice")
-    if len(values) == 1:
-        return values
-    if all(isinstance(value, bool) for value in values):
-        hyperparameters.Boolean(name, default=values[0])
-        return values
-    if any(isinstance(value, float) for value in values):
-        encoded = values = [float(value) for value in values]
-    if len({type(value) for value in encoded}) > 1:
-        encoded = [json.dumps(value) for value in values]
-    hyperparameters.Choice(name, encoded, default=encoded[0], ordered=False)
-    return values
-
-
-def _declare_range(
-    hyperparameters: keras_tuner.HyperParameters, name: str, entry: Mapping[str, Any], where: str
-) -> list[Any]:
-    low, high, step = entry["min"], entry["max"], entry.get("q")
-    numbers = [value for value in (low, high, step) if value is not None]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) or low >= high:
-        raise UserError(f"{where}: 'min' must be a number below 'max'")
-    whole = all(isinstance(number, int) for number in numbers)
-    distribution = entry.get("distribution", "int_uniform" if whole else "uniform")
-    if distribution not in _LOG | _LINEAR:
-        raise UserError(f"{where}: distribution '{distribution}' is none of {', '.join(sorted(_LOG | _LINEAR))}")
-    if distribution in _LOG and low <= 0:
-        raise UserError(f"{where}: a logarithmic range must start above 0")
-    if step is None:
-        declare = hyperparameters.Int if whole else hyperparameters.Float
-        declare(name, min_value=low, max_value=high, sampling="log" if distribution in _LOG else "linear")
-        spaced = np.geomspace(low, high, 10) if distribution in _LOG else np.linspace(low, high, 10)
-        return sorted({round(value) if whole else float(f"{value:.6g}") for value in spaced.tolist()})
-    if distribution in _LOG or step <= 0:
-        raise UserError(f"{where}: 'q' is a step above 0 of a linear range")
-    values = [low + index * step for index in range(int((high - low) / step + 1e-9) + 1)]
-    values = values if whole else [round(value, 12) for value in values]
-    hyperparameters.Choice(name, values, ordered=True)
-    return values
-
-
-def _check_value(value: Any, name: str, config_class: type, path: Path) -> results.Value:
-    return flatten(cli.from_values(config_class, {name: value}, where=f"--space {path}"))[name]

@@ -101,6 +101,8 @@ class RandomSearch(SchedulerTuner):
     Args:
         hypermodel, objective, max_trials, seed, grid, pruner, budget, **kwargs: as for `GridSearch`.
         hyperparameters: the whole search space.
+        draws: hyperparameter -> function of a seed that draws its value; by default KerasTuner draws those with a
+            range without a step.
     """
 
     def __init__(
@@ -112,11 +114,14 @@ class RandomSearch(SchedulerTuner):
         *,
         hyperparameters: keras_tuner.HyperParameters,
         grid: Mapping[str, Sequence[Value]] | None = None,
+        draws: Mapping[str, Callable[[int], Value]] | None = None,
         pruner: Pruner | None = None,
         budget: float | None = None,
         **kwargs: Any,
     ) -> None:
-        ranges = {hp.name: hp.random_sample for hp in hyperparameters.space if hasattr(hp, "min_value")}
+        ranges = draws
+        if ranges is None:
+            ranges = {hp.name: hp.random_sample for hp in hyperparameters.space if hasattr(hp, "min_value")}
 
         def make_source(oracle: SchedulerOracle) -> TrialSource:
             return RandomSource(oracle.converter.parameters, max_trials, seed=seed or 0, ranges=ranges)

@@ -25,6 +25,8 @@ from workbench.errors import UserError
 from workbench.files import read_json
 from workbench.runtime import count_cores, make_python_path
 from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
+from workbench.sweep.search import resolve_search
+from workbench.sweep.sweep_file import TrialOptions
 from workbench.sweep.worker import CHIEF_LOST, REPLACE_ME
 
 # After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
@@ -224,13 +226,18 @@ def start_workers(config: Any) -> WorkerPool | None:
     return pool
 
 
-def start_workers_early(config: Any) -> None:
+def start_workers_early(config: Any, trial: TrialOptions) -> None:
     """Start the worker processes before the command imports TensorFlow, so that they do it at the same time.
 
     The command gets them from `take_started_workers`. If it does not, they end with it. It starts none if the named
     sweep has all its trials, or its folder cannot be written, which the command will find out.
+
+    Raises:
+        UserError: the sweep file or an option cannot be used.
     """
     check_sweep(config.search, config.workers)
+    if not config.workers.worker:  # a worker gets the space from its chief
+        config, _ = resolve_search(config, trial)
     if config.run.name and has_all_trials(config.search, Path(config.run.runs_dir) / config.run.name):
         return
     with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name,
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import read_json, read_yaml, write_csv, write_json, write_text
+from workbench.options import list_options, takes
 
 Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
@@ -148,7 +149,13 @@ def claim_name(base: str, runs_dir: str) -> str:
 
 def dump_config(config: Any) -> str:
     """Return a configuration as YAML that `--config` reads, without the options that hold for one call."""
-    values = {name: value for name, value in flatten(config).items() if name not in _NOT_SAVED}
+    config_class: type = type(config)
+    unset = {option.name for option in list_options(config_class) if not takes(option.type, type(None))}
+    values = {
+        name: value
+        for name, value in flatten(config).items()
+        if name not in _NOT_SAVED and not (value is None and name in unset)  # options of a sweep that were not given
+    }
     return yaml.safe_dump(values, sort_keys=False)
 
 

@@ -4,10 +4,13 @@ import dataclasses
 import os
 import sys
 import time
+from typing import Any
 
 from workbench import cli
-from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig
+from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, check_training
+from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
+from workbench.sweep.sweep_file import TrialOptions
 from workbench.sweep.workers import start_workers_early, uses_gpu
 
 
@@ -20,6 +23,10 @@ class NoopConfig:
     run: TrainingRunConfig = TrainingRunConfig()
 
 
+TUNABLE_OPTIONS = ("seed", "batch_size", "learning_rate", "epochs", "data_aug")
+TRIAL = TrialOptions(NoopConfig, TUNABLE_OPTIONS, lambda config: check_training(config.training))
+
+
 @dataclasses.dataclass(frozen=True)
 class NoopTuneConfig:
     """A sweep of them."""
@@ -27,6 +34,7 @@ class NoopTuneConfig:
     data: DataConfig = DataConfig()
     search: SearchConfig = SearchConfig()
     workers: WorkersConfig = WorkersConfig()
+    fixed: Any = make_unset_section(NoopConfig, ["batch_size", "learning_rate", "epochs"])
     run: RunConfig = RunConfig()
 
 
@@ -35,7 +43,7 @@ def main():
         NoopTuneConfig,
         "tests.workbench.sweep.noop:tune",
         description=__doc__,
-        before=start_workers_early,
+        before=lambda config: start_workers_early(config, TRIAL),
         use_gpu=uses_gpu,
         needs_keras_tuner=True,
     )
@@ -51,7 +59,6 @@ from workbench.sweep.image_hypermodel import ImageHyperModel, get_weights_path, 
 from workbench.sweep.tuners import SEARCHES
 
 OUT_OF_MEMORY, MISBEHAVE = 0.5, 0.25  # learning rates that make a trial fail, or kill its worker
-TUNABLE_OPTIONS = ["seed", "batch_size", "learning_rate", "epochs"]
 
 
 class NoopHyperModel(ImageHyperModel):
@@ -86,12 +93,11 @@ class NoopHyperModel(ImageHyperModel):
 
 def tune(config):
     if config.workers.worker:
-        return work_for_chief(config, NoopHyperModel, NoopConfig, TUNABLE_OPTIONS)
+        return work_for_chief(config, NoopHyperModel, TRIAL)
     module = "tests.workbench.sweep.noop"
-    with open_sweep(config, NoopConfig, TUNABLE_OPTIONS, command=module, train_command=module) as sweep:
-        tuner = SEARCHES[config.search.tuner](
+    with open_sweep(config, TRIAL, command=module, train_command=module) as sweep:
+        tuner = SEARCHES[sweep.tuner](
             NoopHyperModel(sweep.trial_defaults),
-            objective=sweep.space.objective,
             directory=str(sweep.folder.path),
             workers=sweep.pool,
             **sweep.search_options,

@@ -13,7 +13,7 @@ import pytest
 from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, tune
 from workbench.config import build
 from workbench.errors import UserError
-from workbench.files import read_csv, read_json
+from workbench.files import read_csv, read_json, write_json
 from workbench.sweep.keras_tuner_adapter.protocol import serve
 
 
@@ -130,3 +130,63 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(environment):
     subprocess.run(command("--max-trials=6", "--workers=0"), env=environment, check=True)
     assert len(rows()) == 6
     assert read_json("runs/s/metrics.json")["trials"] == 6
+
+
+def sweep(text, **options):
+    Path("space.yaml").write_text(text)
+    return tune(build(NoopTuneConfig, space="space.yaml", name="s", workers=0, **options))
+
+
+def test_early_terminate_ends_the_weaker_trials_at_its_epochs(workdir):
+    seeds = list(range(12))
+    sweep(
+        "early_terminate: {type: hyperband, min_iter: 2, eta: 2}\n"
+        f"parameters: {{seed: {{values: {seeds}}}, epochs: {{value: 9}}, batch_size: {{value: 1}}}}"
+    )
+    epochs = {row["status"]: set() for row in rows()}
+    for row in rows():
+        epochs[row["status"]].add(int(row["epochs"]))
+    assert epochs["completed"] == {9}
+    assert epochs["pruned"] <= {2, 4, 8}
+    best = max(rows(), key=lambda row: float(row["val_accuracy"]))
+    assert best["status"] == "completed"
+
+
+def test_a_random_search_draws_from_its_distributions_and_can_be_continued(workdir):
+    text = """
+        method: random
+        run_cap: 6
+        parameters:
+          learning_rate: {distribution: log_normal, mu: -6, sigma: 1}
+          batch_size: {distribution: q_uniform, min: 4, max: 8, q: 4}
+          epochs: {values: [1, 2], probabilities: [1.0, 0.0]}
+    """
+    sweep(text)
+    first = rows()
+    assert len(first) == 6
+    assert len({row["learning_rate"] for row in first}) == 6
+    assert {row["batch_size"] for row in first} <= {"4", "8"}
+    assert {row["epochs"] for row in first} == {"1"}
+    sweep(text, max_trials=9)
+    assert len(rows()) == 9
+    assert rows()[:6] == first
+    with pytest.raises(UserError, match="distributions was"):
+        sweep(text.replace("sigma: 1", "sigma: 2"))
+
+
+def test_a_sweep_of_a_range_that_an_earlier_version_began_is_continued(workdir):
+    text = "parameters: {learning_rate: {min: 0.001, max: 0.1}, batch_size: {value: 1}, epochs: {value: 1}}"
+    sweep(text, max_trials=2)
+    begun = read_json("runs/s/sweep.json")
+    del begun["distributions"]
+    write_json("runs/s/sweep.json", begun)
+    sweep(text, max_trials=3)
+    assert len(rows()) == 3
+
+
+def test_the_method_of_the_file_is_the_tuner(workdir):
+    sweep("method: bayes\nparameters: {seed: {values: [0, 1, 2, 3]}, batch_size: {value: 1}}", max_trials=3)
+    assert Path("runs/s/tuner/oracle.json").exists()
+    assert "tuner: bayesian" in Path("runs/s/config.yaml").read_text()
+    with pytest.raises(UserError, match="tuner was bayesian, is grid"):
+        sweep("parameters: {seed: {values: [0, 1, 2, 3]}, batch_size: {value: 1}}", max_trials=3)

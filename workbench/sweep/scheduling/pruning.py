@@ -1,6 +1,7 @@
 """When a trial is not worth its remaining epochs, judged by what others had reached at the same epoch."""
 
 import collections
+import math
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -27,7 +28,7 @@ class MedianPruner:
         max_epochs: the largest number of epochs a trial may have.
     """
 
-    MIN_TRIALS = 5  # other trials that must have reached an epoch before any is stopped there
+    min_trials = 5  # other trials that must have reached an epoch before any is stopped there
 
     def __init__(self, direction: Direction, max_epochs: int) -> None:
         self._sign = 1 if direction == "max" else -1
@@ -42,7 +43,7 @@ class MedianPruner:
         """Record a value and return whether the trial should stop at this epoch."""
         self.add(trial_id, epoch, value)
         values = self._values[int(epoch)]
-        if epoch >= self._max_epochs or len(values) <= self.MIN_TRIALS:
+        if epoch >= self._max_epochs or len(values) <= self.min_trials:
             return False
         others = sorted(v for other, v in values.items() if other != trial_id)
         return self._sign * value < self._find_threshold(others, int(epoch))
@@ -57,19 +58,25 @@ class HalvingPruner(MedianPruner):
 
     Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020 (asynchronous successive
     halving, here with a reduction factor of 4).
+
+    Args:
+        direction, max_epochs: as for `MedianPruner`.
+        rungs: the epochs at which trials are compared, in place of those above.
+        factor: the best 1/factor of the trials pass.
     """
 
-    FACTOR = 4
-    MIN_TRIALS = FACTOR - 1
-
-    def __init__(self, direction: Direction, max_epochs: int) -> None:
+    def __init__(
+        self, direction: Direction, max_epochs: int, rungs: Sequence[int] | None = None, factor: float = 4
+    ) -> None:
         super().__init__(direction, max_epochs)
-        self._rungs = {max(1, round(max_epochs / self.FACTOR**power)) for power in range(1, 16)}
+        self._factor = factor
+        self._rungs = set(rungs or (max(1, round(max_epochs / factor**power)) for power in range(1, 16)))
+        self.min_trials = math.ceil(factor) - 1
 
     def _find_threshold(self, others: Sequence[float], epoch: int) -> float:
         if epoch not in self._rungs:
             return float("-inf")
-        return others[len(others) - max(1, (len(others) + 1) // self.FACTOR)]
+        return others[len(others) - max(1, int((len(others) + 1) / self._factor))]
 
 
 PRUNERS: dict[str, type[MedianPruner]] = {"median": MedianPruner, "halving": HalvingPruner}
