@@ -11,10 +11,10 @@ from PIL import Image
 
 from workbench.config import DataConfig
 from workbench.data import exclusions
-from workbench.data import scan as scan_module
 from workbench.data.config import InspectConfig, Nature12kConfig
 from workbench.data.dataset import load_dataset
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
+from workbench.data.inspecting import scan as scan_module
 from workbench.data.inspecting.inspection import inspect
 from workbench.errors import UserError
 from workbench.reporting import inspection_page as page_module
