@@ -40,7 +40,8 @@ class PredictConfig:
 
     Args:
         run: Folder of a finished run or sweep.
-        images: Image files, and folders whose images are all classified, including those in subfolders.
+        images: Image files, and folders whose images are all classified, including those in subfolders. Links to
+            folders in them are not followed.
         top_k: Number of classes to print for each image.
         json: Print one JSON object per line instead of a table.
         batch_size: Images in one step.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.data.decoding import decode_items
-from workbench.data.folder_source import list_files, make_printable, read_image_file
+from workbench.data.folder_source import describe_links, list_files, make_printable, read_image_file
 from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import rank_classes, softmax
@@ -69,10 +69,16 @@ def predict_or_exit(config: PredictConfig) -> None:
 
 
 def _list_items(paths: Sequence[str]) -> Iterator[Item]:
-    """Yield an item for each file and, for each folder, for all image files in it and in its subfolders."""
+    """Yield an item for each file and, for each folder, for all image files in it and in its subfolders.
+
+    Links to folders in these folders are not followed, as in training; a line on stderr says so.
+    """
     for path in map(Path, paths):
         if path.is_dir():
-            for file, *_ in sorted(list_files(path)):
+            files, links = list_files(path)
+            for line in describe_links(links):
+                print(line, file=sys.stderr)
+            for file, *_ in files:
                 yield Item(make_printable(file), 0, "", functools.partial(read_image_file, file))
         else:
             yield Item(make_printable(str(path)), 0, "", path.read_bytes)

@@ -104,6 +104,22 @@ def test_unreadable_files_are_reported_and_skipped(trained_once, pictures, capsy
     assert errors[-1].endswith("; 4 could not be read")
 
 
+def test_links_to_folders_are_not_followed_and_links_to_images_are(trained_once, pictures, capsys):
+    (pictures / "below" / "up").symlink_to(pictures)
+    (pictures / "linked.png").symlink_to(pictures / "0.png")
+    assert predict(PredictConfig(str(trained_once), [str(pictures)], json=True)) == (8, 0)
+    found, errors = printed(capsys)
+    assert str(pictures / "linked.png") in [row["image"] for row in found]
+    (line,) = [line for line in errors if "not followed" in line]
+    assert line.startswith(f"{pictures / 'below' / 'up'} is a link to a folder")
+
+
+def test_a_linked_folder_that_is_named_is_read(trained_once, pictures, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(pictures)
+    assert predict(PredictConfig(str(trained_once), [str(tmp_path / "link")], json=True)) == (7, 0)
+    assert not [line for line in printed(capsys)[1] if "not followed" in line]
+
+
 def test_many_files_stream(trained_once, pictures, capsys, monkeypatch):
     for number in range(300):
         shutil.copy(pictures / "0.png", pictures / f"copy-{number:03d}.png")

@@ -36,6 +36,7 @@ class Dataset:
         left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
         augmentable: whether the training pipeline may augment the images; False for stored features and for images that
             are stored augmented.
+        warnings: the source's lines for the user.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dataset:
     key: str
     left_out: list[str] = dataclasses.field(default_factory=list)
     augmentable: bool = True
+    warnings: Sequence[str] = dataclasses.field(default_factory=list)
 
     @property
     def image_size(self) -> int:
@@ -84,7 +86,7 @@ def describe_imbalance(dataset: Dataset) -> str | None:
 
 
 def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
-    """Return lines for the screen that say what a data set holds, and whether its classes are uneven.
+    """Return lines for the screen that say what a data set holds, and what may be wrong with it.
 
     Args:
         dataset: the data set.
@@ -96,7 +98,8 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
     line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
     uneven = describe_imbalance(dataset) if class_weights == "none" else None
-    return [line, uneven] if uneven else [line]
+    notes = [*dataset.warnings, uneven]
+    return [line, *filter(None, notes)]
 
 
 def choose_image_size(data: DataConfig) -> int:
@@ -151,6 +154,7 @@ def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) 
         decode_seconds=store.decode_seconds,
         key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
         left_out=left_out,
+        warnings=source.warnings,
     )
 
 

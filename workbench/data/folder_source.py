@@ -4,7 +4,7 @@ import functools
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.data.decoding import find_image_type, has_image_suffix
@@ -23,17 +23,21 @@ def open_folder(root: Path) -> Source:
         UserError: fewer than two class folders, an empty one, or a class of the test set that is not trained.
     """
     parts = _find_parts(root)
-    class_names = sorted({name for _, folder in parts for name in _find_class_folders(folder)})
+    not_followed: list[str] = []  # links to folders
+    class_folders = {part: _find_class_folders(folder, not_followed) for part, folder in parts}
+    class_names = sorted({name for folders in class_folders.values() for name in folders})
     if len(class_names) < 2:
         problem = _describe_few_classes(root, class_names)
         raise UserError(f"{root}: {problem}; put the images of each class in a folder of their own")
     label_of = {name: label for label, name in enumerate(class_names)}
     files: list[tuple[str, int, str, int, int]] = []  # path, label, part, size, modification time
-    for part, folder in parts:
-        for name, class_folder in _find_class_folders(folder).items():
-            found = sorted(list_files(class_folder))
+    for part, folders in class_folders.items():
+        for name, class_folder in folders.items():
+            found, links = list_files(class_folder)
+            not_followed += links
             if part in (TRAIN, UNSPLIT) and not found:
-                raise UserError(f"{class_folder}: this class folder is empty; add images or remove the folder")
+                unused = " except for links to folders, which are not followed" if links else ""
+                raise UserError(f"{class_folder}: this class folder is empty{unused}; add images or remove the folder")
             files += [(path, label_of[name], part, size, modified) for path, size, modified in found]
     trained = {label for _, label, part, *_ in files if part in (TRAIN, UNSPLIT)}
     for label, name in enumerate(class_names):
@@ -58,6 +62,7 @@ def open_folder(root: Path) -> Source:
         load_items=load_items,
         left_out_file=root / EXCLUSIONS_FILE,
         left_out=read_exclusions(root / EXCLUSIONS_FILE),
+        warnings=describe_links([os.path.relpath(path, root) for path in not_followed]),
     )
 
 
@@ -75,11 +80,17 @@ def _find_parts(root: Path) -> list[tuple[str, Path]]:
     return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
 
 
-def _find_class_folders(folder: Path) -> dict[str, str]:
-    """Return name -> path of the class folders, sorted; hidden folders, archivers' and our own are not classes."""
+def _find_class_folders(folder: Path, not_followed: list[str]) -> dict[str, str]:
+    """Return name -> path of the class folders, sorted; hidden folders, archivers' and our own are not classes.
+
+    A class folder may be a link. One that leads to `folder` or above it would put the images of all classes into one;
+    its path is added to `not_followed` instead.
+    """
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     folders = {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
-    return {name: path for name, path in folders.items() if not _is_output(name, path)}
+    loops = [path for path in folders.values() if folder.resolve().is_relative_to(os.path.realpath(path))]
+    not_followed += loops
+    return {name: path for name, path in folders.items() if path not in loops and not _is_output(name, path)}
 
 
 def _is_output(name: str, path: str) -> bool:
@@ -93,28 +104,41 @@ def _describe_few_classes(root: Path, class_names: list[str]) -> str:
     return f"holds {loose} images and no class folders" if loose else "holds no class folders"
 
 
-def list_files(folder: str | Path) -> Iterator[tuple[str, int, int]]:
-    """Yield (path, size in bytes, modification time in ns) of every file below a folder, except hidden ones.
+def list_files(folder: str | Path) -> tuple[list[tuple[str, int, int]], list[str]]:
+    """List the files below a folder, except hidden ones; links to files are read, links to folders are not followed.
 
-    Links are followed, each folder once. A link to nowhere is yielded with zeros, so that it counts as unreadable.
+    Returns:
+        (files, links): (path, size in bytes, modification time in ns) of each file, and the paths of the links to
+        folders, both sorted. A link to nowhere is a file with zeros, so that it counts as unreadable.
     """
-    seen = set()
-    for directory, folders, names in os.walk(folder, followlinks=True):
+    files, links = [], []
+    for directory, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        if os.path.realpath(directory) in seen:  # a link back to a folder above it
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(directory))
+        links += [path for name in folders if os.path.islink(path := os.path.join(directory, name))]
         for name in names:
             if not name.startswith("."):
                 path = os.path.join(directory, name)
                 try:
                     state = os.stat(path)
                 except OSError:
-                    yield path, 0, 0
+                    files.append((path, 0, 0))
                 else:
                     if stat.S_ISREG(state.st_mode):
-                        yield path, state.st_size, state.st_mtime_ns
+                        files.append((path, state.st_size, state.st_mtime_ns))
+    return sorted(files), sorted(links)
+
+
+def describe_links(links: Sequence[str]) -> list[str]:
+    """Return one line about links to folders that are not followed; none if there are no such links."""
+    if not links:
+        return []
+    first = make_printable(links[0])
+    if len(links) == 1:
+        return [f"{first} is a link to a folder and is not followed; copy its images here, or link to each of them"]
+    return [
+        f"{len(links):,} links to folders are not followed, such as {first}; "
+        "copy the images that they lead to, or link to each image"
+    ]
 
 
 def make_printable(name: str) -> str:

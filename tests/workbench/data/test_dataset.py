@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from workbench.config import DataConfig
-from workbench.data.dataset import choose_image_size, compute_class_weights, describe_imbalance, load_dataset
+from workbench.data.dataset import (
+    choose_image_size,
+    compute_class_weights,
+    describe,
+    describe_imbalance,
+    load_dataset,
+)
 from workbench.errors import UserError
 
 
@@ -85,6 +91,15 @@ def test_train_val_and_test_are_used_as_they_are(photo_folder):
         [4] * 3,
         [4] * 3,
     ]
+
+
+def test_a_linked_folder_is_described(photo_folder):
+    root = photo_folder(train=10, test=4)
+    (root / "train" / "iris" / "up").symlink_to(root)
+    dataset = load(root)
+    assert len(dataset.labels) == 42
+    (line,) = [line for line in describe(dataset) if "not followed" in line]
+    assert "train/iris/up" in line
 
 
 @pytest.mark.parametrize(("test", "parts"), [(1, [1, 1, 1]), (None, [1, 1, 1])])

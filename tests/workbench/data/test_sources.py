@@ -107,16 +107,59 @@ def test_type_is_found_from_the_bytes_not_the_name(photo_folder):
     assert read[os.path.join("a", "a-01.jpg")].startswith(b"not a JPEG")
 
 
-def test_links_are_followed_once(photo_folder, tmp_path):
+def test_links_to_folders_inside_a_class_are_not_followed(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=1)
+    (root / "train" / "a" / "round").symlink_to(root / "train" / "a")
+    (root / "train" / "a" / "up").symlink_to(root)
+    (root / "test" / "b" / "below").mkdir()
+    (root / "test" / "b" / "below" / "more").symlink_to(root / "train" / "b")
+    source = open_source(str(root))
+    assert counts(source) == {(TRAIN, "a"): 2, (TRAIN, "b"): 2, (TEST, "a"): 1, (TEST, "b"): 1}
+    (line,) = source.warnings
+    assert "\n" not in line
+    assert "not followed" in line
+    assert "3 links" in line
+    assert os.path.join("train", "a", "round") in line
+
+
+def test_one_linked_folder_is_named(photo_folder):
     root = photo_folder(classes=("a", "b"), train=2, test=None)
-    elsewhere = tmp_path / "elsewhere"
-    shutil.move(root / "b", elsewhere)
-    (root / "b").symlink_to(elsewhere)
-    (root / "a" / "round").symlink_to(root / "a")
+    assert open_source(str(root)).warnings == []
     (root / "a" / "up").symlink_to(root)
-    found = counts(open_source(str(root)))
-    assert found[UNSPLIT, "b"] == 2
-    assert found[UNSPLIT, "a"] <= 4  # its own two, and the two that `up` leads to
+    assert open_source(str(root)).warnings == [
+        "a/up is a link to a folder and is not followed; copy its images here, or link to each of them"
+    ]
+
+
+def test_links_to_image_files_are_read(photo_folder, tmp_path):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    image = shutil.copy(root / "a" / "a-00.jpg", tmp_path / "elsewhere.jpg")
+    (root / "a" / "link.jpg").symlink_to(image)
+    source = open_source(str(root))
+    assert counts(source)[UNSPLIT, "a"] == 3
+    assert source.warnings == []
+    (item,) = [item for item in source.load_items() if "link" in item.name]
+    assert item.read().startswith(b"\xff\xd8")
+
+
+def test_a_class_folder_may_itself_be_a_link(photo_folder, tmp_path):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    shutil.move(root / "b", tmp_path / "elsewhere")
+    (root / "b").symlink_to(tmp_path / "elsewhere")
+    source = open_source(str(root))
+    assert counts(source) == {(UNSPLIT, "a"): 2, (UNSPLIT, "b"): 2}
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_link_to_a_folder_above_is_not_a_class(photo_folder, target):
+    root = photo_folder(classes=("a", "b"), train=2, test=1)
+    (root / "train" / "loop").symlink_to(target)
+    source = open_source(str(root))
+    assert source.class_names == ["a", "b"]
+    assert counts(source)[TRAIN, "a"] == 2
+    (line,) = source.warnings
+    assert line.startswith(f"{os.path.join('train', 'loop')} is a link to a folder and is not followed")
 
 
 def test_a_link_to_nowhere_is_an_unreadable_image(photo_folder):
@@ -204,6 +247,13 @@ def test_an_empty_class_folder(photo_folder, test):
     message = refused(root)
     assert str(empty) in message
     assert "empty" in message
+
+
+def test_a_class_folder_that_holds_only_a_linked_folder(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    (root / "c").mkdir()
+    (root / "c" / "link").symlink_to(root / "a")
+    assert "this class folder is empty except for links to folders, which are not followed;" in refused(root)
 
 
 def test_a_class_that_only_the_test_set_has(photo_folder):

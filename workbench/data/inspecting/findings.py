@@ -56,6 +56,7 @@ def summarize(findings: Findings) -> list[str]:
         one, other = scan.names[pairs.first[conflicts[0]]], scan.names[pairs.second[conflicts[0]]]
         lines.append(f"{len(conflicts):,} of these pairs are in two classes, such as {one} and {other}")
     lines += _describe_leaks(findings)
+    lines += findings.source.warnings
     if findings.left_out:
         missing = findings.left_out.keys() - set(scan.names) - {name for name, _ in scan.unreadable}
         note = f"; {len(missing):,} of them do not exist" if missing else ""

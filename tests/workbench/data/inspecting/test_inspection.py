@@ -65,6 +65,14 @@ def test_a_data_set_with_nothing_wrong(root, capsys):
     assert str(findings.page) == "inspect-pets.html"
 
 
+def test_links_to_folders_are_named(root, capsys):
+    (root / "train" / "cat" / "up").symlink_to(root)
+    findings, printed, page = run(root, capsys)
+    assert findings.count_images().tolist() == [[6, 0, 0, 3], [6, 0, 0, 3]]
+    for text in (printed, page):
+        assert "train/cat/up is a link to a folder and is not followed" in text
+
+
 def test_sizes_are_those_of_the_upright_images(root, capsys):
     exif = Image.Exif()
     exif[0x0112] = 6
