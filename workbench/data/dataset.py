@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from workbench.errors import UserError
 VALIDATION_SHARE, TEST_SHARE = 0.20, 0.15
 DEFAULT_SIZES = {"digits": 32}
 DEFAULT_SIZE, MAX_SIZE = 128, 4096
+MAX_NAMED = 3  # classes that a line names before it counts them
 UNEVEN = 2  # times as many images in the largest class as in the smallest: worth a note
 
 
@@ -36,6 +37,7 @@ class Dataset:
         left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
         augmentable: whether the training pipeline may augment the images; False for stored features and for images that
             are stored augmented.
+        folders: part -> name of the folder that holds its images, see `workbench.data.source.Source`.
         warnings: the source's lines for the user.
     """
 
@@ -52,6 +54,7 @@ class Dataset:
     key: str
     left_out: list[str] = dataclasses.field(default_factory=list)
     augmentable: bool = True
+    folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     warnings: Sequence[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -86,7 +89,7 @@ def describe_imbalance(dataset: Dataset) -> str | None:
 
 
 def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
-    """Return lines for the screen that say what a data set holds, and what may be wrong with it.
+    """Return lines for the screen that say what a data set holds, how it is split, and what may be wrong with it.
 
     Args:
         dataset: the data set.
@@ -98,8 +101,43 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
     line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
     uneven = describe_imbalance(dataset) if class_weights == "none" else None
-    notes = [*dataset.warnings, uneven]
+    notes = [_describe_folders(dataset.folders), _describe_missing_classes(dataset), *dataset.warnings, uneven]
     return [line, *filter(None, notes)]
+
+
+def _describe_folders(folders: Mapping[str, str]) -> str | None:
+    """Return one line that says which folder is for training, validation and testing; None without folders."""
+    if not folders:
+        return None
+    if UNSPLIT in folders:
+        return (
+            f"{folders[UNSPLIT]}/ is for training, validation and testing: {TEST_SHARE * 100:.0f} % of each class are "
+            f"for testing, and {VALIDATION_SHARE * 100:.0f} % of the rest for validation"
+        )
+    test = f"{folders[TEST]}/ for testing"
+    if VALIDATION in folders:
+        return f"{folders[TRAIN]}/ is for training, {folders[VALIDATION]}/ for validation, {test}"
+    reason = "" if folders[TEST] == "test" else ", because there is no test/"
+    share = f"{VALIDATION_SHARE * 100:.0f} % of each class"
+    return f"{folders[TRAIN]}/ is for training and validation ({share}), {test}{reason}"
+
+
+def _describe_missing_classes(dataset: Dataset) -> str | None:
+    """Return one line about the classes of which the validation or the test set has no image; None if all have one."""
+    missing = []
+    for rows, part in ((dataset.validation, "validation"), (dataset.test, "test")):
+        counts = np.bincount(dataset.labels[rows], minlength=len(dataset.class_names))
+        names = [f"'{name}'" for name, count in zip(dataset.class_names, counts, strict=True) if not count]
+        if len(names) > MAX_NAMED + 1:
+            names = [*names[:MAX_NAMED], f"{len(names) - MAX_NAMED:,} more"]
+        if names:
+            listed = f"classes {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"class {names[0]}"
+            missing.append(f"no {part} image of {listed}")
+    return (
+        f"warning: {', '.join(missing)}; add images, because accuracy there is measured on the other classes only"
+        if missing
+        else None
+    )
 
 
 def choose_image_size(data: DataConfig) -> int:
@@ -154,6 +192,7 @@ def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) 
         decode_seconds=store.decode_seconds,
         key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
         left_out=left_out,
+        folders=source.folders,
         warnings=source.warnings,
     )
 

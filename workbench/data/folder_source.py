@@ -62,6 +62,7 @@ def open_folder(root: Path) -> Source:
         load_items=load_items,
         left_out_file=root / EXCLUSIONS_FILE,
         left_out=read_exclusions(root / EXCLUSIONS_FILE),
+        folders={part: make_printable(folder.name) for part, folder in parts},
         warnings=describe_links([os.path.relpath(path, root) for path in not_followed]),
     )
 

@@ -51,6 +51,7 @@ class Source:
         load_items: returns the items, see `LoadItems`.
         left_out_file: file that lists the images to leave out; None where the source has no folder for it.
         left_out: what that file lists, name -> reason, see `workbench.data.exclusions`.
+        folders: part -> name of the folder that holds its images; empty where the source is not a folder.
         warnings: lines for the user, such as on links that are not followed.
     """
 
@@ -61,4 +62,5 @@ class Source:
     load_items: LoadItems
     left_out_file: Path | None = None
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     warnings: Sequence[str] = dataclasses.field(default_factory=list)

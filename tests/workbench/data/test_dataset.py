@@ -93,6 +93,76 @@ def test_train_val_and_test_are_used_as_they_are(photo_folder):
     ]
 
 
+def rename_test(root):
+    (root / "test").rename(root / "val")
+
+
+def copy_test_to_valid(root):
+    shutil.copytree(root / "test", root / "valid")
+
+
+def remove_test(root):
+    shutil.rmtree(root / "test")
+
+
+@pytest.mark.parametrize(
+    ("arrange", "expected"),
+    [
+        (None, "train/ is for training and validation (20 % of each class), test/ for testing"),
+        (
+            rename_test,
+            "train/ is for training and validation (20 % of each class), val/ for testing, because there is no test/",
+        ),
+        (copy_test_to_valid, "train/ is for training, valid/ for validation, test/ for testing"),
+        (
+            remove_test,
+            "train/ is for training, validation and testing: 15 % of each class are for testing, "
+            "and 20 % of the rest for validation",
+        ),
+    ],
+)
+def test_the_screen_says_which_folder_is_used_for_what(photo_folder, arrange, expected):
+    root = photo_folder(train=10, test=4)
+    if arrange:
+        arrange(root)
+    lines = describe(load(root))
+    assert "images of 3 classes" in lines[0]
+    assert lines[1:] == [expected]
+
+
+def test_a_folder_without_parts_is_named_and_other_data_has_no_folders(photo_folder):
+    root = photo_folder(train=10, test=None)
+    assert describe(load(root))[1].startswith("photos/ is for training, validation and testing: 15 %")
+    assert len(describe(load("digits"))) == 1
+
+
+def test_a_class_that_is_missing_from_a_part_is_warned_of_in_one_line(photo_folder):
+    root = photo_folder(train=10, test=4)
+    shutil.copytree(root / "test", root / "val")
+    shutil.rmtree(root / "test" / "iris")
+    for image in (root / "val" / "rose").iterdir():
+        image.unlink()
+    shutil.rmtree(root / "val" / "iris")
+    assert describe(load(root))[2:] == [
+        "warning: no validation image of classes 'iris' and 'rose', no test image of class 'iris'; "
+        "add images, because accuracy there is measured on the other classes only"
+    ]
+
+
+def test_many_missing_classes_are_counted(photo_folder):
+    root = photo_folder(classes=tuple("abcdef"), train=3, test=1)
+    for name in "abcde":
+        shutil.rmtree(root / "test" / name)
+    line = describe(load(root))[-1]
+    assert "no test image of classes 'a', 'b', 'c' and 2 more;" in line
+
+
+def test_a_class_whose_test_images_are_all_left_out_is_missing(photo_folder):
+    root = photo_folder(train=10, test=1)
+    (root / "left_out.csv").write_text("image,reason\ntest/iris/iris-00.jpg,blurred\n")
+    assert "no test image of class 'iris'" in describe(load(root))[-1]
+
+
 def test_a_linked_folder_is_described(photo_folder):
     root = photo_folder(train=10, test=4)
     (root / "train" / "iris" / "up").symlink_to(root)
