@@ -1,8 +1,8 @@
 """Kill a search with trials that only wait: `python -m tests.workbench.sweep.killed_search FOLDER TRIALS KILLS`.
 
-Prints the counts of `benchmarks.kill_stress` as JSON. This process imports TensorFlow once. The search's command and its
-workers are forks of it, so that a restart takes little time. The search writes its trials to trials.csv as a command
-does.
+Prints the counts of `benchmarks.kill_stress` as JSON. This process imports TensorFlow once. The command of the search
+and its workers are forks of it, so that a restart takes little time. The search writes its trials to trials.csv as a
+command does.
 """
 
 import json
