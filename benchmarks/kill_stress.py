@@ -10,12 +10,12 @@ import argparse
 import collections
 import json
 import random
-import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -37,26 +37,47 @@ POINTS = 240
 VICTIMS = ("command", "worker", "both")
 
 
+class CommandProcess(Protocol):
+    """What is needed of the process of a sweep's command: a part of `subprocess.Popen`."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+
+    def wait(self) -> int:
+        """Wait for the end, and return the exit code."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+def find_workers(command: int) -> list[psutil.Process]:
+    """Return the workers of the command with this process id."""
+    return [child for child in psutil.Process(command).children() if _is_worker(child)]
+
+
 def stress(
-    command: Sequence[str],
+    start: Callable[[], CommandProcess],
     folder: Path,
     *,
     kills: int,
     trials: int,
     seconds: float,
     seed: int = 0,
-    environment: Mapping[str, str] | None = None,
+    find_workers: Callable[[int], list[psutil.Process]] = find_workers,
 ) -> collections.Counter[str]:
     """Run a sweep to its end and kill it many times meanwhile.
 
     Args:
-        command: starts the sweep, or resumes it; run again after each death.
+        start: starts the sweep's command, or resumes it; called again after each death.
         folder: run folder of the sweep.
         kills: how many times SIGKILL is sent: to the command, to one of its workers, to both, in turn.
         trials: how many trials the sweep has.
         seconds: the longest wait between a newly finished trial and the next kill.
         seed: of the moments and of the workers that are killed.
-        environment: of the command; by default this process's.
+        find_workers: returns the workers of the command with this process id.
 
     Returns:
         Counts by name: kills of each kind, trials that finished, and trials that were lost, doubled, missing, failed or
@@ -66,22 +87,22 @@ def stress(
         RuntimeError: the sweep failed, or ended before it had been killed often enough.
     """
     rng, counts = random.Random(seed), collections.Counter[str]()
-    process, finished = _start(command, environment), dict[str, str]()
+    process, finished = start(), dict[str, str]()
     for number in range(kills):
         _wait_for_trial(process, folder, len(finished))
         time.sleep(rng.uniform(0, seconds))
         victim = VICTIMS[number % len(VICTIMS)]
-        workers = _find_workers(process)
+        workers = find_workers(process.pid)
         if victim != "command" and workers:
             rng.choice(workers).kill()
         if victim != "worker":
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
         counts[f"killed: {victim}"] += 1
         earlier, finished = finished, _read_finished(folder)
         counts["lost"] += _count_changed(earlier, finished)
         if victim != "worker":
-            process = _start(command, environment)
+            process = start()
     if process.wait() != 0:
         raise RuntimeError(f"the sweep ended with exit code {process.returncode}")
     earlier, finished = finished, _read_finished(folder)
@@ -95,14 +116,6 @@ def stress(
     return counts
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-
-
-def _find_workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return [child for child in psutil.Process(process.pid).children() if _is_worker(child)]
-
-
 def _is_worker(process: psutil.Process) -> bool:
     try:
         return "workbench.sweep.worker" in process.cmdline()
@@ -110,7 +123,7 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def _wait_for_trial(process: subprocess.Popen[bytes], folder: Path, finished: int) -> None:
+def _wait_for_trial(process: CommandProcess, folder: Path, finished: int) -> None:
     """Wait until more than `finished` trials have finished."""
     while len(list(folder.glob("tuner/trial_*/trial.json"))) <= finished:
         if process.poll() is not None:
@@ -149,9 +162,15 @@ def main() -> None:
         folder = Path(temporary)
         words = [f"--data={options.data}", f"--max-trials={trials}", "--image-size=32"]
         command = sweep_command(folder, *words, space=SPACE)
-        start = time.perf_counter()
-        counts = stress(command, run_folder(folder), kills=options.kills, trials=trials, seconds=options.seconds)
-        seconds = time.perf_counter() - start
+        began = time.perf_counter()
+        counts = stress(
+            lambda: subprocess.Popen(command, stdout=subprocess.DEVNULL),
+            run_folder(folder),
+            kills=options.kills,
+            trials=trials,
+            seconds=options.seconds,
+        )
+        seconds = time.perf_counter() - began
     print(f"{seconds:.0f} s: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 

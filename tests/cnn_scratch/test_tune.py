@@ -1,3 +1,4 @@
+import collections
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from cnn_scratch.config import TrainConfig
+from cnn_scratch.graph_cache import GraphCache
 from cnn_scratch.train import train
 from cnn_scratch.tune import CnnHyperModel, TuneConfig, main, tune
 from workbench import cli
@@ -40,6 +42,23 @@ def config(red_and_blue, workdir):
     return build(
         TuneConfig, data=str(red_and_blue), image_size=32, space="space.yaml", name="s", max_trials=4, workers=0
     )
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    """Caches of traced graphs by the number of classes."""
+    return collections.defaultdict(GraphCache)
+
+
+@pytest.fixture(autouse=True)
+def share_graphs(graphs, monkeypatch):
+    """Let the sweeps that run in this process share their graphs: tracing one takes longer than its trials."""
+
+    def make_model(self, config):
+        num_classes = self.count_classes(config)
+        return graphs[num_classes].take(config.network, config.training, config.data.resolved_size, num_classes)
+
+    monkeypatch.setattr(CnnHyperModel, "make_model", make_model)
 
 
 def points(folder):
@@ -119,7 +138,7 @@ def test_kill_and_run_again(config):
         process.send_signal(signal.SIGKILL)
         process.wait()
         done = len(list(Path("runs/s/tuner").glob("*/trial.json")))
-    tune(replace(config, max_trials="all"))
+    tune(replace(config, max_trials="all", workers=0))
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 16
 
 

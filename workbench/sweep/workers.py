@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 import psutil
 
@@ -37,6 +37,38 @@ _GRACE = 5  # seconds a worker has to end before it is killed
 _BYTES_PER_WORKER = 3 << 29  # 1.5 GiB
 
 
+class WorkerProcess(Protocol):
+    """What a pool needs of a process that it has started: a part of `subprocess.Popen`."""
+
+    pid: int
+    stdin: IO[bytes] | None
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, and return the exit code."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+def start_worker_process(log: IO[str], environment: dict[str, str]) -> WorkerProcess:
+    """Start a worker.
+
+    Args:
+        log: file for its output.
+        environment: variables that it gets in addition to this process's.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "workbench.sweep.worker"],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, **environment},
+    )
+
+
 @dataclasses.dataclass
 class _Worker:
     """A worker process.
@@ -50,7 +82,7 @@ class _Worker:
 
     number: int
     name: str
-    process: subprocess.Popen
+    process: WorkerProcess
     is_finished: bool = False
 
 
@@ -63,12 +95,20 @@ class WorkerPool:
         log_folder: where the workers' own output is written.
         prefix: begins the workers' names; must differ between machines.
         has_temporary_logs: whether to remove the log folder in the end, unless `move_logs` has been called.
+        start_process: starts a worker; takes the file for its output and its environment variables.
     """
 
     def __init__(
-        self, count: int, num_gpus: int, log_folder: Path, prefix: str = "worker", *, has_temporary_logs: bool = False
+        self,
+        count: int,
+        num_gpus: int,
+        log_folder: Path,
+        prefix: str = "worker",
+        *,
+        has_temporary_logs: bool = False,
+        start_process: Callable[[IO[str], dict[str, str]], WorkerProcess] = start_worker_process,
     ) -> None:
-        self._has_temporary_logs = has_temporary_logs
+        self._has_temporary_logs, self._start_process = has_temporary_logs, start_process
         self._environments = [make_worker_environment(number, count, num_gpus) for number in range(count)]
         self._logs, self._prefix, self.num_gpus = Path(log_folder), prefix, num_gpus
         self._workers: list[_Worker] = []
@@ -174,13 +214,7 @@ class WorkerPool:
 
     def _spawn(self, number: int) -> _Worker:
         with open(self._get_log(number), "a", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "workbench.sweep.worker"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self._environments[number]},
-            )
+            process = self._start_process(log, self._environments[number])
         return _Worker(number, f"{self._prefix}-{number + 1}", process)
 
     def _send(self, worker: _Worker) -> None:

@@ -1,36 +1,34 @@
-"""A search with trials that only wait, to be killed: `python -m tests.workbench.sweep.killed_search FOLDER TRIALS`.
+"""Kill a search with trials that only wait: `python -m tests.workbench.sweep.killed_search FOLDER TRIALS KILLS`.
 
-It starts faster than a command, because it imports little else than what a search needs. It writes its trials to
-trials.csv as a command does.
+Prints the counts of `benchmarks.kill_stress` as JSON. This process imports TensorFlow once. The command of the search
+and its workers are forks of it, so that a restart takes little time. The search writes its trials to trials.csv as a
+command does.
 """
 
+import json
+import os
+import select
 import sys
 import time
 from pathlib import Path
 
-from workbench.runtime import load_tensorflow, skip_optional_imports
-from workbench.sweep.workers import WorkerPool
+import psutil
 
-
-def main():
-    folder, num_trials = Path(sys.argv[1]), int(sys.argv[2])
-    pool = WorkerPool(2, 0, folder / "workers")
-    pool.start()
-    load_tensorflow()
-    from tests.workbench.sweep.killed_search import search  # the workers cannot import `__main__`
-
-    search(folder, num_trials, pool)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+from benchmarks import kill_stress
+from workbench.runtime import skip_optional_imports
 
 with skip_optional_imports():
     import keras_tuner
 
+from tests.workbench.sweep.forked import ForkedProcess
+from workbench.sweep import worker
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
 from workbench.sweep.tuners import GridSearch
+from workbench.sweep.workers import WorkerPool
+
+NUM_WORKERS = 2
+NUM_SPARES = 6  # workers that are forked before the command has threads, and replace those that are killed
 
 
 class WaitingHyperModel(TrialHyperModel):
@@ -46,7 +44,37 @@ class WaitingHyperModel(TrialHyperModel):
         return {"val_accuracy": score, "val_loss": 1 - score}
 
 
-def search(folder, num_trials, pool):
+def stress(folder, num_trials, kills):
+    def start():
+        with open(folder / "command.log", "a") as log:
+            return ForkedProcess(lambda: search(folder, num_trials), log)
+
+    return kill_stress.stress(
+        start,
+        folder,
+        kills=kills,
+        trials=num_trials,
+        seconds=0.2,
+        find_workers=lambda command: find_workers(command, folder),
+    )
+
+
+def find_workers(command, folder):
+    """Return the workers of a command that have got their orders, without the spare ones."""
+    return [child for child in psutil.Process(command).children() if (folder / f"worker-{child.pid}").exists()]
+
+
+def work(folder):
+    select.select([sys.stdin], [], [])  # wait for orders, or the command's end
+    (folder / f"worker-{os.getpid()}").touch()
+    worker.main()
+
+
+def search(folder, num_trials):
+    with open(folder / "workers.log", "a") as log:
+        forks = [ForkedProcess(lambda: work(folder), log) for _ in range(NUM_WORKERS + NUM_SPARES)]
+    pool = WorkerPool(NUM_WORKERS, 0, folder / "workers", start_process=lambda log, environment: forks.pop())
+    pool.start()
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.Choice("seed", list(range(num_trials)))
     tuner = GridSearch(
@@ -68,3 +96,9 @@ def search(folder, num_trials, pool):
     )
     tuner.search()
     pool.stop()
+
+
+if __name__ == "__main__":
+    from tests.workbench.sweep import killed_search  # the workers cannot import `__main__`
+
+    print(json.dumps(killed_search.stress(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

@@ -1,5 +1,4 @@
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -72,9 +71,8 @@ def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
 
 def test_a_finished_sweep_needs_no_workers(environment):
     write_space(seed=[0, 1, 2], batch_size=[10])
-    for _ in range(2):
-        shutil.rmtree("runs/s/workers", ignore_errors=True)
-        subprocess.run(command("--max-trials=2", "--workers=1"), env=environment, check=True)
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0))
+    subprocess.run(command("--max-trials=2", "--workers=1"), env=environment, check=True)
     assert not Path("runs/s/workers").exists()
     assert len(rows()) == 2
 
@@ -87,6 +85,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
         while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 3:
             time.sleep(0.05)
         workers = psutil.Process(process.pid).children()
+        assert len(list(Path("runs/s/workers").glob("*.log"))) == len(workers) == 2
         process.send_signal(signal.SIGINT)
         shown = process.stderr.read().decode()
     assert process.returncode == 130
@@ -121,13 +120,13 @@ def test_a_port_in_use_is_one_line():
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(environment):
     """A limit on the size of files stands for the full disk."""
     write_space(seed=list(range(6)), batch_size=[10])
-    subprocess.run(command("--max-trials=2", "--workers=0"), env=environment, check=True)
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0))
     limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command("--max-trials=6", "--workers=0")]
     ended = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
     assert "File too large" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    subprocess.run(command("--max-trials=6", "--workers=0"), env=environment, check=True)
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=6, workers=0))
     assert len(rows()) == 6
     assert read_json("runs/s/metrics.json")["trials"] == 6
 

@@ -23,7 +23,7 @@ DATA = {"x": X, "y": Y, "validation_data": (X, Y), "verbose": 0}
 
 def build(hp):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(hp.Choice("units", [1, 2])), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(hp.Choice("learning_rate", [0.1, 0.01])), "mse")
+    model.compile(keras.optimizers.SGD(hp.Choice("learning_rate", [0.1, 0.01])), "mse", run_eagerly=True)
     return model
 
 
@@ -38,7 +38,7 @@ def build_conditional(hp):
         if kind == "linear":
             model.add(keras.layers.Dense(1, use_bias=hp.Boolean("bias")))
     model.add(keras.layers.Dense(1))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     return model
 
 
@@ -344,7 +344,7 @@ from workbench.sweep import GridSearch
 def build(hp):
     import keras
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(hp.Choice("units", [1, 2, 3]))])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     return model
 
 if __name__ == "__main__":
