@@ -195,6 +195,8 @@ def check_training(config: TrainingConfig) -> None:
     for name in ("label_smoothing", "ema"):
         if not 0 <= getattr(config, name) < 1:
             raise UserError(f"{_given(config, name)}: must be at least 0 and below 1")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"{_given(config, 'seed')}: must be 0 or more, and below 2^32")
     parse_duration(config.budget)
 
 

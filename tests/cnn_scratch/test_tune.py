@@ -276,6 +276,7 @@ def test_hparams_are_in_the_logs(config):
         (["--data", "/no/such"], "--data /no/such"),
         (["--workers", "-1"], "--workers -1"),
         (["--budget", "soon"], "--budget soon: give a time such as 45s, 30m, 2h or 1d"),
+        (["--seed", "-1"], "--seed -1: must be 0 or more"),
         (["--chief"], "--oracle-address HOST:PORT is needed"),
         (["--chief", "--oracle-address", "here"], "--oracle-address here: must be HOST:PORT"),
         (["--tuner", "bayesian", "--prune", "median"], "--prune median"),
@@ -336,3 +337,11 @@ def test_the_reference_projects_sweep_file_runs_as_it_is(config):
     assert row["activation"] in ("mish", "gelu", "relu", "silu")
     assert yaml.safe_load((folder / "config.yaml").read_text())["tuner"] == "bayesian"
     assert yaml.safe_load((folder / "best.yaml").read_text())["activation"] == row["activation"]
+
+
+def test_an_image_size_next_to_swept_ones_is_refused(workdir, capsys):
+    Path("space.yaml").write_text("parameters: {image_size: {values: [32, 48]}}")
+    assert main(["--space", "space.yaml", "--image-size", "64"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --image-size 64: --space space.yaml gives 'image_size' its values already\n"
+    )

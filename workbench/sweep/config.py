@@ -70,6 +70,8 @@ def check_sweep(search: SearchConfig, workers: WorkersConfig) -> None:
         raise UserError(f"--max-trials {search.max_trials}: must be at least 1, or 'all'")
     if isinstance(workers.workers, int) and workers.workers < 0:
         raise UserError(f"--workers {workers.workers}: must be 0 or more, or 'auto'")
+    if not 0 <= search.seed < 2**32:
+        raise UserError(f"--seed {search.seed}: must be 0 or more, and below 2^32")
     if search.keep < 1:
         raise UserError(f"--keep {search.keep}: must be at least 1")
     if workers.chief and workers.worker:

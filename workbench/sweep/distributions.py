@@ -29,6 +29,7 @@ NAMES = (*_KINDS, *(f"q_{name}" for name in _WITH_STEP))
 _POINTS = 10  # values of a distribution on a grid
 _EXTREME = 0.001  # share of the draws beyond the smallest, and beyond the largest, value that must be allowed
 _MAX_STEPS = 1000
+_LARGEST = 2.0**53  # whole numbers are exact up to here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +90,9 @@ class Distribution:
 
     def _find_exact_quantile(self, share: float) -> float:
         if self.kind == "uniform":
-            return self.first + share * (self.second - self.first)
+            return (1 - share) * self.first + share * self.second
         if self.kind == "log":
-            return self.first * (self.second / self.first) ** share
+            return math.exp((1 - share) * math.log(self.first) + share * math.log(self.second))
         if self.kind == "beta":
             from scipy.special import betaincinv  # imported late: a help text must not wait for it
 
@@ -152,8 +153,14 @@ def read_distribution(entry: Mapping[str, Any], *, takes_fractions: bool) -> Dis
         first = second = math.inf
     if not math.isfinite(second) or (kind == "log" and not 0 < first < second):
         raise UserError(f"'min' and 'max' of {given} are logarithms; give the numbers themselves to {name}_values")
-    is_whole = name == "int_uniform" or not takes_fractions
-    return Distribution(kind, first, second, step, is_whole)
+    distribution = Distribution(kind, first, second, step, name == "int_uniform" or not takes_fractions)
+    try:
+        largest = max(abs(distribution.find_quantile(share)) for share in (0.0, 1.0))
+    except OverflowError:
+        largest = math.inf
+    if not largest <= _LARGEST:
+        raise UserError(f"'{one}' and '{other}' of {given} lead to numbers beyond {_LARGEST:g}")
+    return distribution
 
 
 def read_number(entry: Mapping[str, Any], name: str) -> float:

@@ -271,7 +271,10 @@ def start_workers_early(config: Any, trial: TrialOptions) -> None:
     """
     check_sweep(config.search, config.workers)
     if not config.workers.worker:  # a worker gets the space from its chief
-        config, _ = resolve_search(config, trial)
+        config, space = resolve_search(config, trial)
+        size, sizes = config.data.image_size, space.parameters.get("image_size", [space.fixed.get("image_size")])
+        if size is not None and sizes not in ([None], [size]):
+            raise UserError(f"--image-size {size}: --space {config.search.space} gives 'image_size' its values already")
     if config.run.name and has_all_trials(config.search, Path(config.run.runs_dir) / config.run.name):
         return
     with contextlib.suppress(OSError):

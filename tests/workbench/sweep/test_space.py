@@ -131,6 +131,11 @@ def test_values_survive_kerastuners_protocol():
         ("parameters: {dropout: {distribution: normal, mu: 0.5, sigma: 0}}", "'sigma' must be above 0"),
         ("parameters: {dropout: {distribution: beta, a: 0}}", "'a' and 'b' must be above 0"),
         ("parameters: {learning_rate: {distribution: log_uniform, min: 1, max: 1000}}", "are logarithms; give the"),
+        ("parameters: {learning_rate: {distribution: log_normal, mu: 1000}}", "lead to numbers beyond"),
+        ("parameters: {batch_size: {distribution: q_log_normal, mu: 800}}", "lead to numbers beyond"),
+        ("parameters: {weight_decay: {min: 0.0, max: 1.0e+308}}", "lead to numbers beyond"),
+        (f"parameters: {{epochs: {{min: 1, max: {10**30}}}}}", "lead to numbers beyond"),
+        ("parameters: {seed: {values: [0, -1]}}", "--seed -1: must be 0 or more"),
         (
             "parameters: {learning_rate: {distribution: log_uniform_values, min: 1, max: 2, q: 1}}",
             "q_log_uniform_values",
