@@ -127,7 +127,7 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
         x = (_fuse(parts, policy, is_first) if parts else _copy_layer(remaining[0], policy))(x)
         is_first = is_first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
-    return TrainingModel(image, x, saved_as=plain, name=plain.name)
+    return TrainingModel(image, x, saved_as=plain, validates_saved=precision != "float32", name=plain.name)
 
 
 _FUSIBLE: tuple[tuple[type[keras.Layer], ...], ...] = (

@@ -1,11 +1,13 @@
-"""Models that several tests train."""
+"""Models that several tests train, and what a saved model predicts."""
 
 import keras
+import numpy as np
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.fast_model import build_fast_model
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn
+from workbench.finished_run import open_run
 from workbench.training.optimizer import compile_model
 from workbench.training.training_model import TrainingModel
 
@@ -25,3 +27,15 @@ def build_compiled_fast_model(config, precision="float32", num_classes=2) -> Tra
     model = build_fast_model(plain, precision, fuse=True)
     compile_model(model, config.training)
     return model
+
+
+def measure_saved_model(folder, file_name="model.keras") -> tuple[float, float]:
+    """Return accuracy and loss of a run's saved model on the validation images, computed from the raw pixels."""
+    run = open_run(folder)
+    dataset, model = run.load_dataset(), run.model
+    if file_name != "model.keras":
+        model = keras.saving.load_model(folder / file_name, compile=False)
+    logits = np.asarray(model(dataset.images[dataset.validation], training=False), np.float64)
+    labels = dataset.labels[dataset.validation]
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+    return float((logits.argmax(axis=1) == labels).mean()), float(losses.mean())

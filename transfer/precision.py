@@ -24,7 +24,9 @@ def build_in_precision(model: keras.Model, precision: str) -> TrainingModel:
         A model with weights of its own; in float32, a model of the same layers.
     """
     copy = model if precision == "float32" else rebuild(model, dtype=get_dtype_policy(precision))
-    return TrainingModel(copy.input, copy.output, saved_as=model, name=model.name)
+    return TrainingModel(
+        copy.input, copy.output, saved_as=model, validates_saved=precision != "float32", name=model.name
+    )
 
 
 def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:

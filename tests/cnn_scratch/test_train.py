@@ -14,6 +14,7 @@ from PIL import Image
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import main, train
+from tests.models import measure_saved_model
 from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
@@ -66,6 +67,20 @@ def test_the_best_epoch_is_kept_beside_the_last(config):
     again = train(replace(config, learning_rate=0.02, epochs=best, name="again"))
     for one, other in zip(weights(folder / "model.keras"), weights(again / "last.keras"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_a_training_in_16_bits_reports_the_accuracy_of_the_saved_model(config, ema):
+    folder = train(replace(config, precision="bfloat16", ema=ema, learning_rate=0.01))
+    history, metrics = read_csv(folder / "history.csv"), json.loads((folder / "metrics.json").read_text())
+    reported = {
+        "model.keras": (metrics["val_accuracy"], metrics["val_loss"]),
+        "last.keras": (float(history[-1]["val_accuracy"]), float(history[-1]["val_loss"])),
+    }
+    for name, (accuracy, loss) in reported.items():
+        saved_accuracy, saved_loss = measure_saved_model(folder, name)
+        assert accuracy == pytest.approx(saved_accuracy, abs=1e-6)
+        assert loss == pytest.approx(saved_loss, rel=2e-5)
 
 
 RECIPE = {"ema": 0.8, "mixup": 0.4, "cutmix": 1.0, "erasing": 0.5, "weight_decay": 0.05, "label_smoothing": 0.1}

@@ -19,6 +19,7 @@ from cnn_scratch.config import TrainConfig
 from cnn_scratch.graph_cache import GraphCache
 from cnn_scratch.train import train
 from cnn_scratch.tune import CnnHyperModel, TuneConfig, main, tune
+from tests.models import measure_saved_model
 from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
@@ -102,6 +103,15 @@ def test_the_winner_can_be_trained_again_and_does_as_well(config):
     again = yaml.safe_load((train(config) / "metrics.json").read_text())
     assert again["val_accuracy"] == pytest.approx(float(best["val_accuracy"]))
     assert again["val_loss"] == pytest.approx(float(best["val_loss"]), rel=1e-3)
+
+
+def test_the_winner_in_16_bits_has_the_accuracy_of_its_saved_model(config):
+    Path("space.yaml").write_text(SPACE + "  precision: {value: bfloat16}\n")
+    folder = tune(replace(config, max_trials=2))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    accuracy, loss = measure_saved_model(folder)
+    assert metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
 
 
 def test_all_trials_share_one_split_whatever_their_seed(config):

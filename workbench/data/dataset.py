@@ -35,6 +35,8 @@ class Dataset:
         decode_seconds: time that decoding took just now, 0.0 if the store was there already.
         key: changes whenever the source's content does.
         left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
+        validation_images: the images of the rows `validation`, in that order, where they are not in `images`; such as
+            exact features where those of the training images are rounded. None if they are in `images`.
         augmentable: whether the training pipeline may augment the images; False for stored features and for images that
             are stored augmented.
         folders: part -> name of the folder that holds its images, see `workbench.data.source.Source`.
@@ -53,6 +55,7 @@ class Dataset:
     decode_seconds: float
     key: str
     left_out: list[str] = dataclasses.field(default_factory=list)
+    validation_images: np.ndarray | None = None
     augmentable: bool = True
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     warnings: Sequence[str] = dataclasses.field(default_factory=list)

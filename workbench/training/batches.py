@@ -1,5 +1,8 @@
 """The input pipeline of a training: the batches that a `TrainingConfig` asks for."""
 
+import dataclasses
+
+import numpy as np
 import tensorflow as tf
 
 from workbench.config import TrainingConfig
@@ -29,6 +32,8 @@ def make_training_batches(
 
 def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.data.Dataset:
     """Make batches of the validation images, each once, in order."""
-    return pipeline.make_evaluation_batches(
-        dataset, dataset.validation, training.batch_size, one_hot=needs_one_hot(training)
-    )
+    rows = dataset.validation
+    if dataset.validation_images is not None:
+        dataset = dataclasses.replace(dataset, images=dataset.validation_images, labels=dataset.labels[rows])
+        rows = np.arange(len(rows))
+    return pipeline.make_evaluation_batches(dataset, rows, training.batch_size, one_hot=needs_one_hot(training))

@@ -13,6 +13,7 @@ from workbench.console import console, format_duration, open_bar
 from workbench.errors import UserError
 from workbench.keras_graph import get_weight_averages
 from workbench.training.history import EpochLog, find_best_epoch
+from workbench.training.training_model import TrainingModel
 
 Logs = dict[str, Any] | None
 Listener = Callable[[EpochLog], bool | None]
@@ -104,6 +105,14 @@ class AverageWeights(keras.callbacks.Callback):
             value = variable.numpy()
             variable.assign(average)
             average.assign(value)
+
+
+class UpdateSavedModel(keras.callbacks.Callback):
+    """Callback that copies the weights to the saved model before each validation, if that model validates."""
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        if isinstance(self.model, TrainingModel) and self.model.validates_saved:
+            self.model.update_saved_weights()
 
 
 class RecordHistory(keras.callbacks.Callback):

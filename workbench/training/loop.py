@@ -30,6 +30,7 @@ from workbench.training.callbacks import (
     SeedEpochs,
     ShowProgress,
     StopOnDivergence,
+    UpdateSavedModel,
 )
 from workbench.training.checkpoints import (
     BEST,
@@ -88,6 +89,10 @@ def train_network(
     whole_network: keras.Model | None = None,
 ) -> None:
     """Train a compiled model in a run folder, and leave there what evaluates, explains, predicts or resumes it.
+
+    Every validation accuracy is that of the model that is saved, so the best epoch is the one whose saved model is the
+    best: a model that is trained in 16 bits is validated in float32 (see `TrainingModel`), and one that is trained on
+    stored features is validated on exact ones (see `Dataset.validation_images`).
 
     Nothing in the folder changes before the speed has been measured and the training begins, so a run that is to be
     overwritten is kept until then.
@@ -180,6 +185,7 @@ def fit(
         LearningRateSchedule(training, steps),
         StopOnDivergence(training.learning_rate),
         *([AverageWeights()] if training.ema else []),
+        UpdateSavedModel(),  # after AverageWeights, whose averages are what is saved
         RecordHistory(history, len(dataset.train), [*listeners, lambda log: has_stalled(history, training.patience)]),
         keep_best,
         *callbacks,

@@ -19,12 +19,14 @@ class _State:
         saved_optimizer_of: the optimizer that `saved_as` was compiled with a copy of.
         train_functions: image size -> the compiled training step.
         image_size: the size that the model's present `train_function` belongs to.
+        is_validating: whether a validation step is being traced or run.
     """
 
     saved_as: keras.Model
     saved_optimizer_of: keras.Optimizer | None = None
     train_functions: dict[int | None, Callable | None] = dataclasses.field(default_factory=dict)
     image_size: int | None = None
+    is_validating: bool = False
 
 
 class TrainingModel(keras.Model):
@@ -32,22 +34,52 @@ class TrainingModel(keras.Model):
 
     The trained model may compute in another number format, or with layers of our own that run faster. The saved model
     has Keras' own layers, computes the same, and loads without this project's code.
+
+    A model that computes in 16 bits predicts some images differently from the saved one, which computes in float32. So
+    such a model lets the saved model validate (`validates_saved`): each epoch's validation loss and accuracy are those
+    of the model that would be saved after it, and the best epoch is the saved model's. `UpdateSavedModel` in
+    callbacks.py copies the weights before. A model in float32 validates itself: it differs from the saved one by
+    rounding only, and is faster.
     """
 
     train_function: Callable | None
 
-    def __init__(self, inputs: Any, outputs: Any, *, saved_as: keras.Model, name: str | None = None) -> None:
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Any,
+        *,
+        saved_as: keras.Model,
+        validates_saved: bool = False,
+        name: str | None = None,
+    ) -> None:
         """Build the model and give it the weights of `saved_as`.
 
         Args:
             inputs: input tensors, as of keras.Model.
             outputs: output tensors, as of keras.Model.
             saved_as: functional model whose weights have the same shapes in the same order. The two may share layers.
+            validates_saved: whether validation computes with `saved_as`.
             name: name of the model.
         """
         super().__init__(inputs, outputs, name=name)
+        self.validates_saved = validates_saved
         self._state = _State(saved_as)
         copy_variables(saved_as.weights, self.weights)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        """Compute the outputs; in a validation step, with the saved model if `validates_saved`."""
+        if self.validates_saved and self._state.is_validating:
+            return self._state.saved_as(inputs, training=False)
+        return super().call(inputs, training=training, mask=mask, **kwargs)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Compute loss and metrics of a batch, as keras.Model does."""
+        self._state.is_validating = True
+        try:
+            return super().test_step(data)
+        finally:
+            self._state.is_validating = False
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile as keras.Model does, and drop the training steps that were compiled before."""
@@ -72,13 +104,17 @@ class TrainingModel(keras.Model):
         """Set the weights to those of the saved model."""
         copy_variables(self._state.saved_as.weights, self.weights)
 
+    def update_saved_weights(self) -> None:
+        """Set the weights of the saved model to those of this one."""
+        copy_variables(self.weights, self._state.saved_as.weights)
+
     def get_saved_model(self) -> keras.Model:
         """Return the model to save, with the current weights and, if this one is compiled, optimizer state.
 
         Its optimizer is Keras' own with a copy of the variables, so that `load_model` continues the training.
         """
         saved = self._state.saved_as
-        copy_variables(self.weights, saved.weights)
+        self.update_saved_weights()
         if self.compiled:
             if self._state.saved_optimizer_of is not self.optimizer:
                 saved.compile(build_keras_optimizer(self.optimizer), self.loss)
