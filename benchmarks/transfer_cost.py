@@ -22,10 +22,10 @@ from transfer.backbone import build_network
 from transfer.config import BackboneConfig, FineTuneConfig, TransferConfig
 from transfer.defaults import resolve
 from transfer.features import compute_features
-from transfer.finetune import build_trained_part, choose_number_formats
+from transfer.finetune import build_trained_part
 from transfer.freezing import find_last_frozen, freeze
 from transfer.optimizer import build_optimizer
-from transfer.precision import build_in_precision
+from transfer.precision import build_in_precision, choose_model_precision
 from workbench.config import DataConfig, replace
 from workbench.data.dataset import Dataset
 from workbench.training.loop import fit
@@ -82,9 +82,9 @@ def measure(config: TransferConfig, dataset: Dataset) -> Cost:
     cut = find_last_frozen(network) if config.features.views else None
     part = build_trained_part(network, cut)
     start, features = time.perf_counter(), None
-    config = choose_number_formats(config, network, part, cut)
+    config = replace(config, precision=choose_model_precision(part, config.training))
     if cut is not None:
-        features = compute_features(dataset, cut, config, views=0)
+        features = compute_features(dataset, network, cut, config, views=0)
     model = build_in_precision(part, config.training.precision)
     compile_model(model, config.training, build_optimizer(network, config.training, model))
     result = fit(model, features.dataset if features else dataset, config.training)

@@ -1,6 +1,8 @@
 """Features on disk: the array that the frozen layers compute once, kept under a key in the cache folder."""
 
+import dataclasses
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,13 +13,28 @@ from workbench.data.resumable_array import Block, ResumableArray
 from workbench.errors import UserError
 
 
+@dataclasses.dataclass(frozen=True)
+class StoredFeatures:
+    """Features that are on disk.
+
+    Attributes:
+        values: array mapped from disk.
+        seconds: how long computing them took, whenever that was.
+        computed: number of rows computed just now; 0 if all were stored already.
+    """
+
+    values: np.ndarray
+    seconds: float
+    computed: int
+
+
 def open_features(
     key: str,
     shape: tuple[int, ...],
     dtype: str,
     cache_dir: str | Path | None,
     compute_features: Callable[[int], Iterable[np.ndarray]],
-) -> tuple[np.ndarray, int]:
+) -> StoredFeatures:
     """Return the features kept under a key; compute them first if they are missing, incomplete or damaged.
 
     Args:
@@ -28,19 +45,19 @@ def open_features(
         compute_features: takes the number of rows that an earlier process has computed (whole blocks), and returns the
             blocks of rows after these.
 
-    Returns:
-        (array mapped from disk, number of rows computed just now).
-
     Raises:
         UserError: there is no room, or the folder cannot be written.
     """
     cache = find_cache_dir(cache_dir)
-    array = ResumableArray(cache / f"features-{key}", "features.bin", shape[1:], dtype)
+    array = ResumableArray(cache / f"features-{key}", "features.bin", shape[1:], dtype, columns=("seconds",))
 
     def compute_blocks(rows_done: int) -> Iterator[Block]:
         _check_room(cache, count_bytes((shape[0] - rows_done, *shape[1:]), dtype))
+        start = time.perf_counter()
         for rows in compute_features(rows_done):
-            yield Block(rows, items=len(rows))
+            seconds = time.perf_counter() - start
+            yield Block(rows, {"seconds": [seconds]}, items=len(rows))
+            start += seconds  # so that the next block's time includes writing this one
 
     try:
         stored = array.open_or_compute(compute_blocks)
@@ -50,7 +67,7 @@ def open_features(
             f"{error.strerror or error}; "
             "make room there, name another folder with --cache-dir, or store none with --views 0"
         ) from error
-    return stored.rows, stored.items
+    return StoredFeatures(stored.rows, sum(stored.notes["seconds"]), stored.items)
 
 
 def count_bytes(shape: tuple[int, ...], dtype: str) -> int:

@@ -1,12 +1,14 @@
-"""Compute the frozen layers once: their output for every training and validation image, stored on disk."""
+"""Compute the frozen layers once: their output for every training and validation image, stored on disk.
+
+The features of the training images may be computed in bfloat16 and are stored in float16, where a check has shown that
+this changes hardly any prediction. The features of the validation images are exact, so that a validation accuracy is
+that of the network that is saved.
+"""
 
 import dataclasses
-import functools
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,24 +16,15 @@ import tensorflow as tf
 
 from transfer.backbone import Network
 from transfer.config import TransferConfig
-from transfer.feature_store import count_bytes, open_features
-from transfer.folding import fold_batch_norm
+from transfer.feature_precision import choose_feature_precision
+from transfer.feature_store import StoredFeatures, count_bytes, open_features
+from transfer.frozen_part import BATCH, FORMAT, FORMATS, FrozenPart
 from workbench.console import console, format_duration, open_bar
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import augment
 from workbench.errors import UserError
-from workbench.keras_graph import find_input
-from workbench.runtime import list_gpus
-from workbench.training.precision import choose_precision, gpus_have_bfloat16, measure_call
 
-FORMAT = 1  # to be raised when the computation or the layout changes, so that older features are not used
-BATCH = 32
 _MEASURED = 3  # batches after which the speed is known; the graph is traced in the first one
-_FORMATS = {  # feature_precision -> (number format of the computation, of the stored values)
-    "float32": ("float32", "float32"),
-    "float16": ("float32", "float16"),
-    "bfloat16": ("bfloat16", "float16"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +32,41 @@ class Features:
     """Stored features.
 
     Attributes:
-        dataset: a data set whose `images` are float arrays of shape (n, ...): the features of the training images
-            (all augmented views of the first kind, then of the second, ...) and of the validation images.
-        seconds: how long computing them took just now; 0.0 if they were stored already.
-        images: number of images, or views of them, that were computed just now.
+        dataset: a data set whose `images` are a float array of shape (n, ...): the features of the training images (all
+            augmented views of the first kind, then of the second, ...). Its `validation_images` are exact features.
+        precision: number format of the training images' features, a value of `feature_precision`.
+        agreement: of how many validation images the predictions agree with those of exact features, and the number of
+            images compared; None if the format was asked for or is exact.
+        seconds: how long computing them took, whenever that was.
+        images: number of images, or views of them, that were computed just now; 0 if all were stored already.
     """
 
     dataset: Dataset
+    precision: str
+    agreement: tuple[int, int] | None
     seconds: float
     images: int
+
+    def describe(self) -> str:
+        """Return a line that says in which number format the features are, and what they cost."""
+        line = f"features of the training images: {self.precision}"
+        if self.agreement:
+            line += " (predictions agree with float32's on {} of {} validation images)".format(*self.agreement)
+        return line if self.images else f"{line}; cached, computing them took {self.seconds:.1f} s"
+
+
+def describe_origin(computed: Sequence[Features], is_known: bool = True) -> str:
+    """Return where a run's features come from: `none`, `computed` (some of them in this run), `cached` or `not known`.
+
+    Args:
+        computed: the features that the run uses.
+        is_known: whether these are all; False where the head was trained before the run was resumed.
+    """
+    if not is_known:
+        return "not known"
+    if not computed:
+        return "none"
+    return "computed" if any(features.images for features in computed) else "cached"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,144 +82,109 @@ class _Plan:
     """What is computed, in order.
 
     Attributes:
+        what: `training` or `validation`.
         batches: the batches.
         rows: rows of the data set, of all batches together.
-        train, validation: positions of the training and the validation images in `rows`.
+        views: augmented views of each image; 0 for the images as they are.
     """
 
+    what: str
     batches: list[_Batch]
     rows: np.ndarray
-    train: np.ndarray
-    validation: np.ndarray
+    views: int
 
 
-def compute_features(dataset: Dataset, operation: keras.Operation, config: TransferConfig, views: int) -> Features:
+def compute_features(
+    dataset: Dataset, network: Network, operation: keras.Operation, config: TransferConfig, views: int
+) -> Features:
     """Return the output of a network's frozen part for a data set; compute it if it is not stored yet.
 
     Args:
         dataset: images.
+        network: its layers after `operation` have their initial weights.
         operation: the last operation of the frozen part, see `transfer.freezing.find_last_frozen`.
-        config: a resolved configuration, its `feature_precision` not `auto`.
+        config: a resolved configuration. Where its `feature_precision` is `auto`, it is chosen for this network and
+            these images.
         views: augmented views of each training image; 0 computes the images as they are.
 
     Raises:
         UserError: the disk is full, or the activations are too large for float16.
     """
-    start, seed = time.perf_counter(), config.training.seed
-    frozen = keras.Model(find_input(operation), operation.output)
-    compute_dtype, stored_dtype = _FORMATS[config.features.feature_precision]
-    plan = _plan_batches(dataset, views)
-    shape = (len(plan.rows), *frozen.output_shape[1:])
-
-    def compute_blocks(rows_done: int) -> Iterator[np.ndarray]:
-        _announce(len(plan.rows) - rows_done, shape, stored_dtype, compute_dtype)
-        model = fold_batch_norm(frozen, compute_dtype)
-        return _compute(model, dataset.images, plan.batches, rows_done, seed, stored_dtype)
-
-    key = _make_key(frozen, plan, dataset, config, views)
-    array, computed = open_features(key, shape, stored_dtype, config.data.cache_dir, compute_blocks)
-    seconds = time.perf_counter() - start if computed else 0.0
-    if computed:
-        console.print(f"computed in {seconds:.1f} s ({computed / seconds:,.0f} images/s)", style="dim")
+    frozen = FrozenPart(operation)
+    exact = _open_part(frozen, dataset, _plan_batches("validation", dataset.validation, 0), config, "float32")
+    precision: str = config.features.feature_precision
+    agreement = None
+    if precision == "auto":
+        precision, agreement = choose_feature_precision(network, operation, frozen, dataset, exact.values, config)
+    rows = dataset.train if views else np.sort(dataset.train)
+    plan = _plan_batches("training", rows, views)
+    training = _open_part(frozen, dataset, plan, config, precision)
+    rows = np.concatenate([plan.rows, dataset.validation])
+    count = len(plan.rows)
     stored = dataclasses.replace(
         dataset,
-        images=array,
-        labels=dataset.labels[plan.rows],
-        names=[dataset.names[row] for row in plan.rows],
-        train=plan.train,
-        validation=plan.validation,
+        images=training.values,
+        validation_images=exact.values,
+        labels=dataset.labels[rows],
+        names=[dataset.names[row] for row in rows],
+        train=np.arange(count) if views else np.searchsorted(plan.rows, dataset.train),
+        validation=np.arange(count, len(rows)),
         test=np.zeros(0, np.int64),
         augmentable=False,
     )
-    return Features(stored, seconds, computed)
+    seconds, computed = training.seconds + exact.seconds, training.computed + exact.computed
+    return Features(stored, precision, agreement, seconds, computed)
 
 
-def choose_feature_precision(network: Network) -> str:
-    """Return the value of `feature_precision` with which this machine computes a backbone fastest.
+def _open_part(
+    frozen: FrozenPart, dataset: Dataset, plan: _Plan, config: TransferConfig, precision: str
+) -> StoredFeatures:
+    """Return the features of the training or of the validation images; compute them if they are not stored yet."""
+    compute_dtype, stored_dtype = FORMATS[precision]
+    shape, seed = (len(plan.rows), *frozen.model.output_shape[1:]), config.training.seed
 
-    It is measured, because some CPUs compute twice as fast in bfloat16 as in float32, and others half as fast. The
-    measurement is remembered.
+    def compute_blocks(rows_done: int) -> Iterator[np.ndarray]:
+        _announce(len(plan.rows) - rows_done, plan.what, shape, stored_dtype, compute_dtype)
+        return _compute(frozen, dataset.images, plan, rows_done, seed, precision)
 
-    Returns:
-        `bfloat16` or `float16`.
-    """
-    if not _has_bfloat16():
-        return "float16"
-    backbone = keras.Model(network.model.input, network.layers[-1].output)
-    facts = ["inference", len(backbone.layers), backbone.layers[-1].name, *backbone.input_shape[1:]]
-    dtype = choose_precision("auto", facts, math.inf, lambda dtype: _measure_batch(backbone, dtype))
-    return "bfloat16" if dtype == "bfloat16" else "float16"
-
-
-def _measure_batch(frozen: keras.Model, dtype: str) -> float:
-    """Return the seconds of a small batch, the shorter of two times."""
-    model, images = fold_batch_norm(frozen, dtype), tf.zeros((8, *frozen.input_shape[1:]), tf.uint8)
-    forward = tf.function(lambda batch: model(batch, training=False))
-    return measure_call(lambda: forward(images), 2)
-
-
-def _has_bfloat16() -> bool:
-    if list_gpus():
-        return gpus_have_bfloat16()
-    return bool(_read_cpu_flags() & {"avx512_bf16", "amx_bf16"})
-
-
-@functools.cache
-def _read_cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
-
-
-def _plan_batches(dataset: Dataset, views: int) -> _Plan:
-    """Plan what is computed. Without views, no image's position depends on the split."""
-    if not views:
-        rows = np.union1d(dataset.train, dataset.validation)
-        batches = [_Batch(None, rows[first : first + BATCH]) for first in range(0, len(rows), BATCH)]
-        return _Plan(batches, rows, np.searchsorted(rows, dataset.train), np.searchsorted(rows, dataset.validation))
-    parts = [*((view, dataset.train) for view in range(views)), (None, dataset.validation)]
-    batches = [_Batch(view, part[i : i + BATCH]) for view, part in parts for i in range(0, len(part), BATCH)]
-    rows = np.concatenate([part for _, part in parts])
-    count = views * len(dataset.train)
-    return _Plan(batches, rows, np.arange(count), np.arange(count, len(rows)))
-
-
-def _make_key(frozen: keras.Model, plan: _Plan, dataset: Dataset, config: TransferConfig, views: int) -> str:
-    """Return a key that changes whenever the features would."""
-    digest = hashlib.sha256()
-    layers = [(type(layer).__name__, layer.name) for layer in frozen.layers]
-    seed = config.training.seed if views else None
-    dtypes = _FORMATS[config.features.feature_precision]
-    settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, layers, views, seed, *dtypes)
-    digest.update(repr(settings).encode())
+    settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, plan.views, seed if plan.views else None)
+    digest = hashlib.sha256(repr((*settings, compute_dtype, stored_dtype, frozen.digest)).encode())
     digest.update(plan.rows.astype("<i8").tobytes())
-    for value in frozen.get_weights():
-        digest.update(np.ascontiguousarray(value).data.cast("B"))
-    return digest.hexdigest()[:24]
+    start = time.perf_counter()
+    part = open_features(digest.hexdigest()[:24], shape, stored_dtype, config.data.cache_dir, compute_blocks)
+    if part.computed:
+        seconds = time.perf_counter() - start
+        console.print(f"computed in {seconds:.1f} s ({part.computed / seconds:,.0f} images/s)", style="dim")
+    return part
 
 
-def _announce(count: int, shape: tuple[int, ...], stored_dtype: str, compute_dtype: str) -> None:
+def _plan_batches(what: str, rows: np.ndarray, views: int) -> _Plan:
+    """Plan the computation of some rows of the data set, or of augmented views of them."""
+    kinds = range(views) if views else [None]
+    batches = [_Batch(view, rows[first : first + BATCH]) for view in kinds for first in range(0, len(rows), BATCH)]
+    return _Plan(what, batches, np.tile(rows, len(kinds)), views)
+
+
+def _announce(count: int, what: str, shape: tuple[int, ...], stored_dtype: str, compute_dtype: str) -> None:
     each = " x ".join(map(str, shape[1:]))
     megabytes = count_bytes(shape, stored_dtype) / 1e6
     console.print(
-        f"computing the frozen layers once for {count:,} images in {compute_dtype} (kept for later runs: {each} values "
-        f"each, {megabytes:,.1f} MB in all)",
+        f"computing the frozen layers once for {count:,} {what} images in {compute_dtype} (kept for later runs: {each} "
+        f"values each, {megabytes:,.1f} MB in all)",
         style="dim",
     )
 
 
 def _compute(
-    model: keras.Model, images: np.ndarray, batches: Sequence[_Batch], rows_done: int, seed: int, dtype: str
+    frozen: FrozenPart, images: np.ndarray, plan: _Plan, rows_done: int, seed: int, precision: str
 ) -> Iterator[np.ndarray]:
     """Yield the features of each batch after the first `rows_done` rows, and show how far they are."""
-    forward = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
-    total, first = sum(len(batch.rows) for batch in batches), 0
+    compute_dtype, stored_dtype = FORMATS[precision]
+    total, first = len(plan.rows), 0
     times: list[float] = []
     with open_bar() as progress:
         task = progress.add_task("frozen layers", total=total)
-        for batch in batches:
+        for batch in plan.batches:
             if first >= rows_done:
                 times.append(time.perf_counter())
                 if len(times) == _MEASURED:
@@ -209,7 +193,7 @@ def _compute(
                 pixels = tf.constant(images[batch.rows])
                 if batch.view is not None:
                     pixels = augment(pixels, tf.constant([seed, first], tf.int64))
-                yield _convert(forward(pixels), dtype)
+                yield _convert(frozen.compute(pixels, compute_dtype), stored_dtype)
             first += len(batch.rows)
             progress.update(task, completed=first)
 

@@ -7,10 +7,10 @@ import keras
 
 from transfer.backbone import Network
 from transfer.config import FineTuneConfig, FreezingConfig, TransferConfig
-from transfer.features import Features, choose_feature_precision, compute_features
+from transfer.features import Features, compute_features
 from transfer.freezing import find_last_frozen, freeze
 from transfer.optimizer import build_optimizer
-from transfer.precision import build_in_precision, choose_model_precision
+from transfer.precision import build_in_precision
 from workbench.config import replace
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
@@ -24,7 +24,7 @@ class HeadTraining:
     """The training of a head.
 
     Attributes:
-        best: its best epoch.
+        best: its best epoch; its validation accuracy is that of the network as it is after the training.
         features: the stored features that it was trained on; None if it was trained on images.
     """
 
@@ -55,27 +55,6 @@ def check_augmentation(training: FineTuneConfig, cut: keras.Operation | None) ->
             raise UserError(f"--{name} {value:g}: changes images, but features are stored; give --views 0 as well")
 
 
-def choose_number_formats(
-    config: TransferConfig, network: Network, part: keras.Model, cut: keras.Operation | None
-) -> TransferConfig:
-    """Return a configuration in which `auto` is replaced by the number format that is fastest on this machine.
-
-    Args:
-        config: a resolved configuration.
-        network: the frozen network.
-        part: the part of it that is trained.
-        cut: where stored features leave the network; None if the whole network is trained on images.
-
-    Raises:
-        UserError: float16 without a GPU.
-    """
-    features, training = config.features, config.training
-    stores_features = cut is not None or (features.views and training.head_epochs)
-    if features.feature_precision == "auto" and stores_features:
-        config = replace(config, feature_precision=choose_feature_precision(network))
-    return replace(config, precision=choose_model_precision(part, training))
-
-
 def train_head(network: Network, dataset: Dataset, config: TransferConfig) -> HeadTraining:
     """Train the head with the whole backbone frozen, for `head_epochs` at a constant learning rate.
 
@@ -84,7 +63,7 @@ def train_head(network: Network, dataset: Dataset, config: TransferConfig) -> He
     Args:
         network: its weights are initial.
         dataset: images.
-        config: a resolved configuration with chosen number formats.
+        config: a resolved configuration with a chosen `precision`.
     """
     head = dataclasses.replace(config, freezing=FreezingConfig(mode="last_layer"))
     head = replace(head, epochs=config.training.head_epochs, schedule="constant", warmup_epochs=0.0, budget=None)
@@ -92,7 +71,7 @@ def train_head(network: Network, dataset: Dataset, config: TransferConfig) -> He
     freeze(network, head.freezing)
     cut = find_last_frozen(network) if config.features.views else None
     part = build_trained_part(network, cut)
-    features = compute_features(dataset, cut, head, views=0) if cut is not None else None
+    features = compute_features(dataset, network, cut, head, views=0) if cut is not None else None
     model = build_in_precision(part, config.training.precision)
     compile_model(model, head.training, build_optimizer(network, head.training, model))
     result = fit(model, features.dataset if features else dataset, head.training)

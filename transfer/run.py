@@ -19,17 +19,12 @@ from pathlib import Path
 
 from transfer.backbone import build_network
 from transfer.defaults import resolve
-from transfer.features import compute_features
-from transfer.finetune import (
-    build_trained_part,
-    check_augmentation,
-    choose_number_formats,
-    count_trained_parameters,
-    train_head,
-)
+from transfer.features import Features, compute_features, describe_origin
+from transfer.finetune import build_trained_part, check_augmentation, count_trained_parameters, train_head
 from transfer.freezing import build_table, find_last_frozen, freeze, warn_of_cut_stage
 from transfer.optimizer import build_optimizer
-from transfer.precision import build_in_precision
+from transfer.precision import build_in_precision, choose_model_precision
+from workbench.config import replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import describe, load_dataset
 from workbench.runtime import distribute
@@ -66,21 +61,26 @@ def run(config: TransferConfig) -> Path:
         name = f"{network.name}-{config.freezing.mode}-{dataset.name}-{dataset.image_size}px".lower()
         folder = choose_run_folder(config.run, name)
         with folder.lock(), explain_interrupt(folder, "transfer.run"):
-            config = choose_number_formats(config, network, part, cut)  # written down: a resumed run keeps them
+            precision = choose_model_precision(part, training)
+            config = replace(config, precision=precision)  # written down: a resumed run keeps it
             training = config.training
             console.print(*describe(dataset, training.class_weights), sep="\n")
             console.print(build_table(network, num_frozen), *warn_of_cut_stage(network, num_frozen), sep="\n")
             console.print(f"precision of the trained layers: {training.precision}")
 
-            computed = []
-            if training.head_epochs and not (config.run.resume and has_checkpoint(folder.path)):
+            computed: list[Features] = []
+            has_trained_head = bool(config.run.resume) and has_checkpoint(folder.path)
+            if training.head_epochs and not has_trained_head:
                 head = train_head(network, dataset, config)
                 accuracy, epoch = head.best["val_accuracy"], head.best["epoch"]
                 console.print(f"head alone: validation accuracy {accuracy:.1%} in epoch {epoch}")
                 computed += [head.features] if head.features else []
             if cut is not None:
                 views = config.features.views if training.data_aug else 0
-                computed.append(compute_features(dataset, cut, config, views))
+                computed.append(compute_features(dataset, network, cut, config, views))
+            for features in computed:
+                console.print(features.describe())
+                config = replace(config, feature_precision=features.precision)  # written down like `precision`
 
             model = build_in_precision(part, training.precision)
             compile_model(model, training, build_optimizer(network, training, model))
@@ -96,8 +96,10 @@ def run(config: TransferConfig) -> Path:
                     "frozen_layers": num_frozen,
                     "parameters": network.model.count_params(),
                     "trained_parameters": count_trained_parameters(part),
+                    "features": describe_origin(computed, is_known=not (training.head_epochs and has_trained_head)),
                     "feature_seconds": sum((features.seconds for features in computed), 0.0),
                     "feature_images": sum(features.images for features in computed),
+                    "feature_precision": config.features.feature_precision if computed else None,
                     "precision": training.precision,
                 },
                 whole_network=None if cut is None else network.model,

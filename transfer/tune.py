@@ -39,13 +39,12 @@ from transfer.features import compute_features
 from transfer.finetune import (
     build_trained_part,
     check_augmentation,
-    choose_number_formats,
     count_trained_parameters,
     train_head,
 )
 from transfer.freezing import find_last_frozen, freeze
 from transfer.optimizer import build_optimizer
-from transfer.precision import build_in_precision
+from transfer.precision import build_in_precision, choose_model_precision
 from workbench.config import replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
@@ -77,7 +76,7 @@ class _FrozenNetwork:
 
     Attributes:
         trial: configuration of the trial.
-        config: the same with chosen number formats.
+        config: the same with a chosen `precision`.
         network: the network with its initial weights.
         cut: last operation whose output is stored; None if nothing is stored.
         part: the part that is trained.
@@ -137,7 +136,7 @@ class TransferHyperModel(ImageHyperModel):
         if frozen.cut is None:
             return dataset
         views = config.features.views if config.training.data_aug else 0
-        return compute_features(dataset, frozen.cut, frozen.config, views).dataset
+        return compute_features(dataset, frozen.network, frozen.cut, frozen.config, views).dataset
 
     def _freeze(self, config: TransferConfig) -> _FrozenNetwork:
         """Return the network frozen for a trial; it is kept until the next trial."""
@@ -147,7 +146,7 @@ class TransferHyperModel(ImageHyperModel):
             cut = find_last_frozen(network) if config.features.views else None
             check_augmentation(config.training, cut)
             part = build_trained_part(network, cut)
-            chosen = choose_number_formats(config, network, part, cut)
+            chosen = replace(config, precision=choose_model_precision(part, config.training))
             self._frozen = _FrozenNetwork(config, chosen, network, cut, part)
         return self._frozen
 

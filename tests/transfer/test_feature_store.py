@@ -29,11 +29,12 @@ def open_values(cache, blocks):
 
 def test_computed_once(cache):
     first, second = Computation(), Computation()
-    array, computed = open_values(cache, first)
-    np.testing.assert_array_equal(array, VALUES)
-    again, none = open_values(cache, second)
-    np.testing.assert_array_equal(again, VALUES)
-    assert (computed, none) == (12, 0)
+    features = open_values(cache, first)
+    np.testing.assert_array_equal(features.values, VALUES)
+    again = open_values(cache, second)
+    np.testing.assert_array_equal(again.values, VALUES)
+    assert (features.computed, again.computed) == (12, 0)
+    assert again.seconds == features.seconds > 0  # what they cost is kept with them
     assert (first.begins, second.begins) == ([0], [])
 
 
@@ -43,9 +44,9 @@ def test_an_interrupted_computation_is_resumed_where_it_stopped(cache, monkeypat
         open_values(cache, Computation(killed_at=8))
     assert not (cache / "features-aa").exists()
     rest = Computation()
-    array, computed = open_values(cache, rest)
-    np.testing.assert_array_equal(array, VALUES)
-    assert (rest.begins, computed) == ([8], 4)
+    features = open_values(cache, rest)
+    np.testing.assert_array_equal(features.values, VALUES)
+    assert (rest.begins, features.computed) == ([8], 4)
 
 
 def test_what_was_left_is_not_trusted_blindly(cache, monkeypatch):
@@ -55,7 +56,7 @@ def test_what_was_left_is_not_trusted_blindly(cache, monkeypatch):
     path = cache / "features-aa.partial" / "features.bin"
     path.write_bytes(b"\x00" * path.stat().st_size)
     again = Computation()
-    np.testing.assert_array_equal(open_values(cache, again)[0], VALUES)
+    np.testing.assert_array_equal(open_values(cache, again).values, VALUES)
     assert again.begins == [0]
 
 
@@ -65,7 +66,7 @@ def test_damaged_features_are_computed_again(cache, damage):
     path = cache / "features-aa" / "features.bin"
     path.write_bytes(damage(path.read_bytes()))
     again = Computation()
-    np.testing.assert_array_equal(open_values(cache, again)[0], VALUES)
+    np.testing.assert_array_equal(open_values(cache, again).values, VALUES)
     assert again.begins == [0]
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.models import measure_saved_model
 from transfer.backbone import build_network
 from transfer.config import TransferConfig
 from transfer.defaults import resolve
+from transfer.feature_precision import count_agreements
 from transfer.freezing import find_stages, freeze
 from transfer.optimizer import build_optimizer
 from transfer.run import main, run
@@ -86,6 +88,58 @@ def test_stored_features_and_the_plain_way_end_in_the_same_network(config):
     assert not np.allclose(stored(images()), load_initial(config)(images()), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "last_layer", "feature_precision": "auto"},
+        {"mode": "last_layer", "feature_precision": "bfloat16", "data_aug": True, "views": 2},
+        {"mode": "last_layer", "feature_precision": "float16"},
+        {"mode": "first_k", "feature_precision": "bfloat16", "precision": "bfloat16", "ema": 0.8},
+        {"mode": "first_k", "feature_precision": "float16", "views": 0, "precision": "bfloat16"},
+        {"mode": "all", "feature_precision": "bfloat16", "precision": "bfloat16"},
+    ],
+)
+def test_the_validation_accuracy_is_that_of_the_saved_model(config, options):
+    until = {"until": "block3_pool"} if options["mode"] == "first_k" else {}
+    folder = run(replace(config, **options, **until, learning_rate=0.01))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    accuracy, loss = measure_saved_model(folder)
+    assert metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
+    best = read_csv(folder / "history.csv")[metrics["best_epoch"] - 1]
+    assert float(best["val_loss"]) == metrics["val_loss"]
+
+
+def test_rounded_features_are_used_only_where_predictions_agree(config, monkeypatch, capsys):
+    monkeypatch.setattr("transfer.feature_precision.choose_fastest_precision", lambda network: "bfloat16")
+    monkeypatch.setattr("transfer.feature_precision._AGREEING", 1.1)  # more than all
+    folder = run(replace(config, name="none", epochs=1))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "features in bfloat16: predictions agree with float32's on only" in shown
+    assert "features of the training images: float32" in shown
+    assert json.loads((folder / "metrics.json").read_text())["feature_precision"] == "float32"
+    assert yaml.safe_load((folder / "config.yaml").read_text())["feature_precision"] == "float32"
+
+    monkeypatch.setattr("transfer.feature_precision._AGREEING", 0.0)
+    monkeypatch.setattr("transfer.frozen_part.FrozenPart.compute", None)  # the counts are remembered
+    with pytest.raises(TypeError):  # only the training images have to be computed
+        run(replace(config, name="all", epochs=1))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "once for 24 training images in bfloat16" in shown
+    assert "validation images in" not in shown
+
+
+def test_predictions_agree_if_rounding_keeps_what_tells_images_apart():
+    rng = np.random.default_rng(0)
+    head = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    features = rng.normal(0, 1, (50, 8)).astype(np.float32)
+    assert count_agreements(head, features, features.astype(np.float16)) == 50
+    alike = 1000 + features / 10  # differ by less than float16 has steps
+    assert count_agreements(head, alike, alike) == 50
+    assert count_agreements(head, alike, alike.astype(np.float16).astype(np.float32)) < 40
+    assert count_agreements(head, features, np.full_like(features, np.inf)) == 0
+
+
 def load_initial(config):
     return build_network(config.backbone, 32, 3, config.training.seed).model
 
@@ -119,22 +173,32 @@ def test_batch_norm_is_trained_on_request(config):
 
 def test_features_are_shared_by_later_runs(config, capsys):
     first = run(config)
-    assert "computing the frozen layers once for 30 images" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "computing the frozen layers once for 6 validation images in float32" in shown
+    assert "computing the frozen layers once for 24 training images" in shown
     second = run(replace(config, name="s", learning_rate=1e-2))
-    assert "computing" not in capsys.readouterr().out
-    assert json.loads((second / "metrics.json").read_text())["feature_images"] == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "computing the frozen layers" not in shown
+    assert "; cached, computing them took" in shown
+    costs = [json.loads((folder / "metrics.json").read_text()) for folder in (first, second)]
+    assert [cost["features"] for cost in costs] == ["computed", "cached"]
+    assert [cost["feature_images"] for cost in costs] == [30, 0]
+    assert costs[1]["feature_seconds"] == costs[0]["feature_seconds"] > 0
     assert load(first / "model.keras").count_params() == load(second / "model.keras").count_params()
     run(replace(config, name="t", data_aug=True, views=1))
-    assert "computing the frozen layers once for 30 images" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "computing the frozen layers once for 24 training images" in shown
+    assert "validation images in float32" not in shown
 
 
 def test_augmented_views_take_the_place_of_augmentation(config, capsys):
     folder = run(replace(config, data_aug=True, views=3, epochs=1))
-    assert "once for 78 images" in capsys.readouterr().out  # 3 views of 24 training images, 6 validation images
+    assert "once for 72 training images" in capsys.readouterr().out  # 3 views of 24
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["feature_images"] == 78
-    features = next(path for path in Path(os.environ["XDG_CACHE_HOME"]).glob("*/features-*/features.bin"))
-    views = np.fromfile(features, np.float16).reshape(78, -1)[:72].reshape(3, 24, -1)
+    files = Path(os.environ["XDG_CACHE_HOME"]).glob("*/features-*/features.bin")
+    training = max(files, key=lambda path: path.stat().st_size)  # the others are 6 validation images
+    views = np.fromfile(training, np.float16).reshape(3, 24, -1)
     assert not np.allclose(views[0], views[1], atol=1e-3)
 
 
@@ -192,10 +256,12 @@ def test_a_resumed_run_keeps_the_precision_that_was_chosen(config, monkeypatch):
 
 
 def test_a_resumed_run_keeps_the_precision_of_its_features(config, monkeypatch):
-    monkeypatch.setattr("transfer.finetune.choose_feature_precision", lambda network: "bfloat16")
+    fastest = "transfer.feature_precision.choose_fastest_precision"
+    monkeypatch.setattr("transfer.feature_precision._AGREEING", 0.0)
+    monkeypatch.setattr(fastest, lambda network: "bfloat16")
     run(replace(config, epochs=1))
     assert read_config_file()["feature_precision"] == "bfloat16"
-    monkeypatch.setattr("transfer.finetune.choose_feature_precision", lambda network: "float16")  # another machine
+    monkeypatch.setattr(fastest, lambda network: "float16")  # as on another machine
     run(build(TransferConfig, resume="runs/r", epochs=2))
     assert read_config_file()["feature_precision"] == "bfloat16"
     assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 0
@@ -204,7 +270,7 @@ def test_a_resumed_run_keeps_the_precision_of_its_features(config, monkeypatch):
     path.write_text(path.read_text().replace("feature_precision: bfloat16", "feature_precision: auto"))
     run(build(TransferConfig, resume="runs/r", epochs=3))
     assert read_config_file()["feature_precision"] == "float16"
-    assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 30
+    assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 24  # those to train on
 
 
 @pytest.mark.parametrize("options", [{"mode": "last_layer", "views": 0}, {"mode": "all"}])

@@ -1,9 +1,11 @@
+import json
 from pathlib import Path
 
 import keras
 import pytest
 import yaml
 
+from tests.models import measure_saved_model
 from transfer import tune as tune_module
 from transfer.backbone import build_network
 from transfer.config import TuneConfig
@@ -16,6 +18,8 @@ SPACE = """
 parameters:
   from_: {value: RUN}
   mode: {value: first_k}
+  feature_precision: {value: bfloat16}
+  precision: {value: bfloat16}
   epochs: {value: 1}
   until: {values: [block3_pool, block4_pool]}
   learning_rate: {values: [0.001, 0.01]}
@@ -30,7 +34,11 @@ def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, 
     rows = read_csv(folder / "trials.csv")
     assert {row["status"] for row in rows} == {"completed"}
     assert len({(row["until"], row["learning_rate"]) for row in rows}) == 4
-    assert len(list(cache.glob("*/features-*/index.json"))) == 2
+    assert len(list(cache.glob("*/features-*/index.json"))) == 4  # training and validation images of two cuts
+    accuracy, loss = measure_saved_model(folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+    assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 3))
     assert yaml.safe_load((folder / "best.yaml").read_text())["mode"] == "first_k"
