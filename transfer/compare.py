@@ -45,13 +45,15 @@ class Cost(TypedDict):
 
     Attributes:
         trained_parameters: number of trained parameters.
-        feature_seconds: seconds to compute stored features.
+        features: `computed`, `cached`, `none` or `not known`, see `transfer.features.describe_origin`.
+        feature_seconds: what computing the stored features costs, also where they came from the cache.
         epoch_seconds: seconds of all epochs.
         training_images_per_second: speed of the training.
         peak_memory_bytes: largest memory of the process.
     """
 
     trained_parameters: int | None
+    features: str
     feature_seconds: float | None
     epoch_seconds: float | None
     training_images_per_second: float | None
@@ -143,11 +145,19 @@ def _read_cost(metrics: Mapping[str, Any]) -> Cost:
     """Read what a training took from its metrics.json."""
     return {
         "trained_parameters": metrics.get("trained_parameters") or metrics.get("parameters"),
+        "features": _read_origin(metrics),
         "feature_seconds": metrics.get("feature_seconds"),
         "epoch_seconds": metrics.get("epoch_seconds"),
         "training_images_per_second": metrics.get("images_per_second"),
         "peak_memory_bytes": metrics.get("peak_memory_bytes"),
     }
+
+
+def _read_origin(metrics: Mapping[str, Any]) -> str:
+    """Read where a run's features came from. Earlier versions wrote 0 seconds for cached ones and for none."""
+    if "feature_seconds" not in metrics:
+        return "none"
+    return metrics.get("features") or ("computed" if metrics["feature_seconds"] else "not known")
 
 
 def _build_cost_table(rows: Sequence[ComparedStrategy]) -> Table:
@@ -156,11 +166,18 @@ def _build_cost_table(rows: Sequence[ComparedStrategy]) -> Table:
     return Table("What each training took", [Column("run", False), *map(Column, labels)], cells)
 
 
+def _format_features(row: ComparedStrategy) -> str:
+    """Return what the features cost, such as `12.3`, or `12.3 (cached)` if another run had computed them."""
+    if row["features"] == "not known":
+        return "?"
+    return f"{row['feature_seconds'] or 0:,.1f}{' (cached)' if row['features'] == 'cached' else ''}"
+
+
 def _format_cost(row: ComparedStrategy) -> list[str]:
     memory = row["peak_memory_bytes"]
     return [
         f"{row['trained_parameters']:,}",
-        f"{row['feature_seconds'] or 0:,.1f}",
+        _format_features(row),
         f"{row['epoch_seconds']:,.1f}",
         f"{row['training_images_per_second']:,.0f}",
         f"{memory / 1e9:.2f} GB" if memory else "?",

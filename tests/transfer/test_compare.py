@@ -21,7 +21,10 @@ def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, 
     assert all(row["low"] <= row["accuracy"] <= row["high"] and row["peak_memory_bytes"] > 1e8 for row in rows)
     assert rows[0]["trained_parameters"] < rows[1]["trained_parameters"] < rows[2]["trained_parameters"]
     assert json.loads(Path("runs/c/strategies.json").read_text()) == rows
+    assert [row["features"] for row in rows] == ["computed", "computed", "cached", "none"]
+    assert rows[2]["feature_seconds"] == rows[0]["feature_seconds"] > 0  # both train a head on the same features
     page = Path("runs/c/report.html").read_text()
+    assert "(cached)" in page
     assert "What each training took" in page
     assert f"{rows[1]['trained_parameters']:,}" in page
     before = {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
