@@ -14,8 +14,9 @@ from cnn_scratch.config import (
     list_block_filters,
 )
 from workbench.errors import UserError
+from workbench.files import format_bytes
 from workbench.keras_graph import LOGITS
-from workbench.runtime import count_replicas
+from workbench.runtime import count_replicas, list_gpus, measure_memory
 
 BATCH_NORM_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before validation sees the trained network
 # Names and configurations, because layers that shared one initializer object would draw the same weights.
@@ -26,6 +27,8 @@ _INITIALIZERS = {
         "config": {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"},
     },
 }
+_BYTES_OF_PARAMETER = 4 * 4  # in training: the weight, its gradient, and Adam's two averages, all float32
+_BYTES_OF_OUTPUT = 2  # of one number in a map; bfloat16 is the smallest format
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of RGB values 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -114,3 +117,34 @@ def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: in
     side = image_size // 2**NUM_BLOCKS if config.head == "flatten" else 1
     dense = side**2 * channels * config.dense_units + config.dense_units * num_classes
     return Cost(parameters + dense + config.dense_units + num_classes, multiply_adds + dense)
+
+
+def estimate_training_memory(config: NetworkConfig, image_size: int, num_classes: int, batch_size: int) -> int:
+    """Return a lower bound of the memory that training takes, in bytes, by a closed formula.
+
+    It counts the parameters with their gradients and Adam's averages, and the output of each block's convolution for
+    one batch, in the smallest number format. A real training takes more.
+    """
+    parameters = compute_network_cost(config, image_size, num_classes).parameters
+    outputs = sum(filters * (image_size // 2**block) ** 2 for block, filters in enumerate(list_block_filters(config)))
+    return _BYTES_OF_PARAMETER * parameters + _BYTES_OF_OUTPUT * batch_size * outputs
+
+
+def check_memory(config: NetworkConfig, image_size: int, num_classes: int = 2, batch_size: int = 1) -> None:
+    """Refuse a network that cannot be trained in this machine's memory, before trying.
+
+    With a GPU nothing is refused, because its memory is not known here.
+
+    Raises:
+        UserError: says how much is needed, and which options need less.
+    """
+    needed, available = estimate_training_memory(config, image_size, num_classes, batch_size), measure_memory()
+    if needed <= available or list_gpus():
+        return
+    parameters = compute_network_cost(config, image_size, num_classes).parameters
+    raise UserError(
+        f"--num-filters {config.num_filters}, --dense-units {config.dense_units}, --image-size {image_size}: the "
+        f"network has {parameters:,} parameters, and to train it with {batch_size} images at a time takes at least "
+        f"{format_bytes(needed)} of memory; this machine has {format_bytes(available)}. Lower one of these options"
+        + (" or --batch-size" if batch_size > 1 else "")
+    )

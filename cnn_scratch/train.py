@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
-from cnn_scratch.model import build_cnn, check_growing, compute_network_cost
+from cnn_scratch.model import build_cnn, check_growing, check_memory, compute_network_cost
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
@@ -52,9 +52,11 @@ def train(config: TrainConfig) -> Path:
     check_training(config.training)
     check_network(config.network, image_size)
     check_growing(config.network, config.training.start_size, image_size)
+    check_memory(config.network, image_size)
 
     dataset = load_dataset(config.data, config.training.seed, show_decoding)
     num_classes = len(dataset.class_names)
+    check_memory(config.network, image_size, num_classes, min(config.training.batch_size, len(dataset.train)))
     precision = choose_cnn_precision(config.network, config.training, image_size)
     config = replace(config, precision=precision)  # written down: a resumed run keeps its number format
     cost = compute_network_cost(config.network, image_size, num_classes)

@@ -35,7 +35,7 @@ import numpy as np
 
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache, build_plain_model
-from cnn_scratch.model import Cost, compute_network_cost
+from cnn_scratch.model import Cost, check_memory, compute_network_cost
 from workbench.sweep.command import open_sweep, work_for_chief
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.tuners import SEARCHES
@@ -55,6 +55,7 @@ class CnnHyperModel(ImageHyperModel):
     def make_model(self, config: TrainConfig) -> keras.Model:
         """Return a compiled network, reset to its initial weights; it may come from a cache."""
         image_size = config.data.resolved_size
+        check_memory(config.network, image_size, self.count_classes(config))
         return self._graphs.take(config.network, config.training, image_size, self.count_classes(config))
 
     def build_plain_model(self, config: TrainConfig, weights: list[np.ndarray]) -> keras.Model:

@@ -123,7 +123,11 @@ def _run_strategy(config: TransferConfig) -> Path:
     command = f"python -m transfer.run{words}"
     console.print(f"\n{config.freezing.mode}: {command}", soft_wrap=True)
     arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": make_python_path()}
-    if subprocess.run([sys.executable, "-m", "transfer.run", *arguments], env=environment, check=False).returncode:
+    try:
+        ended = subprocess.run([sys.executable, "-m", "transfer.run", *arguments], env=environment, check=False)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; finished work is kept, and the same command continues") from None
+    if ended.returncode:
         raise UserError(f"{command}: failed (see above); finished work is kept, and the same command continues")
     return folder
 

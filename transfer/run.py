@@ -28,10 +28,10 @@ from workbench.config import replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import describe, load_dataset
 from workbench.runtime import distribute
-from workbench.training.checkpoints import has_checkpoint
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.optimizer import compile_model
 from workbench.training.run_folder import choose_run_folder, resume_config
+from workbench.training.saved_state import has_checkpoint
 
 
 def run(config: TransferConfig) -> Path:

@@ -25,6 +25,7 @@ from cyclopts.exceptions import (
 
 from workbench.config import flatten, option_name, replace
 from workbench.errors import UserError
+from workbench.failures import describe_failure
 from workbench.help_text import HelpText
 from workbench.options import (
     Option,
@@ -36,6 +37,7 @@ from workbench.options import (
     read_config_file,
     read_values,
 )
+from workbench.signals import interrupt_on_sigterm
 
 Config = TypeVar("Config")
 _CONFIG = Annotated[
@@ -126,8 +128,9 @@ def main(
         before, needs_tensorflow, use_gpu, needs_keras_tuner: see `Command`.
 
     Returns:
-        The exit code: 0; 2 after a `UserError` or `OSError` (one line on stderr, no traceback); 130 after Ctrl-C (what
-        the `KeyboardInterrupt` says is printed on stderr, such as how to resume).
+        The exit code: 0; 2 after a `UserError`, or an error of the machine such as a full disk (one line on stderr, no
+        traceback); 130 after Ctrl-C or SIGTERM (what the `KeyboardInterrupt` says is printed on stderr, such as how to
+        resume).
     """
     command = Command(config_class, target, description or "", before, needs_tensorflow, use_gpu, needs_keras_tuner)
     prog = prog or f"python -m {command.module}"
@@ -202,22 +205,26 @@ def format_options(config: Any, skip: Sequence[str] | set[str] = ()) -> str:
 
 def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str] | None) -> int:
     """Parse, run the command that was chosen, and turn its errors into a line on stderr and an exit code."""
+    options: list[str] = []
     try:
         parsed = _parse(app, argv)
         if parsed:
             prog, config = parsed
-            commands[prog].run(config)
+            options = list(flatten(config))
+            with interrupt_on_sigterm():
+                commands[prog].run(config)
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of the output has ended, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.filename is None and error.strerror is None:
-            raise
-        return _fail(f"{error.filename or 'input/output'}: {error.strerror}")
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         return 130
+    except Exception as error:
+        line = describe_failure(error, options)
+        if line is None:
+            raise
+        return _fail(line)
     return 0
 
 

@@ -12,9 +12,13 @@ class EvaluateConfig:
 
     Args:
         run: Folder of a finished run or sweep.
+        data: Where the run's data is now, if it has moved.
+        out: Folder for the results, figures and report; by default the run folder.
     """
 
     run: str = cli.positional("")
+    data: str | None = None
+    out: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +30,16 @@ class ExplainConfig:
         image: Image file to explain, or several; by default the validation images that are most wrong.
         layer: Name of the layer to explain; by default the last layer of rectified feature maps.
         photos: Number of validation images to explain, the most wrong ones.
+        data: Where the run's data is now, if it has moved.
+        out: Folder for the figures and the report; by default the run folder.
     """
 
     run: str = cli.positional("")
     image: list[str] = cli.positional([], optional=True)
     layer: str | None = None
     photos: int = 6
+    data: str | None = None
+    out: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +83,13 @@ class ExportConfig:
         run: Folder of a finished run or sweep.
         format: `savedmodel` for TensorFlow Serving, `tflite` for phones, `onnx` for ONNX Runtime.
         output: Folder in which the export is saved; by default export/ in the run folder.
+        data: Where the run's data is now, if it has moved.
     """
 
     run: str = cli.positional("")
     format: Literal["savedmodel", "tflite", "onnx"] = "savedmodel"
     output: str | None = None
+    data: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +98,11 @@ class ReportConfig:
 
     Args:
         run: Folder of a run or a sweep, finished or not.
+        out: Folder for the report and its figures; by default the run folder.
     """
 
     run: str = cli.positional("")
+    out: str | None = None
 
 
 def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportConfig) -> None:

@@ -19,7 +19,7 @@ from workbench.reporting.run_report import leave_report
 
 
 def evaluate(config: EvaluateConfig) -> ModelMetrics:
-    """Test a run, and save the results in its folder.
+    """Test a run, and save the results in its folder, or in that of `--out`.
 
     Returns:
         The metrics. They are saved in metrics.json under `test`; test_predictions.csv has one row per image, and
@@ -29,7 +29,7 @@ def evaluate(config: EvaluateConfig) -> ModelMetrics:
     Raises:
         UserError: the run cannot be opened, or its data has no test image.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, data=config.data, output=config.out)
     outcome, metrics = score_run(run)
     for line in summarize(metrics):
         console.print(line)
@@ -37,9 +37,11 @@ def evaluate(config: EvaluateConfig) -> ModelMetrics:
     logs = log_test(run, figures, metrics)
     tensorboard = f", and in TensorBoard from {logs}" if logs else ""
     console.print()
-    console.print(f"numbers:      {run.path / 'metrics.json'} (test), each image in {run.path / PREDICTIONS}")
-    console.print(f"figures:      {run.path / 'figures'} ({len(figures)}){tensorboard}")
-    console.print(f"report:       {leave_report(run.path)}")
+    console.print(
+        f"numbers:      {run.results_path / 'metrics.json'} (test), each image in {run.results_path / PREDICTIONS}"
+    )
+    console.print(f"figures:      {run.results_path / 'figures'} ({len(figures)}){tensorboard}")
+    console.print(f"report:       {leave_report(run.path, config.out)}")
     return metrics
 
 

@@ -28,7 +28,7 @@ NUM_UNITS, NUM_PATCHES = 10, 5
 
 
 def explain(config: ExplainConfig) -> list[Path]:
-    """Draw the figures of a run's network into RUN/figures, and update its report.
+    """Draw the figures of a run's network into RUN/figures (or OUT/figures), and update its report.
 
     Without images: all filters of the first layer, the maps of every stage for one image, guided backpropagation
     for ten units of the last stage, Grad-CAM and integrated gradients of the most wrong validation images, and
@@ -43,9 +43,9 @@ def explain(config: ExplainConfig) -> list[Path]:
     """
     if config.photos < 1:
         raise UserError(f"--photos {config.photos}: must be at least 1")
-    run = open_run(config.run)
+    run = open_run(config.run, data=config.data, output=config.out)
     images = _read_images(config.image, run)
-    folder = run.path / "figures"
+    folder = run.results_path / "figures"
     explainer = Explainer(run.model, run.class_names, folder, config.layer)
     folder.mkdir(exist_ok=True)
     figures = _explain_images(explainer, images, config) if images else _explain_run(explainer, run, config)
@@ -53,7 +53,7 @@ def explain(config: ExplainConfig) -> list[Path]:
     for path in figures:
         paths.append(path)
         console.print(f"{path}\n  {read_words(path)[0]}")
-    console.print(f"report: {leave_report(run.path)}")
+    console.print(f"report: {leave_report(run.path, config.out)}")
     return paths
 
 

@@ -80,7 +80,7 @@ def export(config: ExportConfig) -> Exported:
     Raises:
         UserError: the run or its data cannot be opened, a library is missing, or the logits differ.
     """
-    run = open_run(config.run)
+    run = open_run(config.run, data=config.data)
     _check_libraries(config.format)
     file_name = FORMATS[config.format].file_name
     target = (Path(config.output) if config.output else run.path / "export") / file_name

@@ -2,10 +2,12 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,28 +18,61 @@ import yaml
 from workbench.errors import UserError
 
 Row = Mapping[str, Any]
+_TEMPORARY = ".writing-"
 
 
 @contextlib.contextmanager
-def replace_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; it is renamed to `path` if the block ends without an error."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    os.chmod(temporary, 0o644)
+def replace_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; it is renamed to `path` if the block ends without an error.
+
+    Args:
+        path: of the file.
+        size: bytes that will be written, about; the message of a full disk says it.
+
+    Raises:
+        OSError: the file cannot be written; names `path`, never the temporary file.
+    """
+    path, temporary = Path(path), ""
     try:
+        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        os.chmod(temporary, 0o644)
         yield Path(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+    except BaseException as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        if isinstance(error, OSError):
+            _raise_for(path, error, size)
         raise
+
+
+def _raise_for(path: Path, error: OSError, size: int | None) -> None:
+    """Raise an error in writing the temporary file again, as one of `path`. Return if it is about another file."""
+    number = error.errno
+    if number is None:  # the HDF5 library hides the number in its message
+        found = re.search(r"errno = (\d+)", str(error))
+        number = int(found[1]) if found else None
+    is_other = error.filename is not None and not Path(os.fsdecode(error.filename)).name.startswith(_TEMPORARY)
+    if number is None or is_other:
+        return
+    reason = os.strerror(number)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and size:
+        reason += f" ({format_bytes(size)} needed)"
+    raise OSError(number, reason, str(path)) from error
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes in a readable form: `12.3 MB`, `1,200.0 GB`."""
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file."""
-    with replace_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    data = text.encode()
+    with replace_file(path, len(data)) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -77,11 +112,17 @@ def append_csv(path: str | Path, row: Row) -> None:
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file as dictionaries of text; an empty list if the file is missing."""
+    """Return the rows of a CSV file as dictionaries of text; an empty list if the file is missing.
+
+    Raises:
+        UserError: it is not a text file in CSV.
+    """
     try:
         return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
     except FileNotFoundError:
         return []
+    except (UnicodeDecodeError, csv.Error):
+        raise UserError(f"{path}: damaged, not a text file in CSV") from None
 
 
 def file_hash(path: str | Path, algorithm: str) -> str:
@@ -95,7 +136,7 @@ def read_yaml(path: str | Path) -> Any:
 
     Raises:
         OSError: the file cannot be read.
-        UserError: it is not YAML, has a key twice, or contains itself; names the file and the line.
+        UserError: it is not YAML in UTF-8, has a key twice, or contains itself; names the file and the line.
     """
     try:
         loader = yaml.SafeLoader(Path(path).read_text(encoding="utf-8"))
@@ -107,7 +148,9 @@ def read_yaml(path: str | Path) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise UserError(f"{path}: {line}{error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: not UTF-8, or no date such as 2024-13-01
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not text in UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: no date, such as 2024-13-01
         raise UserError(f"{path}: not a text file in YAML") from None
 
 

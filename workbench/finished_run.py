@@ -25,11 +25,25 @@ class FinishedRun:
         path: the folder.
         config: content of config.yaml, name -> value.
         class_names: names of the classes, in the order of the labels.
+        moved_data: where the run's data is now; None if it is where it was.
+        output: folder that gets results, figures and the report in place of the run folder; None for the run folder.
     """
 
     path: Path
     config: dict[str, Any]
     class_names: list[str]
+    moved_data: str | None = None
+    output: Path | None = None
+
+    @property
+    def results_path(self) -> Path:
+        """The folder that results, figures and the report are written to."""
+        return self.output or self.path
+
+    def find_result(self, name: str) -> Path:
+        """Return the path of a file of results: the one in `results_path`, or else the one in the run folder."""
+        path = self.results_path / name
+        return path if path.exists() else self.path / name
 
     @property
     def name(self) -> str:
@@ -44,7 +58,7 @@ class FinishedRun:
     @property
     def metrics(self) -> dict[str, Any]:
         """Content of metrics.json; empty if the file is missing or incomplete."""
-        metrics = read_json(self.path / "metrics.json")
+        metrics = read_json(self.find_result("metrics.json"))
         return metrics if isinstance(metrics, dict) else {}
 
     @property
@@ -58,6 +72,8 @@ class FinishedRun:
         values = {name: self.config[name] for name in option_names(DataConfig) if name in self.config}
         if "data" not in values:
             raise UserError(f"{where}: names no data; was it written by another program?")
+        if self.moved_data:
+            values["data"] = self.moved_data
         return cli.from_values(DataConfig, values, where=where)
 
     @functools.cached_property
@@ -105,17 +121,26 @@ class FinishedRun:
         try:
             dataset = load_dataset(config, seed, progress)
         except UserError as error:
-            raise UserError(f"the data of {self.path / 'config.yaml'}: {error}") from error
+            if self.moved_data:
+                raise
+            raise UserError(
+                f"the data of {self.path / 'config.yaml'}: {error}; if it has moved, name its new place with --data"
+            ) from error
         if list(dataset.class_names) != self.class_names:
             raise UserError(f"--data {config.data}: has other classes than those {self.path} was trained on")
         return dataset
 
 
-def open_run(folder: str | Path) -> FinishedRun:
+def open_run(folder: str | Path, *, data: str | None = None, output: str | Path | None = None) -> FinishedRun:
     """Open a run folder.
 
+    Args:
+        folder: of the run.
+        data: where its data is now, if it has moved.
+        output: folder that gets results in place of the run folder, such as one that can be written; it is created.
+
     Raises:
-        UserError: it is not a run folder, or a file in it is missing or incomplete.
+        UserError: it is not a run folder, a file in it is missing or incomplete, or the output cannot be created.
     """
     path = Path(folder)
     if not (path / "config.yaml").is_file():
@@ -134,7 +159,12 @@ def open_run(folder: str | Path) -> FinishedRun:
     names = class_names if isinstance(class_names, list) else []
     if len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise UserError(f"{path / 'classes.json'}: missing or incomplete; the run folder is not complete")
-    return FinishedRun(path, config, names)
+    if output is not None:
+        try:
+            Path(output).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {output}: {error.strerror}") from error
+    return FinishedRun(path, config, names, data, None if output is None else Path(output))
 
 
 def _check_classifier(path: Path, model: "keras.Model", num_classes: int) -> None:

@@ -5,9 +5,11 @@ import difflib
 import functools
 import inspect
 import json
+import shlex
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import cyclopts
@@ -16,6 +18,7 @@ import docstring_parser
 from workbench.config import option_name
 from workbench.errors import UserError
 from workbench.files import read_yaml
+from workbench.origin import find_command, is_sweep, is_sweep_file
 
 Source = Callable[[cyclopts.App, tuple[str, ...], cyclopts.ArgumentCollection], None]  # fills in values
 
@@ -118,13 +121,17 @@ def read_config_file(config_class: type) -> Source:
 
     def read(app: cyclopts.App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
         for token in reversed(arguments.get("--config").tokens):
+            where = f"--config {token.value}"
             try:
                 values = read_yaml(token.value)
+                is_empty = values is None and not Path(token.value).read_text(encoding="utf-8-sig").strip()
             except OSError as error:
-                raise UserError(f"--config {token.value}: {error.strerror}") from None
+                raise UserError(f"{where}: {error.strerror}") from None
             except UserError as error:
                 raise UserError(f"--config {error}") from None
-            source = read_values(config_class, {} if values is None else values, where=f"--config {token.value}")
+            if is_empty:
+                raise UserError(f"{where}: the file is empty; write lines such as 'epochs: 10', or leave out --config")
+            source = read_values(config_class, {} if values is None else values, where)
             source(app, commands, arguments)
 
     return read
@@ -143,6 +150,7 @@ def read_values(config_class: type, values: Mapping[str, Any], where: str) -> So
     for key, value in values.items():
         name = option_name(str(key))[2:]
         if name not in known:
+            _refuse_foreign_file(values, known, where)
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{known[close[0]].name}'?" if close else "see --help for all options"
             raise UserError(f"{where}: unknown key '{key}': {hint}")
@@ -150,6 +158,23 @@ def read_values(config_class: type, values: Mapping[str, Any], where: str) -> So
             raise UserError(f"{where}: '{known[name].name}' is given twice, also as '{key}'")
         words[name] = _spell_value(known[name], value, where)
     return cyclopts.config.Dict(words, source=where, use_commands_as_keys=False)
+
+
+def _refuse_foreign_file(values: Mapping[str, Any], known: Mapping[str, Option], where: str) -> None:
+    """Refuse a file that was written for another command. Return if it is not known which.
+
+    Raises:
+        UserError: names the right option or command.
+    """
+    path = where.removeprefix("--config ")
+    if is_sweep_file(map(str, values)):
+        command = "" if "space" in known else " to cnn_scratch.tune or transfer.tune"
+        raise UserError(f"{where}: describes the space of a sweep; give it{command} as --space {shlex.quote(path)}")
+    own, other = find_command(option.name for option in known.values()), find_command(map(str, values))
+    if other and own != other:
+        raise UserError(f"{where}: has options of {other}; call python -m {other} --config {shlex.quote(path)}")
+    if is_sweep(values) and "space" not in known:
+        raise UserError(f"{where}: has options of a sweep; give it to cnn_scratch.tune or transfer.tune")
 
 
 def _spell_value(option: Option, value: Any, where: str) -> Any:

@@ -25,7 +25,7 @@ def report(config: ReportConfig) -> Path:
         UserError: the folder is not a run folder, or is incomplete.
     """
     start = time.perf_counter()
-    path = write_report(config.run)
+    path = write_report(config.run, config.out)
     size = path.stat().st_size / 1e6
     console.print(f"report: {path}   ({size:.1f} MB, made in {time.perf_counter() - start:.1f} s)")
     return path

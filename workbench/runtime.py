@@ -132,6 +132,15 @@ def count_threads() -> int:
     return tf.config.threading.get_inter_op_parallelism_threads() or count_cores()
 
 
+def measure_memory() -> int:
+    """Return the memory that this process can use at most, in bytes: the machine's, or less in a container."""
+    limits = [psutil.virtual_memory().total + psutil.swap_memory().total]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
+            limits.append(int(Path(path).read_text(encoding="utf-8")))
+    return min(limits)
+
+
 def measure_peak_memory() -> int:
     """Return the largest amount of memory this process has used so far, in bytes."""
     if resource is None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from cnn_scratch.config import NetworkConfig
-from cnn_scratch.model import build_cnn, compute_network_cost
+from cnn_scratch.model import build_cnn, check_memory, compute_network_cost, estimate_training_memory
 from workbench.errors import UserError
 
 CONFIGS = [
@@ -110,3 +110,32 @@ def test_no_two_layers_begin_alike(initializer):
     model = build_cnn(NetworkConfig(num_filters=16, initializer=initializer), 64, 7)
     second, third = (model.get_layer(f"block{block}_conv").kernel for block in (2, 3))
     assert not np.array_equal(second, third)
+
+
+def test_the_memory_of_a_training_by_hand():
+    network = NetworkConfig(num_filters=2, filter_size=1, dense_units=3, batch_norm=False)
+    parameters = (3 * 2 + 2) + 4 * (2 * 2 + 2) + (2 * 3 + 3) + (3 * 5 + 5)
+    outputs = 2 * (32**2 + 16**2 + 8**2 + 4**2 + 2**2)
+    assert estimate_training_memory(network, 32, 5, batch_size=7) == 16 * parameters + 2 * 7 * outputs
+
+
+def test_a_training_takes_at_least_the_memory_that_is_estimated():
+    network = NetworkConfig(num_filters=8, dense_units=4096)
+    model = build_cnn(network, 64, 10)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    size = sum(4 * int(np.prod(v.shape)) for v in [*model.trainable_variables, *model.optimizer.variables])
+    assert size <= estimate_training_memory(network, 64, 10, batch_size=1) < 2 * size
+
+
+def test_a_network_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("cnn_scratch.model.measure_memory", lambda: 10**9)
+    check_memory(NetworkConfig(), 64)
+    with pytest.raises(
+        UserError, match=r"--image-size 64.* takes at least 9\.8 GB of memory; this machine has 1\.0 GB"
+    ):
+        check_memory(NetworkConfig(num_filters=4096), 64)
+    with pytest.raises(UserError, match=r"with 100000 images at a time .* or --batch-size$"):
+        check_memory(NetworkConfig(), 64, 10, batch_size=100_000)
+    monkeypatch.setattr("cnn_scratch.model.list_gpus", lambda: ["/device:GPU:0"])
+    check_memory(NetworkConfig(num_filters=4096), 64)  # the memory of a GPU is not known

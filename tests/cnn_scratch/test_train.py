@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_training_is_resumed(config, kill):
     config = replace(config, epochs=200, name="killed")
     command = [sys.executable, "-m", "cnn_scratch.train", *shlex.split(cli.format_options(config))]
@@ -148,7 +149,7 @@ def test_a_killed_training_is_resumed(config, kill):
                 break
         _, said = process.communicate()
     done = len(read_csv("runs/killed/history.csv"))
-    if kill == signal.SIGINT:
+    if kill != signal.SIGKILL:
         assert process.returncode == 130
         assert f"\nstopped; {done} epoch" in said
         assert said.endswith("To continue:\n  python -m cnn_scratch.train --resume runs/killed\n")
@@ -201,6 +202,49 @@ def test_ctrl_c_before_a_training_that_overwrites_keeps_the_old_run(config, monk
     assert not folder.exists()
 
 
+def test_overwrite_without_a_name_replaces_the_run_of_the_default_name(config):
+    config = replace(config, epochs=1, name=None)
+    folder = train(replace(config, overwrite=True))
+    (folder / "old.txt").write_text("of the first run")
+    assert train(replace(config, epochs=2, overwrite=True)) == folder == Path("runs/cnn-red_and_blue-32px")
+    assert len(read_csv(folder / "history.csv")) == 2
+    assert not (folder / "old.txt").exists()
+    assert len(list(Path("runs").glob("cnn*"))) == 1
+
+
+def test_a_training_that_was_killed_before_its_first_epoch_was_saved_starts_again(config):
+    folder = train(replace(config, epochs=1))
+    before = weights(folder / "model.keras")
+    for name in ("last.keras", "metrics.json"):  # last.keras is written last, metrics.json in the end
+        (folder / name).unlink()
+    train(build(TrainConfig, resume=str(folder)))
+    for one, other in zip(before, weights(folder / "model.keras"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_full_disk_names_the_file_and_what_to_do(config):
+    """A limit on the size of files stands for the full disk."""
+    words = shlex.split(cli.format_options(replace(config, dense_units=4096, epochs=1)))
+    limited = ["bash", "-c", 'ulimit -f 400; exec "$@"', "-", sys.executable, "-m", "cnn_scratch.train", *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: runs/r/model.keras: File too large (")
+    assert " MB needed); " in ended.stderr
+    assert "are free there: delete what is no longer needed" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert not Path("runs/r").exists()  # nothing of it could be used
+
+
+def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(config, monkeypatch):
+    train(replace(config, epochs=1))
+    before = Path("runs/r/model.keras").read_bytes()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
+    with pytest.raises(UserError, match=r"runs/r: the run needs about 10\.0 MB on its disk; 0.0 MB are free there"):
+        train(replace(config, num_filters=128, overwrite=True))
+    assert Path("runs/r/model.keras").read_bytes() == before
+
+
 def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
     (red_and_blue / "train" / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
     (red_and_blue / "train" / "red" / ".DS_Store").write_bytes(b"Bud1")
@@ -217,6 +261,8 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--data", "/no/such/folder"], "--data /no/such/folder: no such folder"),
         (["--image-size", "16"], "--image-size 16"),
         (["--filter-org", "half", "--num-filters", "8"], "--num-filters 8"),
+        (["--num-filters", "1000000"], "the network has 36,000,5"),
+        (["--dense-units", "10000000000"], "Lower one of these options"),
         (["--epochs", "0"], "--epochs 0"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--mixup", "-1"], "--mixup -1.0: must be 0 or more"),

@@ -356,3 +356,25 @@ def test_two_devices_share_a_training_with_the_same_losses(config):
         rows = read_csv(folder / "history.csv")
         histories.append([[float(row[column]) for column in ("loss", "val_loss")] for row in rows])
     np.testing.assert_allclose(*histories, rtol=1e-3)
+
+
+def test_a_damaged_run_is_refused_in_one_line_and_left_alone(config, capsys):
+    folder = run(replace(config, mode="first_k", until="block3_pool"))
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    for name, content, says in (
+        ("last.keras", None, "last.keras: missing"),
+        ("last.keras", files["last.keras"][:-1000], "last.keras: damaged"),
+        ("best.keras", None, "best.keras: missing"),
+        ("best.keras", files["best.keras"][:-1000], "best.keras: damaged"),
+        ("history.csv", b"epoch,loss\n?,?\n", "history.csv: damaged"),
+    ):
+        (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+        before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        capsys.readouterr()
+        assert main(["--resume", str(folder), "--epochs", "3"]) == 2
+        error = capsys.readouterr().err
+        assert says in error
+        assert "nothing was changed: restore the file, or train again with python -m transfer.run --config" in error
+        assert error.count("\n") == 1
+        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+        (folder / name).write_bytes(files[name])

@@ -2,8 +2,10 @@ import dataclasses
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import typing
 from pathlib import Path
 
@@ -140,7 +142,7 @@ def test_sections_are_flat_on_the_command_line_and_in_files(tmp_path):
         ("wet_paint: yes", {"wet_paint": True}),
         ("wet-paint: true", {"wet_paint": True}),
         ("from_: here", {"from_": "here"}),
-        ("", {}),
+        ("# title: a", {}),
     ],
 )
 def test_values_in_a_file_get_the_type_of_their_option(tmp_path, text, values):
@@ -312,7 +314,63 @@ def test_a_full_disk_is_one_line(capsys):
         raise OSError(28, "No space left on device", "runs/x/model.keras")
 
     assert run(command) == 2
-    assert capsys.readouterr().err == "error: runs/x/model.keras: No space left on device\n"
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: runs/x/model.keras: No space left on device; ")
+    assert "are free there: delete what is no longer needed, such as old folders in runs/ and logs/" in shown
+    assert shown.count("\n") == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Batches.
+
+    Args:
+        batch_size: Images in one step.
+        out: Where to write.
+    """
+
+    batch_size: int = 1
+    out: str | None = None
+
+
+class ResourceExhaustedError(Exception):
+    """TensorFlow's, by its name."""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "out of memory: lower --batch-size, or close other programs"),
+        (
+            ResourceExhaustedError("{{node x}} OOM when allocating tensor with shape[3,3,64] and type float on CPU\n"),
+            "out of memory (a tensor of 3x3x64 numbers): lower --batch-size, or close other programs",
+        ),
+        (
+            ResourceExhaustedError("logs/a/events; No space left on device"),
+            "logs/a/events; ",
+        ),
+        (
+            PermissionError(13, "Permission denied", "runs/x/metrics.json"),
+            "runs/x/metrics.json: Permission denied; write to another folder with --out DIR",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(capsys, error, says):
+    def command(config):
+        raise error
+
+    assert run(command, [], Batches) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {says}")
+    assert shown.count("\n") == 1
+
+
+def test_a_mistake_in_the_code_keeps_its_traceback():
+    def command(config):
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        run(command)
 
 
 @pytest.mark.parametrize(("word", "shown"), [("", "\nstopped\n"), ("stopped; resume", "\nstopped; resume\n")])
@@ -322,6 +380,54 @@ def test_ctrl_c_is_exit_code_130_and_a_word(capsys, word, shown):
 
     assert run(command) == 130
     assert capsys.readouterr().err == shown
+
+
+def test_sigterm_does_what_ctrl_c_does(capsys):
+    def command(config):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("stopped; resume") from None
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(command) == 130
+    assert capsys.readouterr().err == "\nstopped; resume\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty; write lines such as 'epochs: 10', or leave out --config"),
+        (b"\xef\xbb\xbf \n", "the file is empty"),
+        (
+            "title: caf\u00e9s".encode("latin-1"),
+            "not text in UTF-8 (invalid continuation byte, byte 10); save it as UTF-8",
+        ),
+        ("title: a".encode("utf-16"), "not text in UTF-8"),
+        (b"title: 2026-13-01", "not a text file in YAML"),
+        (b"\0", "not a text file in YAML"),
+        (
+            b"method: grid\nparameters: {}",
+            "describes the space of a sweep; give it to cnn_scratch.tune or transfer.tune",
+        ),
+        (b"backbone: ResNet50\nk: 3", "has options of transfer.run; call python -m transfer.run --config "),
+        (b"num_filters: 3", "has options of cnn_scratch.train; call python -m cnn_scratch.train --config "),
+        (b"max_trials: 3\nkeep: 2", "has options of a sweep; give it to cnn_scratch.tune or transfer.tune"),
+    ],
+)
+def test_a_file_that_is_no_file_of_options_is_one_line(tmp_path, content, says):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        cli.parse(Values, ["--config", str(path)])
+    assert f"--config {path}: {says}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_comments_sets_nothing(tmp_path):
+    assert parse_file(tmp_path, "# max_floors: 5\n") == House()
 
 
 COMMANDS = {

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -197,3 +198,50 @@ def test_refusals_are_one_line(tmp_path, capsys):
         assert error.startswith("error: ")
         assert error.count("\n") == 1
         assert says in error
+
+
+def read_files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_results_can_be_written_to_another_folder(tiny_run, tmp_path, capsys):
+    before, logs = read_files(tiny_run), read_files(tmp_path / "logs")
+    out = tmp_path / "new" / "results"
+    assert run_command(str(tiny_run), "--out", str(out)) == 0
+    assert read_files(tiny_run) == before
+    assert read_files(tmp_path / "logs") == logs
+    assert {path.name for path in out.iterdir()} == {
+        "metrics.json",
+        "test_predictions.csv",
+        "figures",
+        "report.html",
+    }
+    assert {path.name for path in (out / "figures").iterdir()} >= FIGURES
+    assert json.loads((out / "metrics.json").read_text())["epochs"] == 4
+    assert "18 images that" in (out / "report.html").read_text()
+    shown = capsys.readouterr().out
+    assert f"numbers:      {out / 'metrics.json'} (test)" in shown
+    assert f"report:       {out / 'report.html'}" in shown
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(tiny_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run_command(str(tiny_run), "--out", str(tmp_path / "file" / "out")) == 2
+    assert capsys.readouterr().err == f"error: --out {tmp_path / 'file' / 'out'}: Not a directory\n"
+
+
+def test_data_that_has_moved_is_named(tiny_run, photos, tmp_path, configure, capsys):
+    expected = evaluate(EvaluateConfig(str(tiny_run)))["accuracy"]
+    configure(tiny_run, data="/no/such/photos")
+    assert run_command(str(tiny_run)) == 2
+    assert "if it has moved, name its new place with --data" in capsys.readouterr().err
+    shutil.copytree(photos, tmp_path / "moved")
+    assert evaluate(EvaluateConfig(str(tiny_run), data=str(tmp_path / "moved")))["accuracy"] == expected
+    assert run_command(str(tiny_run), "--data", "/nowhere") == 2
+    assert capsys.readouterr().err.startswith("error: --data /nowhere: no such folder")
+
+
+def test_other_data_in_place_of_the_moved_is_refused(tiny_run, photo_folder, capsys):
+    other = photo_folder(classes=("daisy", "iris", "tulip"), train=4, test=1)
+    assert run_command(str(tiny_run), "--data", str(other)) == 2
+    assert f"--data {other}: has other classes than" in capsys.readouterr().err

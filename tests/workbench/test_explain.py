@@ -123,3 +123,17 @@ def test_an_unreadable_image_is_one_line_and_exit_code_2(run, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"error: --image {damaged}: ")
     assert error.count("\n") == 1
+
+
+def test_figures_can_be_written_to_another_folder_and_data_may_have_moved(trained, run, tmp_path):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    moved, out = tmp_path / "moved", tmp_path / "out"
+    shutil.copytree(trained[1], moved)
+    config_path = run / "config.yaml"
+    config_path.write_text(config_path.read_text().replace(str(trained[1]), "/no/such/photos"))
+    before["config.yaml"] = config_path.read_bytes()
+    figures = explain(ExplainConfig(str(run), data=str(moved), out=str(out), photos=1))
+    assert {path.name for path in figures} == RUN_FIGURES
+    assert {path.parent for path in figures} == {out / "figures"}
+    assert (out / "report.html").exists()
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before

@@ -111,3 +111,10 @@ def test_images_of_the_check_are_of_every_class(tiny_run):
     images = module._select_images(dataset)
     assert len(images) == 18
     np.testing.assert_array_equal(images, dataset.images[dataset.test])
+
+
+def test_data_that_has_moved(tiny_run, photos, tmp_path, configure):
+    configure(tiny_run, data="/no/such/photos")
+    with pytest.raises(UserError, match="if it has moved, name its new place with --data"):
+        export(ExportConfig(str(tiny_run)))
+    assert export(ExportConfig(str(tiny_run), data=str(photos))).images == 18

@@ -1,7 +1,9 @@
+import errno
+
 import pytest
 
 from workbench.errors import UserError
-from workbench.files import read_json, read_yaml, replace_file, write_json
+from workbench.files import read_csv, read_json, read_yaml, replace_file, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -67,5 +69,38 @@ def test_a_yaml_file_that_cannot_be_meant_is_refused_in_one_line(tmp_path, text,
 
 def test_a_yaml_file_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"a: \xff\xfe")
-    with pytest.raises(UserError, match="not a text file in YAML"):
+    with pytest.raises(UserError, match=r"a\.yaml: not text in UTF-8 \(invalid start byte, byte 3\); save it as UTF-8"):
         read_yaml(tmp_path / "a.yaml")
+
+
+def test_an_error_in_writing_names_the_file_that_the_user_knows(tmp_path, monkeypatch):
+    def refuse(prefix, suffix, dir):
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir / f"{prefix}x{suffix}"))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(PermissionError) as error:
+        write_json(tmp_path / "a.json", [1])
+    assert error.value.filename == str(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [OSError(errno.ENOSPC, "No space left on device"), OSError("Can't write data (errno = 28, error message = 'No')")],
+)
+def test_a_full_disk_says_how_much_is_needed(tmp_path, raised):
+    with pytest.raises(OSError, match="needed") as error, replace_file(tmp_path / "a.bin", 12_345_678):
+        raise raised
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path / "a.bin"))
+    assert error.value.strerror == "No space left on device (12.3 MB needed)"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other"), replace_file(tmp_path / "a.bin"):
+        (tmp_path / "other").read_bytes()
+
+
+def test_a_file_that_is_not_a_table_is_one_line(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"a\.csv: damaged, not a text file in CSV"):
+        read_csv(tmp_path / "a.csv")

@@ -285,3 +285,13 @@ def test_the_whole_grid_stays_light(chromium, make_sweep, tmp_path):
     )
     assert rows < 100
     assert range_ == "1–25 of 9,216"  # noqa: RUF001
+
+
+@pytest.mark.parametrize("is_sweep", [False, True])
+def test_a_report_can_be_written_to_another_folder(make_run, make_sweep, is_sweep, tmp_path):
+    folder = make_sweep(6) if is_sweep else make_run()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    path = report(ReportConfig(str(folder), out=str(tmp_path / "out")))
+    assert path == tmp_path / "out" / "report.html"
+    assert f"--out {tmp_path / 'out'}" in path.read_text()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

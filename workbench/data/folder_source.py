@@ -27,8 +27,7 @@ def open_folder(root: Path) -> Source:
     class_folders = {part: _find_class_folders(folder, not_followed) for part, folder in parts}
     class_names = sorted({name for folders in class_folders.values() for name in folders})
     if len(class_names) < 2:
-        problem = _describe_few_classes(root, class_names)
-        raise UserError(f"{root}: {problem}; put the images of each class in a folder of their own")
+        raise UserError(f"{root}: {_describe_few_classes(root, parts[0][1], class_names)}")
     label_of = {name: label for label, name in enumerate(class_names)}
     files: list[tuple[str, int, str, int, int]] = []  # path, label, part, size, modification time
     for part, folders in class_folders.items():
@@ -98,11 +97,34 @@ def _is_output(name: str, path: str) -> bool:
     return name in _OUTPUT_FOLDERS and any(Path(path).glob(_OUTPUT_FOLDERS[name]))
 
 
-def _describe_few_classes(root: Path, class_names: list[str]) -> str:
+def _describe_few_classes(root: Path, training: Path, class_names: list[str]) -> str:
+    """Return what is wrong with a folder of fewer than two classes, and what to do.
+
+    Args:
+        root: the folder that was given.
+        training: where its class folders should be: `root`, or `root/train`.
+        class_names: of the class folders that were found.
+    """
+    separate = "put the images of each class in a folder of their own"
+    inner = _find_class_folders(training)
+    if len(inner) == 1:
+        path = next(iter(inner.values()))
+        deeper = [*_find_class_folders(Path(path))]
+        if len(deeper) > 1 or "train" in deeper:
+            found = f"the class folders are one level deeper, in {path} ('{deeper[0]}', ...)"
+            return f"{found}; " + (f"give --data {path}" if training == root else f"move them into {training}")
     if class_names:
-        return f"holds one class folder only ('{class_names[0]}'), and two classes are needed"
-    loose = sum(has_image_suffix(entry.name) for entry in os.scandir(root))
-    return f"holds {loose} images and no class folders" if loose else "holds no class folders"
+        return f"holds one class folder only ('{class_names[0]}'), and two classes are needed; {separate}"
+    loose = sum(has_image_suffix(entry.name) for entry in os.scandir(training))
+    if not loose:
+        return f"holds no class folders; {separate}"
+    siblings = [name for name in _find_class_folders(training.parent) if _holds_images(training.parent / name)]
+    above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
+    return f"holds {loose} images and no class folders; {separate}, such as {training / 'cat'}{above}"
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(has_image_suffix(entry.name) for entry in os.scandir(folder))
 
 
 def list_files(folder: str | Path) -> tuple[list[tuple[str, int, int]], list[str]]:

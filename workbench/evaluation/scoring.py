@@ -132,7 +132,7 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
     """
     dataset = run.load_dataset(show_decoding)
     if not len(dataset.test):
-        raise UserError(f"--data {run.config['data']}: has no test image, so that {run.path} cannot be tested")
+        raise UserError(f"--data {run.data_config.data}: has no test image, so that {run.path} cannot be tested")
     with open_bar() as progress:
         outcome = _predict(run, dataset, lambda batches: progress.track(batches, description="testing"))
     metrics: ModelMetrics = {
@@ -142,14 +142,14 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
         "model_bytes": (run.path / "model.keras").stat().st_size,
         "model_sha256": run.hash_model(),
     }
-    write_csv(run.path / PREDICTIONS, _list_predictions(outcome, run.class_names))
-    write_json(run.path / "metrics.json", {**run.metrics, "test": metrics})
+    write_csv(run.results_path / PREDICTIONS, _list_predictions(outcome, run.class_names))
+    write_json(run.results_path / "metrics.json", {**run.metrics, "test": metrics})
     return outcome, metrics
 
 
 def find_score(run: FinishedRun) -> SavedScore | None:
     """Return the saved score of a run; None if its present model has not been tested."""
-    metrics, predictions = run.metrics.get("test"), read_csv(run.path / PREDICTIONS)
+    metrics, predictions = run.metrics.get("test"), read_csv(run.find_result(PREDICTIONS))
     if not isinstance(metrics, dict) or metrics.get("model_sha256") != run.hash_model():
         return None
     return SavedScore(predictions, metrics) if metrics.get("images") == len(predictions) else None  # type: ignore[arg-type]

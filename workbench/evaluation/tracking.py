@@ -15,8 +15,8 @@ from workbench.training.tracking import log_to_wandb
 def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, Any]) -> Path | None:
     """Log a test's figures and numbers to where the training was logged.
 
-    TensorBoard shows them as the run `<name>/test` if the training's logs still exist. W&B shows them as a run of
-    their own if the training was logged there.
+    TensorBoard shows them as the run `<name>/test` if the training's logs still exist, unless the results are written
+    to another folder than the run's. W&B shows them as a run of their own if the training was logged there.
 
     Args:
         run: the tested run.
@@ -24,12 +24,13 @@ def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, An
         numbers: name -> value; those that are plain numbers are logged.
 
     Returns:
-        Folder of TensorBoard's event file, None where the logs are gone.
+        Folder of TensorBoard's event file, None where there is none.
     """
     scalars = {f"test/{name}": value for name, value in numbers.items() if isinstance(value, int | float)}
     name = run.path.resolve().name
     logs = Path(str(run.config.get("logs_dir", "logs"))) / name / "test"
-    if logs.parent.is_dir():
+    has_logs = logs.parent.is_dir() and run.output is None
+    if has_logs:
         shutil.rmtree(logs, ignore_errors=True)  # from an earlier test
         with tf.summary.create_file_writer(str(logs)).as_default(step=0):
             for scalar, value in scalars.items():
@@ -37,7 +38,7 @@ def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, An
             for path in figures:
                 tf.summary.image(path.stem, tf.io.decode_png(path.read_bytes())[None], description=read_words(path)[1])
     enabled = run.config.get("wandb") is True
-    with log_to_wandb(enabled, run.config, run.path, group=name, name=f"{name}-test") as listen:
+    with log_to_wandb(enabled, run.config, run.results_path, group=name, name=f"{name}-test") as listen:
         if enabled:
             import wandb
 
@@ -45,4 +46,4 @@ def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, An
                 path.stem: wandb.Image(str(path), caption=": ".join(read_words(path))) for path in figures
             }
             listen({"epoch": 0, **scalars, **pictures})
-    return logs if logs.is_dir() else None
+    return logs if has_logs else None

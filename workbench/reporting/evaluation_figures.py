@@ -22,8 +22,8 @@ RIGHT, WRONG = BLUE, RED
 
 
 def draw_figures(run: FinishedRun, outcome: Outcome, metrics: PredictionMetrics) -> list[Path]:
-    """Draw every figure of a test into the run's figures/, and return their paths."""
-    folder = run.path / "figures"
+    """Draw every figure of a test into figures/ of the run or its output folder, and return their paths."""
+    folder = run.results_path / "figures"
     folder.mkdir(exist_ok=True)
     matrix = np.zeros((len(run.class_names),) * 2, int)
     np.add.at(matrix, (outcome.labels, outcome.predicted), 1)

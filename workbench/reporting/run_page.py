@@ -45,7 +45,8 @@ def build_run_page(run: FinishedRun) -> Page:
 
 def report_command(run: FinishedRun) -> str:
     """Return the command that makes a run's page."""
-    return f"python -m workbench.report {shlex.quote(str(run.path))}"
+    output = f" --out {shlex.quote(str(run.output))}" if run.output else ""
+    return f"python -m workbench.report {shlex.quote(str(run.path))}{output}"
 
 
 def read_model_history(run: FinishedRun) -> list[EpochLog]:
@@ -62,17 +63,18 @@ def read_model_history(run: FinishedRun) -> list[EpochLog]:
 
 def build_model_sections(run: FinishedRun, metrics: Metrics, history: Sequence[EpochLog]) -> list[Section]:
     """Build the sections about a run's model: training, test, explanations, what to do next, options."""
-    folder = run.path / "figures"
+    folder = run.results_path / "figures"
     curves = []
     if len(history) > 1:
         folder.mkdir(exist_ok=True)
         curves = load_pictures([draw_curves(history, folder / f"{CURVES}.png")])
     others = {*SWEEP_FIGURES, CURVES, *TEST_FIGURES}
-    paths = sorted((path for path in folder.glob("*.png") if path.stem not in others), key=_explanation_order)
+    drawn = {path.name: path for figures in (run.path / "figures", folder) for path in figures.glob("*.png")}
+    paths = sorted((path for path in drawn.values() if path.stem not in others), key=_explanation_order)
     explanations = load_pictures(paths)
     return [
         Section("training", "Training", figures=curves),
-        _build_test_section(metrics, load_pictures(folder / f"{name}.png" for name in TEST_FIGURES)),
+        _build_test_section(metrics, load_pictures(run.find_result(f"figures/{name}.png") for name in TEST_FIGURES)),
         Section("insight", "What the network sees", figures=explanations),
         _build_next_section(run, metrics, bool(explanations)),
         _build_options_section(run),

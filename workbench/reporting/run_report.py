@@ -8,8 +8,12 @@ from workbench.finished_run import open_run
 from workbench.sweep.results import is_sweep
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     """Draw the figures that a run folder has data for, and write its report.html.
+
+    Args:
+        folder: of the run.
+        output: folder to write to in place of the run folder.
 
     Returns:
         Path of report.html.
@@ -21,21 +25,25 @@ def write_report(folder: str | Path) -> Path:
     from workbench.reporting.run_page import build_run_page
     from workbench.reporting.sweep_page import build_sweep_page
 
-    run = open_run(folder)
+    run = open_run(folder, output=output)
     page = build_sweep_page(run) if is_sweep(run.path) else build_run_page(run)
-    path = run.path / "report.html"
+    path = run.results_path / "report.html"
     write_text(path, page.render())
     return path
 
 
-def leave_report(folder: str | Path) -> str:
+def leave_report(folder: str | Path, output: str | Path | None = None) -> str:
     """Write the report at the end of a run. An error in it must not make the run fail.
+
+    Args:
+        folder: of the run.
+        output: folder to write to in place of the run folder.
 
     Returns:
         Path of report.html, or the reason why there is none.
     """
     try:
-        return str(write_report(folder))
+        return str(write_report(folder, output))
     except Exception as error:  # the run itself is finished and saved, whatever fails here
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         return f"none ({reason}); try again with python -m workbench.report {shlex.quote(str(folder))}"

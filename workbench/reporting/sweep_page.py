@@ -42,7 +42,7 @@ def build_sweep_page(run: FinishedRun) -> Page:
         tiles=[*_build_tiles(results), *build_test_tiles(metrics)],
         sections=[
             _build_winner_section(results, run, metrics),
-            Section("search", "The search", figures=load_pictures(draw_figures(results, run.path / "figures"))),
+            Section("search", "The search", figures=load_pictures(draw_figures(results, run.results_path / "figures"))),
             _build_trials_section(results, run),
             *build_model_sections(run, metrics, read_model_history(run)),
         ],

@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from workbench.data.dataset import Dataset, choose_image_size, describe, load_da
 from workbench.data.sources import open_source
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
+from workbench.signals import interrupt_on_sigterm
 from workbench.sweep.config import check_sweep, parse_address
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.keras_tuner_adapter.space import make_objective
@@ -54,9 +53,10 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
         config, space = resolve_search(config, trial)
         config = resolve_sweep(config)
         folder = RunFolder(config.run)
-        with folder.lock(), _interrupt_on_sigterm():
+        with folder.lock(), interrupt_on_sigterm():
             if config.run.overwrite:
                 folder.clear()
+            _check_folder(folder.path)
             if has_all_trials(config.search, folder.path):
                 _stop(pool)
                 pool = None
@@ -102,7 +102,7 @@ def work_for_chief(config: Any, hypermodel_class: type[ImageHyperModel], trial: 
         tuner = SchedulerTuner(
             oracle, hypermodel_class(trial_defaults), directory=str(folder.path), project_name=PROJECT
         )
-        with _interrupt_on_sigterm():
+        with interrupt_on_sigterm():
             pool.send_orders((tuner, (), {}), *parse_address(config.workers.oracle_address))
             while not pool.have_all_finished():
                 pool.watch()
@@ -184,23 +184,25 @@ def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset)
         )
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse the folder of a training, or of a sweep whose settings are lost.
+
+    Raises:
+        UserError: says what the folder holds and what to do.
+    """
+    if isinstance(read_json(folder / "sweep.json"), dict):
+        return
+    instead = "choose another --name, or replace it with --overwrite"
+    if (folder / "sweep.json").exists() or any((folder / PROJECT).glob("trial_*")):
+        problem = "damaged" if (folder / "sweep.json").exists() else "missing"
+        raise UserError(
+            f"{folder / 'sweep.json'}: {problem}, and the settings of this sweep's trials are not known without it; "
+            f"restore the file, or {instead}"
+        )
+    if (folder / "history.csv").exists() or (folder / "model.keras").exists():
+        raise UserError(f"{folder} holds a run that is not a sweep: {instead}")
+
+
 def _stop(pool: WorkerPool | None) -> None:
     if pool:
         pool.stop()
-
-
-@contextlib.contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM, which the schedulers of clusters send, end this block as Ctrl-C does."""
-
-    def interrupt(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import shutil
+import zipfile
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from workbench.config import TrainingConfig, check_training, flatten, replace
 from workbench.data.dataset import Dataset, load_dataset
+from workbench.errors import UserError
 from workbench.files import replace_file
 from workbench.sweep import results
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
@@ -235,6 +237,16 @@ def save_weights(path: Path, weights: list[np.ndarray]) -> None:
 
 
 def load_weights(path: Path) -> list[np.ndarray]:
-    """Read the list of weights that `save_weights` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return list(arrays.values())
+    """Read the list of weights that `save_weights` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return list(arrays.values())
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        problem = "damaged" if path.exists() else "missing"
+        raise UserError(
+            f"{path}: {problem}; restore it, or remove {path.parent} so that the trial is run again"
+        ) from None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from workbench.cache import find_cache_dir
 from workbench.console import console, format_duration
+from workbench.errors import UserError
 from workbench.files import append_csv, read_csv
 from workbench.runtime import list_gpus, measure_peak_gpu_memory, measure_peak_memory
 
@@ -36,7 +37,7 @@ def _describe_errors(kind: str) -> str:
     try:
         rows = [row for row in read_csv(_log_path()) if row["kind"] == kind]
         ratios = [float(row["actual"]) / float(row["estimated"]) for row in rows[-_COMPARED:]]
-    except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError):  # the file is damaged or unreadable
+    except (OSError, UserError, KeyError, TypeError, ValueError, ZeroDivisionError):  # it is damaged or unreadable
         return ""
     if not ratios:
         return ""

@@ -1,13 +1,18 @@
 """The history of a training: one row an epoch, and which epoch was the best."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from workbench.errors import UserError
 from workbench.files import read_csv
 
 EpochLog = dict[str, float]
 """One epoch's values: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds (validation
 included) and images_per_second (training alone)."""
+
+
+_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")
 
 
 def find_best_epoch(history: Sequence[EpochLog]) -> EpochLog:
@@ -21,5 +26,25 @@ def has_stalled(history: Sequence[EpochLog], patience: int) -> bool:
 
 
 def read_history(path: str | Path) -> list[EpochLog]:
-    """Read the history.csv of a run; an empty list where the file is missing."""
-    return [{name: int(v) if name == "epoch" else float(v) for name, v in row.items()} for row in read_csv(path)]
+    """Read the history.csv of a run; an empty list where the file is missing.
+
+    Raises:
+        ValueError: it is not a table of the epochs 1, 2, 3, ... with their values; says where it is damaged.
+    """
+    history: list[EpochLog] = []
+    try:
+        rows = read_csv(path)
+    except UserError as error:
+        raise ValueError("not a text file") from error
+    for number, row in enumerate(rows, 1):
+        try:
+            values = {name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"line {number + 1} is not a row of numbers") from error
+        missing = [name for name in _COLUMNS if name not in values]
+        if missing:
+            raise ValueError(f"the column {missing[0]} is missing")
+        if values["epoch"] != number or not all(map(math.isfinite, values.values())):
+            raise ValueError(f"line {number + 1} is not epoch {number}")
+        history.append(values)
+    return history

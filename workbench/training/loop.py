@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import shlex
+import shutil
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,8 @@ from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
 from workbench.errors import UserError
-from workbench.files import read_csv, write_json
+from workbench.failures import describe_full_disk
+from workbench.files import format_bytes, read_csv, write_json
 from workbench.keras_graph import build_uncompiled
 from workbench.reporting.run_report import leave_report
 from workbench.runtime import measure_peak_memory
@@ -32,25 +34,18 @@ from workbench.training.callbacks import (
     StopOnDivergence,
     UpdateSavedModel,
 )
-from workbench.training.checkpoints import (
-    BEST,
-    HISTORY,
-    SaveCheckpoints,
-    has_checkpoint,
-    resume_training,
-    save_model,
-)
+from workbench.training.checkpoints import SaveCheckpoints, resume_training, save_model
 from workbench.training.estimates import print_estimate, record_estimate
 from workbench.training.history import EpochLog, find_best_epoch, has_stalled
 from workbench.training.pace import measure_pace
 from workbench.training.progressive_resizing import plan_stages
 from workbench.training.run_folder import RunFolder
+from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint
 from workbench.training.schedule import LearningRateSchedule
 from workbench.training.tracking import log_to_tensorboard, log_to_wandb
 from workbench.training.training_model import get_saved_model, select_image_size
 
 _PAGE_BYTES = 400_000  # of a run's page, figures, logs and other small files
-BEST_PART = "best.keras"  # the best epoch of a model that is a part of the network
 
 
 class Config(Protocol):
@@ -109,7 +104,8 @@ def train_network(
             `whole_network` share layers, so training `model` also trains `whole_network`.
 
     Raises:
-        UserError: all epochs are done, none fits into the budget, or the loss became NaN.
+        UserError: all epochs are done, none fits into the budget, the files to resume from are damaged, the disk has no
+            room, or the loss became NaN.
     """
     # What reacts to Ctrl-C, from the inside: `_write_run` removes the run if no epoch is saved (after any other error
     # too), `explain_interrupt` says what is kept, `RunFolder.lock` of the caller removes folders that are empty, and
@@ -117,9 +113,10 @@ def train_network(
     call_start = time.perf_counter()
     training, run = config.training, config.run
     steps = count_steps(dataset, training.batch_size)
+    best_name = BEST_PART if whole_network else BEST
     with explain_interrupt(folder, command):
         resumed = bool(run.resume) and has_checkpoint(folder.path)
-        history = resume_training(model, folder.path, steps) if resumed else []
+        history = resume_training(model, folder.path, steps, best_name, command) if resumed else []
         done = len(history)
         if done >= training.epochs or has_stalled(history, training.patience):
             raise UserError(f"{folder.path}: all {done} epochs are done; ask for more with --epochs or --patience")
@@ -131,11 +128,12 @@ def train_network(
             training = dataclasses.replace(training, epochs=epochs, budget=None)
         expected = pace.seconds(training.epochs, done)
         each = f"{format_duration(expected / (training.epochs - done))} an epoch"
-        print_estimate(command, expected, _count_bytes(model, whole_network), each)
+        disk = _count_bytes(model, whole_network)
+        check_room(folder, disk)
+        print_estimate(command, expected, disk, each)
 
         resolved = replace(config, epochs=training.epochs, budget=None, name=folder.path.name)
         with _write_run(folder, resolved, dataset):
-            best_name = BEST_PART if whole_network else BEST
             callbacks = [
                 SaveCheckpoints(folder.path, history, best_name),
                 ShowProgress(history, training.epochs, steps, len(dataset.train)),
@@ -210,9 +208,21 @@ def fit(
     return FitResult(history, keep_best.weights)
 
 
+def check_room(folder: RunFolder, needed: int) -> None:
+    """Refuse to begin what its disk has no room for. Files of the folder that are replaced count as room.
+
+    Raises:
+        UserError: says how much is needed and what to do.
+    """
+    replaced = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
+    if needed > replaced + shutil.disk_usage(folder.path).free:
+        advice = describe_full_disk(folder.path)
+        raise UserError(f"{folder.path}: the run needs about {format_bytes(needed)} on its disk; {advice}")
+
+
 @contextlib.contextmanager
 def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
-    """On Ctrl-C, say how many epochs are kept and how to continue."""
+    """On Ctrl-C or SIGTERM, say how many epochs are kept and how to continue."""
     try:
         yield
     except KeyboardInterrupt:

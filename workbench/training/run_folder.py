@@ -19,6 +19,8 @@ from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import read_json, read_yaml, write_csv, write_json, write_text
 from workbench.options import list_options, takes
+from workbench.origin import describe_resuming, find_command, find_command_of_run, is_sweep
+from workbench.training.saved_state import check_saved_state
 
 Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
@@ -75,12 +77,15 @@ class RunFolder:
                 "wait for it, stop it, or choose another --name"
             ) from None
         except OSError as error:
+            is_known = error.filename and not Path(error.filename).name.startswith(".")
             raise UserError(
-                f"{error.filename or self.path}: {error.strerror}; choose other folders with --runs-dir and --logs-dir"
+                f"{error.filename if is_known else self.path}: {error.strerror}; "
+                "choose other folders with --runs-dir and --logs-dir"
             ) from error
         try:
-            holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            write_json(lock_path.with_suffix(".json"), holder)
+            with contextlib.suppress(OSError):  # it only makes an error of another process more helpful
+                holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+                write_json(lock_path.with_suffix(".json"), holder)
             yield self
         except BaseException:
             for folder in (self.path, self.logs):
@@ -119,11 +124,13 @@ class RunFolder:
 def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
     """Return the folder of the resumed run, the named one, or a new one called `base_name`, `base_name-2`, ...
 
+    With `overwrite` and without a name it is the one called `base_name`, whether it exists or not.
+
     Raises:
         UserError: the folder exists and is neither to be resumed nor to be overwritten.
     """
     if not run.resume and run.name is None:
-        return RunFolder(replace(run, name=claim_name(base_name, run.runs_dir)))
+        return RunFolder(replace(run, name=base_name if run.overwrite else claim_name(base_name, run.runs_dir)))
     folder = RunFolder(run)
     if folder.path.exists() and not (run.resume or run.overwrite):
         raise UserError(f"{folder.path} exists: resume it with --resume, replace it with --overwrite, or change --name")
@@ -166,13 +173,25 @@ def read_config(folder: str | Path, config_class: type[Config]) -> Config:
         UserError: `folder` has no such file, or another command's.
     """
     path = Path(folder) / "config.yaml"
+    values = _read_values(folder)
+    return cli.from_values(config_class, values, where=str(path))
+
+
+def _read_values(folder: str | Path) -> dict[str, Any]:
+    """Return the content of a run's config.yaml, without the options of earlier versions.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    path = Path(folder) / "config.yaml"
     try:
         values = read_yaml(path)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder}: not a run folder (no config.yaml in it)") from None
-    if isinstance(values, dict):
-        values = {name: value for name, value in values.items() if name not in REMOVED_OPTIONS}
-    return cli.from_values(config_class, values, where=str(path))
+    if not isinstance(values, dict):
+        problem = "empty" if values is None else "not a list of options"
+        raise UserError(f"{path}: {problem}; restore the file, or begin again under another --name")
+    return {name: value for name, value in values.items() if name not in REMOVED_OPTIONS}
 
 
 def resume_config(config: Config) -> Config:
@@ -182,11 +201,16 @@ def resume_config(config: Config) -> Config:
         config: has a section `run` with `resume`, and `epochs`, `cache_dir` and `wandb`.
 
     Raises:
-        UserError: there is no such run, or another option differs from what it was made with.
+        UserError: there is no such run, it is another command's, one of its files is damaged, or another option differs
+            from what it was made with.
     """
     asked, defaults = flatten(config), flatten(type(config)())
-    path = Path(asked["resume"])
+    path, command = Path(asked["resume"]), find_command(asked)
+    values = _read_values(path)
+    if command and (is_sweep(values) or find_command_of_run(path, values) not in (None, command)):
+        raise UserError(f"--resume {path}: {describe_resuming(path, values)}")
     saved = read_config(path, type(config))
+    check_saved_state(path, command)
     had = flatten(saved)
     for name, value in asked.items():
         if name not in _MAY_DIFFER and value not in (defaults[name], had[name]):

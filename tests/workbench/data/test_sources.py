@@ -234,6 +234,44 @@ def test_images_without_class_folders(photo_folder):
     assert "4 images and no class folders" in refused(photo_folder(test=4) / "test" / "iris")
 
 
+def test_the_folder_of_one_class_names_the_folder_above(photo_folder):
+    root = photo_folder(test=4)
+    message = refused(root / "test" / "iris")
+    assert "put the images of each class in a folder of their own, such as" in message
+    assert f"or give --data {root / 'test'} if 'iris' is itself a class" in message
+
+
+def test_loose_images_in_a_folder_of_their_own_name_no_folder_above(photo_folder, tmp_path):
+    loose = tmp_path / "alone" / "loose"
+    photo_folder(classes=("a", "b"), train=3, test=None)
+    shutil.copytree(tmp_path / "photos" / "a", loose)
+    message = refused(loose)
+    assert "3 images and no class folders" in message
+    assert "is itself a class" not in message
+
+
+@pytest.mark.parametrize("test", [2, None])
+def test_one_level_too_deep_names_the_folder_to_give(photo_folder, tmp_path, test):
+    root = photo_folder(classes=("a", "b"), train=3, test=test)
+    (tmp_path / "archive").mkdir()
+    root.rename(tmp_path / "archive" / "photos")
+    message = refused(tmp_path / "archive")
+    assert f"the class folders are one level deeper, in {tmp_path / 'archive' / 'photos'}" in message
+    assert message.endswith(f"give --data {tmp_path / 'archive' / 'photos'}")
+    assert open_source(message.rpartition(" ")[2]).class_names == ["a", "b"]
+
+
+def test_classes_one_level_too_deep_in_the_training_folder(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=3, test=2)
+    for part in ("train", "test"):
+        (root / part).rename(root / "images")
+        (root / part).mkdir()
+        (root / "images").rename(root / part / "images")
+    assert f"one level deeper, in {root / 'train' / 'images'} ('a', ...); move them into {root / 'train'}" in refused(
+        root
+    )
+
+
 def test_one_class(photo_folder):
     assert "one class folder only ('iris')" in refused(photo_folder(classes=("iris",)))
 

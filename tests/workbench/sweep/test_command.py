@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, tune
-from workbench.config import build
+from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json, write_json
 from workbench.sweep.keras_tuner_adapter.protocol import serve
@@ -77,7 +77,8 @@ def test_a_finished_sweep_needs_no_workers(environment):
     assert len(rows()) == 2
 
 
-def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment, stop):
     write_space(seed=list(range(200)), batch_size=[100])
     with subprocess.Popen(
         command("--max-trials=all", "--workers=2"), env=environment, stderr=subprocess.PIPE
@@ -86,7 +87,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment):
             time.sleep(0.05)
         workers = psutil.Process(process.pid).children()
         assert len(list(Path("runs/s/workers").glob("*.log"))) == len(workers) == 2
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         shown = process.stderr.read().decode()
     assert process.returncode == 130
     assert shown.startswith("\nstopped; finished trials are kept. To continue:\n  python -m tests.workbench.sweep.noop")
@@ -189,3 +190,38 @@ def test_the_method_of_the_file_is_the_tuner(workdir):
     assert "tuner: bayesian" in Path("runs/s/config.yaml").read_text()
     with pytest.raises(UserError, match="tuner was bayesian, is grid"):
         sweep("parameters: {seed: {values: [0, 1, 2, 3]}, batch_size: {value: 1}}", max_trials=3)
+
+
+def test_a_damaged_sweep_is_refused_in_one_line_and_left_alone(workdir):
+    write_space(seed=[0, 1, 2], batch_size=[10])
+    config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0)
+    folder = tune(config)
+    trials, trial = (folder / "trials.csv").read_bytes(), folder / "tuner" / "trial_0"
+    for path, says in (
+        (folder / "sweep.json", r"sweep.json: damaged, .* restore the file, or choose another --name"),
+        (trial / "trial.json", r"trial.json: damaged; restore it, or remove .*trial_0 so that the trial is run again"),
+        (trial / "result.json", r"result.json: damaged; restore it"),
+    ):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(UserError, match=says):
+            tune(replace(config, max_trials=3))
+        assert (folder / "trials.csv").read_bytes() == trials
+        path.write_bytes(content)
+    (folder / "sweep.json").rename("sweep.json")
+    with pytest.raises(UserError, match=r"sweep.json: missing"):
+        tune(replace(config, max_trials=3))
+    Path("sweep.json").rename(folder / "sweep.json")
+    shutil.rmtree(trial)
+    tune(replace(config, max_trials=3))
+    assert len(rows()) == 3
+
+
+def test_a_sweep_in_the_folder_of_a_training_is_refused(workdir):
+    write_space(seed=[0], batch_size=[10])
+    folder = workdir / "runs" / "s"
+    folder.mkdir(parents=True)
+    (folder / "model.keras").write_text("of a training")
+    with pytest.raises(UserError, match="runs/s holds a run that is not a sweep: choose another --name, or replace it"):
+        tune(build(NoopTuneConfig, space="space.yaml", name="s", workers=0))
+    assert [path.name for path in folder.iterdir()] == ["model.keras"]
