@@ -106,10 +106,10 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
         class_names: of the class folders that were found.
     """
     separate = "put the images of each class in a folder of their own"
-    inner = _find_class_folders(training)
+    inner = _find_class_folders(training, [])
     if len(inner) == 1:
         path = next(iter(inner.values()))
-        deeper = [*_find_class_folders(Path(path))]
+        deeper = [*_find_class_folders(Path(path), [])]
         if len(deeper) > 1 or "train" in deeper:
             found = f"the class folders are one level deeper, in {path} ('{deeper[0]}', ...)"
             return f"{found}; " + (f"give --data {path}" if training == root else f"move them into {training}")
@@ -118,7 +118,7 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
     loose = sum(has_image_suffix(entry.name) for entry in os.scandir(training))
     if not loose:
         return f"holds no class folders; {separate}"
-    siblings = [name for name in _find_class_folders(training.parent) if _holds_images(training.parent / name)]
+    siblings = [name for name in _find_class_folders(training.parent, []) if _holds_images(training.parent / name)]
     above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
     return f"holds {loose} images and no class folders; {separate}, such as {training / 'cat'}{above}"
 
