@@ -171,7 +171,8 @@ def _refuse_foreign_file(values: Mapping[str, Any], known: Mapping[str, Option],
         command = "" if "space" in known else " to cnn_scratch.tune or transfer.tune"
         raise UserError(f"{where}: describes the space of a sweep; give it{command} as --space {shlex.quote(path)}")
     own, other = find_command(option.name for option in known.values()), find_command(map(str, values))
-    if other and own != other:
+    is_foreign = find_command(str(key) for key in values if option_name(str(key))[2:] not in known)
+    if is_foreign and other and own != other:
         raise UserError(f"{where}: has options of {other}; call python -m {other} --config {shlex.quote(path)}")
     if is_sweep(values) and "space" not in known:
         raise UserError(f"{where}: has options of a sweep; give it to cnn_scratch.tune or transfer.tune")

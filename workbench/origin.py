@@ -7,7 +7,17 @@ from typing import Any
 
 from workbench.files import read_json
 
-_OF_CNN = {"num_filters", "filter_size", "filter_org", "activation", "batch_norm", "dense_units", "head", "initializer"}
+_OF_CNN = {
+    "num_filters",
+    "filter_size",
+    "filter_org",
+    "activation",
+    "batch_norm",
+    "dense_units",
+    "head",
+    "initializer",
+    "lr_find",
+}
 _OF_TRANSFER = {
     *("backbone", "weights", "mode", "k", "until", "train_bn", "views", "feature_precision"),
     *("backbone_learning_rate", "lr_decay", "head_epochs"),

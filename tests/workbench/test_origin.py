@@ -13,6 +13,12 @@ OLD_RUNS = Path(__file__).parents[1] / "compatibility" / "old_runs"
 SWEEP = "is a sweep of cnn_scratch.tune; continue it with python -m cnn_scratch.tune --config runs/sweep/config.yaml"
 
 
+def test_a_misspelled_key_is_not_another_commands(tmp_path, capsys):
+    (tmp_path / "x.yaml").write_text("num_filters: 3\nmax_trails: 4\n")
+    assert tune_main(["--config", str(tmp_path / "x.yaml")]) == 2
+    assert "unknown key 'max_trails': did you mean 'max_trials'?" in capsys.readouterr().err
+
+
 @pytest.fixture
 def old_runs(workdir):
     return shutil.copytree(OLD_RUNS, workdir / "runs")
