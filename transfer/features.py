@@ -23,6 +23,7 @@ from workbench.console import console, format_duration, open_bar
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import augment
 from workbench.errors import UserError
+from workbench.wording import format_count
 
 _MEASURED = 3  # batches after which the speed is known; the graph is traced in the first one
 
@@ -169,8 +170,8 @@ def _announce(count: int, what: str, shape: tuple[int, ...], stored_dtype: str, 
     each = " x ".join(map(str, shape[1:]))
     megabytes = count_bytes(shape, stored_dtype) / 1e6
     console.print(
-        f"computing the frozen layers once for {count:,} {what} images in {compute_dtype} (kept for later runs: {each} "
-        f"values each, {megabytes:,.1f} MB in all)",
+        f"computing the frozen layers once for {format_count(count, f'{what} image')} in {compute_dtype} "
+        f"(kept for later runs: {each} values each, {megabytes:,.1f} MB in all)",
         style="dim",
     )
 

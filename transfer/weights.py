@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from workbench.errors import UserError
+from workbench.wording import agree, format_count
 
 SUFFIXES = (".weights.h5", ".h5", ".keras")
 
@@ -62,8 +63,8 @@ def load_file_weights(build: Callable[..., keras.Model], image_size: int, path: 
     missing = _list_unchanged(model, before)
     if missing:
         raise UserError(
-            f"--weights {path}: not the weights of {name} without its top (nothing for {len(missing)} layers, "
-            f"such as {missing[0]})"
+            f"--weights {path}: not the weights of {name} without its top "
+            f"(nothing for {format_count(len(missing), 'layer')}, such as {missing[0]})"
         )
     return model.get_weights()
 
@@ -81,11 +82,13 @@ def _list_unchanged(model: keras.Model, before: list[np.ndarray]) -> list[str]:
 def _explain(error: Exception) -> str:
     """Shorten Keras' long message about a mismatch: how many layers, the first one, and its shapes."""
     text = " ".join(str(error).split())
-    count = re.search(r"A total of (\d+) objects", text)
+    total = re.search(r"A total of (\d+) objects", text)
+    count = int(total[1]) if total else 1
+    mismatch = f"{format_count(count, 'layer')} {agree(count, 'does', 'do')} not match"
     layer = re.search(r"<\w+ name=([\w.]+)", text)
     shapes = re.search(r"variable\.shape=(\([\d, ]*\)), Received: value\.shape=(\([\d, ]*\))", text)
     if layer and shapes:
-        return f"{count[1] if count else 1} layers do not match; {layer[1]} is {shapes[1]}, the file has {shapes[2]}"
+        return f"{mismatch}; {layer[1]} is {shapes[1]}, the file has {shapes[2]}"
     if layer:
-        return f"{count[1] if count else 1} layers do not match, such as {layer[1]}"
+        return f"{mismatch}, such as {layer[1]}"
     return text[:200]

@@ -20,6 +20,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from workbench.table import Table
+from workbench.wording import format_count
 
 PLAIN_WIDTH = 120  # characters, if the output is not a terminal
 Item = TypeVar("Item")
@@ -49,7 +50,7 @@ def open_bar(*columns: ProgressColumn) -> Progress:
 
 def show_decoding(images: Iterable[Item], total: int) -> Iterator[Item]:
     """Yield `images`, and show meanwhile how many of `total` are decoded and, at the end, how fast."""
-    console.print(f"decoding {total:,} images once (kept for later runs)", style="dim")
+    console.print(f"decoding {format_count(total, 'image')} once (kept for later runs)", style="dim")
     start = time.perf_counter()
     rate = TextColumn("{task.fields[rate]:,.0f} images/s")
     with open_bar(rate) as progress:
@@ -59,7 +60,8 @@ def show_decoding(images: Iterable[Item], total: int) -> Iterator[Item]:
                 progress.update(task, completed=count, rate=count / (time.perf_counter() - start))
             yield image
     seconds = time.perf_counter() - start
-    console.print(f"decoded {total:,} images in {seconds:.1f} s ({total / seconds:,.0f} images/s)", style="dim")
+    speed = f"{total / seconds:,.0f} images/s"
+    console.print(f"decoded {format_count(total, 'image')} in {seconds:.1f} s ({speed})", style="dim")
 
 
 @contextlib.contextmanager

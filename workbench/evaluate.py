@@ -16,6 +16,7 @@ from workbench.evaluation.tracking import log_test
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_figures
 from workbench.reporting.run_report import leave_report
+from workbench.wording import format_count
 
 
 def evaluate(config: EvaluateConfig) -> ModelMetrics:
@@ -48,7 +49,7 @@ def evaluate(config: EvaluateConfig) -> ModelMetrics:
 def summarize(metrics: ModelMetrics) -> Iterator[str]:
     """Yield the lines that describe the metrics of a test on the console."""
     classes, k = len(metrics["per_class"]), metrics["top_k"]
-    yield f"{metrics['images']:,} test images of {classes} classes, each used once"
+    yield f"{format_count(metrics['images'], 'test image')} of {classes} classes, each used once"
     yield f"top-1:       {_format_share(metrics['accuracy'], metrics['accuracy_interval'])}"
     if k < classes:
         yield f"top-{k}:       {_format_share(metrics['top_k_accuracy'], metrics['top_k_interval'])}"

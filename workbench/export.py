@@ -30,6 +30,7 @@ from workbench.errors import UserError
 from workbench.files import write_json
 from workbench.finished_run import open_run
 from workbench.runtime import hold_back_stderr
+from workbench.wording import format_count
 
 CHECKED_IMAGES = 32
 TOLERANCE = 1e-3  # of the largest logit: differences in the order of float32 sums are well below it
@@ -102,7 +103,7 @@ def export(config: ExportConfig) -> Exported:
         os.replace(temporary, target)
     write_json(target.parent / "classes.json", run.class_names)
     console.print(
-        f"{exported.path}\nchecked on {exported.images} images of the run's data: logits within "
+        f"{exported.path}\nchecked on {format_count(exported.images, 'image')} of the run's data: logits within "
         f"{exported.difference:.1e} of the Keras model's (largest {exported.largest:.1f}), same class on "
         f"{exported.same_class} of {exported.images}"
     )

@@ -169,7 +169,7 @@ def test_resume_refuses_another_configuration(config):
     folder = train(replace(config, epochs=1))
     with pytest.raises(UserError, match=r"--num-filters 64: .* was made with 16"):
         train(build(TrainConfig, resume=str(folder), num_filters=64))
-    with pytest.raises(UserError, match="all 1 epochs are done"):
+    with pytest.raises(UserError, match="its only epoch is done"):
         train(build(TrainConfig, resume=str(folder), epochs=1))
     with pytest.raises(UserError, match="not a run folder"):
         train(build(TrainConfig, resume="runs/none"))
@@ -248,7 +248,7 @@ def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(config,
 def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
     (red_and_blue / "train" / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
     (red_and_blue / "train" / "red" / ".DS_Store").write_bytes(b"Bud1")
-    with pytest.raises(UserError, match=r"1 of 31 images are unreadable \(3.2%\), such as train/red/torn.jpg"):
+    with pytest.raises(UserError, match=r"1 of 31 images is unreadable \(3.2%\), such as train/red/torn.jpg"):
         train(config)
     folder = train(replace(config, epochs=1, max_unreadable=0.05, name=None))
     assert folder.name == "cnn-red_and_blue-32px"

@@ -129,7 +129,7 @@ def test_the_page_of_a_run(make_run):
 
 def test_a_training_under_way_and_one_epoch(make_run):
     page = page_of(make_run(epochs=1, finished=False))
-    assert "1 of 4 epochs are done" in page
+    assert "1 of 4 epochs is done" in page
     assert "<img" not in page
 
 

@@ -12,6 +12,7 @@ from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
 from workbench.data.sources import open_source
 from workbench.data.store import Progress, open_store
 from workbench.errors import UserError
+from workbench.wording import agree, format_count
 
 VALIDATION_SHARE, TEST_SHARE = 0.20, 0.15
 DEFAULT_SIZES = {"digits": 32}
@@ -85,8 +86,9 @@ def describe_imbalance(dataset: Dataset) -> str | None:
     rare, common = int(counts.argmin()), int(counts.argmax())
     if counts[common] < UNEVEN * counts[rare]:
         return None
+    most = format_count(int(counts[common]), "training image")
     return (
-        f"uneven classes: '{dataset.class_names[common]}' has {counts[common]:,} training images and "
+        f"uneven classes: '{dataset.class_names[common]}' has {most} and "
         f"'{dataset.class_names[rare]}' {counts[rare]:,}; --class-weights balanced gives every class the same weight"
     )
 
@@ -100,7 +102,8 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     """
     parts = ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test"))
     counts = ", ".join(f"{len(rows):,} {part}" for rows, part in parts)
-    line = f"{dataset.name}: {counts} images of {len(dataset.class_names)} classes, {dataset.image_size} px"
+    images = agree(len(dataset.test), "image", "images")
+    line = f"{dataset.name}: {counts} {images} of {len(dataset.class_names)} classes, {dataset.image_size} px"
     line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
     line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
     uneven = describe_imbalance(dataset) if class_weights == "none" else None
@@ -231,7 +234,7 @@ def _check_classes(rows: np.ndarray, labels: np.ndarray, source: Source, needed:
     for name, count in zip(source.class_names, counts, strict=True):
         if count < needed:
             raise UserError(
-                f"class '{name}' of {source.name} has {count} readable training images; "
+                f"class '{name}' of {source.name} has {format_count(int(count), 'readable training image')}; "
                 f"it needs at least {needed}, {uses[needed]}"
             )
 
@@ -255,7 +258,8 @@ def _check_unreadable(unreadable: Sequence[Sequence[str]], num_readable: int, da
     if count > data.max_unreadable * total:
         name, reason = unreadable[0]
         enough = math.ceil(1000 * count / total) / 1000
+        images = f"{count} of {format_count(total, 'image')} {agree(count, 'is', 'are')}"
         raise UserError(
-            f"--data {data.data}: {count} of {total} images are unreadable ({count / total:.1%}), "
+            f"--data {data.data}: {images} unreadable ({count / total:.1%}), "
             f"such as {name}: {reason}; repair or remove them, or allow them with --max-unreadable {enough}"
         )

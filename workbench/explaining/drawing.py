@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from workbench.reporting.figures import GREEN, ORANGE, RED, draw_title, open_figure, save_figure, show_image
+from workbench.wording import agree, format_count
 
 DIVERGING = "PuOr_r"  # orange is for, purple against; distinct with every form of colour blindness
 HEAT = "inferno"
@@ -87,7 +88,8 @@ def draw_maps(path: Path, image: np.ndarray, maps: np.ndarray, layer: str, name:
     peaks = maps.max(axis=(0, 1))
     silent = int((peaks <= 0).sum())
     chosen = np.sort(np.argsort(-peaks, kind="stable")[:_MAX_MAPS])
-    title = f"{len(peaks) - silent} of {len(peaks)} maps of {layer} respond to {name}"
+    active = len(peaks) - silent
+    title = f"{active} of {format_count(len(peaks), 'map')} of {layer} {agree(active, 'responds', 'respond')} to {name}"
     caption = (
         f"Outputs of {layer}, {maps.shape[0]} x {maps.shape[1]}, for the photo on the left; each map is scaled from "
         "its smallest to its largest value; a map that is nowhere above 0 is blank."

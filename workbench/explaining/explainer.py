@@ -27,6 +27,7 @@ from workbench.explaining.network import (
     select_outputs,
 )
 from workbench.explaining.units import Survey, find_patch
+from workbench.wording import agree, format_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,21 +148,25 @@ class Explainer:
         gradients = compute_guided_gradients(self._guided, self.layer, *flat).reshape(*photos.shape, *images.shape[1:])
         names = [f"unit {channel}" for channel in channels]
         title = (
-            f"The {len(channels)} units of {self.layer} that this photo excites most look at "
-            f"{len(np.unique(positions))} places of it"
+            f"The {format_count(len(channels), 'unit')} of {self.layer} that this photo excites most "
+            f"{agree(len(channels), 'looks', 'look')} at "
+            f"{format_count(len(np.unique(positions)), 'place')} of it"
         )
         if labels is not None:
             common = [_find_most_common(of_unit) for of_unit in labels[photos]]
             votes = [f"{shorten_class_name(self._class_names[c])}\n{n} of {photos.shape[1]}" for c, n in common]
             names = [f"{name}\n{vote}" for name, vote in zip(names, votes, strict=True)]
             agreeing = sum(2 * number > photos.shape[1] for _, number in common)
-            title = f"{agreeing} of {len(channels)} units of {self.layer} are excited most by photos of one class"
+            title = (
+                f"{agreeing} of {format_count(len(channels), 'unit')} of {self.layer} "
+                f"{agree(agreeing, 'is', 'are')} excited most by photos of one class"
+            )
         boxes = [[find_patch(gradient) for gradient in of_unit] for of_unit in gradients]
         units = [drawing.GuidedUnit(*unit) for unit in zip(names, gradients, images[photos], boxes, strict=True)]
         caption = (
             "One row per unit: the photo that excites it most, its patch (90 % of the guided gradient), and the "
             "guided gradient of that patch, grey where a pixel has no influence"
-            + (f"; then the patches of the next {count - 1} photos." if count > 1 else ".")
+            + (f"; then the patches of the next {format_count(count - 1, 'photo')}." if count > 1 else ".")
             + ("" if labels is None else " On the left: the most frequent class of the photos.")
         )
         return drawing.draw_guided(self._path("guided_backprop", suffix), units, title, caption)

@@ -10,6 +10,7 @@ from workbench.files import write_text
 from workbench.reporting.figures import PALETTE, open_figure, save_titled
 from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
 from workbench.table import Column, Table
+from workbench.wording import format_count
 
 _RESULTS = ("accuracy", "95 % interval", "top-{}", "ECE", "parameters", "MB", "epochs", "training", "images/s")
 _TEST = "By McNemar's exact test on the images that only one of both runs gets right, adjusted by Holm's method."
@@ -39,7 +40,7 @@ def _format_results(row: ComparedRun) -> list[str]:
 
 def format_verdict(row: ComparedRun, first: ComparedRun) -> str:
     """Return one line: whether a run differs from the first one, with the evidence."""
-    counts = f"{row['only_this']} images only it has right, {row['only_first']} only the first"
+    counts = f"{format_count(row['only_this'], 'image')} only it has right, {row['only_first']} only the first"
     p = f"p = {row['p_adjusted']:.2g}"
     if row["p_adjusted"] >= 0.05:
         return f"{row['run']}: no significant difference from {first['run']} ({counts}; {p})"
@@ -56,7 +57,7 @@ def draw_comparison(path: Path, rows: Sequence[ComparedRun], curves: Sequence[Se
         curves: each run's validation accuracy over its training time, empty if not known.
     """
     best = max(rows, key=lambda row: row["accuracy"])
-    title = f"{best['run']} is right most often: {best['accuracy']:.1%} of {best['images']:,} test images"
+    title = f"{best['run']} is right most often: {best['accuracy']:.1%} of {format_count(best['images'], 'test image')}"
     if best is not rows[0]:
         title += f" (p = {best['p_adjusted']:.2g} against {rows[0]['run']})"
     caption = (
@@ -98,7 +99,7 @@ def write_page(folder: Path, rows: Sequence[ComparedRun], command: str, tables: 
     ]
     page = Page(
         title=folder.resolve().name,
-        lead=f"{len(rows)} classifiers, tested on the same {rows[0]['images']:,} images.",
+        lead=f"{len(rows)} classifiers, tested on the same {format_count(rows[0]['images'], 'image')}.",
         tiles=[Tile(Path(row["run"]).name, f"{row['accuracy']:.1%}", _format_interval(row)) for row in rows],
         sections=[
             Section("results", "Results", tables=[build_results_table(rows), *tables]),

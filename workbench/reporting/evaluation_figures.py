@@ -13,6 +13,7 @@ from workbench.evaluation.probabilities import rank_classes
 from workbench.evaluation.scoring import ClassMetrics, Outcome, PredictionMetrics
 from workbench.finished_run import FinishedRun
 from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, save_titled, show_image
+from workbench.wording import agree, format_count
 
 MAX_CLASSES = 25  # more classes are not readable in one matrix
 GRID_CLASSES, GRID_IMAGES = 10, 3
@@ -78,10 +79,10 @@ def _select_most_confused(matrix: np.ndarray) -> list[int]:
 def _confusion_title(matrix: np.ndarray, class_names: Sequence[str]) -> str:
     correct, total, confusions = np.trace(matrix), matrix.sum(), list_confusions(matrix)
     if not confusions:
-        return f"All {total:,} test images are right"
+        return "The only test image is right" if total == 1 else f"All {total:,} test images are right"
     true, predicted, count = confusions[0]
     return (
-        f"{correct:,} of {total:,} test images are right; most often "
+        f"{correct:,} of {format_count(total, 'test image')} {agree(correct, 'is', 'are')} right; most often "
         f"{class_names[true]} is taken for {class_names[predicted]} ({count}x)"
     )
 
@@ -164,7 +165,11 @@ def draw_prediction_grid(path: Path, outcome: Outcome, class_names: Sequence[str
     correct = sum(outcome.correct[index] for index in itertools.chain(*cells))
     total = sum(map(len, cells))
     share, number = outcome.correct.mean(), len(outcome.labels)
-    title = f"{correct} of these {total} test images are right ({share:.0%} of all {number:,})"
+    these = agree(total, "this", "these")
+    title = (
+        f"{correct} of {these} {format_count(total, 'test image')} {agree(correct, 'is', 'are')} right "
+        f"({share:.0%} of all {number:,})"
+    )
     caption = (
         f"One row per class, with {GRID_IMAGES} random test images of it: blue and ✓ if the prediction is right, red "
         "and ✗ if it is wrong; the bar is the probability of the predicted class."

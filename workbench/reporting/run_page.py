@@ -13,6 +13,7 @@ from workbench.reporting.page import Command, Page, Picture, Section, Tile, load
 from workbench.sweep.results import format_value
 from workbench.table import Column, Table
 from workbench.training.history import EpochLog, find_best_epoch
+from workbench.wording import agree, format_count
 
 CURVES = "learning_curves"
 SWEEP_FIGURES = ("sweep_progress", "sweep_parallel", "sweep_importance", "sweep_effects", "sweep_pareto")
@@ -32,7 +33,9 @@ def build_run_page(run: FinishedRun) -> Page:
     size = f" at {run.config['image_size']} px" if run.config.get("image_size") else ""
     notices = []
     if not metrics:
-        notices.append(f"Training is not finished: {len(history)} of {run.config.get('epochs', '?')} epochs are done.")
+        done, epochs = len(history), run.config.get("epochs", "?")
+        of_epochs = format_count(epochs, "epoch") if isinstance(epochs, int) else f"{epochs} epochs"
+        notices.append(f"Training is not finished: {done} of {of_epochs} {agree(done, 'is', 'are')} done.")
     return Page(
         title=run.name,
         lead=f"A classifier of {len(run.class_names)} classes, trained on {run.config.get('data', '?')}{size}.",
@@ -113,8 +116,9 @@ def _build_test_section(metrics: Metrics, figures: Sequence[Picture]) -> Section
     test = metrics.get("test")
     if not test:
         return Section("test", "Test")
+    images = f"{format_count(test['images'], 'image')} that {agree(test['images'], 'was', 'were')}"
     text = (
-        f"{test['images']:,} images that were used neither for training nor for any choice: "
+        f"{images} used neither for training nor for any choice: "
         f"top-1 {test['accuracy']:.1%}, top-{test['top_k']} {test['top_k_accuracy']:.1%}, "
         f"calibration error {test['ece']:.1%}."
     )

@@ -24,6 +24,7 @@ from workbench.sweep.results import (
     read_results,
 )
 from workbench.table import Column, Table
+from workbench.wording import agree, format_count
 
 _MAX_IDS = 8  # trials that are listed for one reason of failure
 
@@ -53,7 +54,8 @@ def build_sweep_page(run: FinishedRun) -> Page:
 def _describe_sweep(results: SweepResults, run: FinishedRun) -> str:
     """Return one sentence that describes the sweep."""
     data, tuner = run.config.get("data", "?"), run.config.get("tuner", "grid")
-    return f"A {tuner} search over {len(results.parameters)} hyperparameters on {data}, {len(run.class_names)} classes."
+    what = format_count(len(results.parameters), "hyperparameter")
+    return f"A {tuner} search over {what} on {data}, {len(run.class_names)} classes."
 
 
 def _list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner: bool) -> list[str]:
@@ -72,7 +74,8 @@ def _list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner:
         return ["The sweep is not finished. This page shows its state at the time when the page was made."]
     newer = len(results) - (metrics.get("trials") or len(results))
     if newer > 0:
-        return [f"The sweep was continued: {newer:,} trials are newer than the saved model."]
+        trials_are = f"{format_count(newer, 'trial')} {agree(newer, 'is', 'are')}"
+        return [f"The sweep was continued: {trials_are} newer than the saved model."]
     return []
 
 
@@ -82,12 +85,12 @@ def _build_tiles(results: SweepResults) -> list[Tile]:
     best, tiles = results.best, []
     if best and best.score is not None:
         tiles.append(Tile(f"best {results.metric_name}", results.format_score(best.score), f"trial {best.id}"))
-    note = f"of {results.num_points:,} points; {len(results.failed):,} failed, {pruned:,} pruned"
+    note = f"of {format_count(results.num_points, 'point')}; {len(results.failed):,} failed, {pruned:,} pruned"
     tiles.append(Tile("trials", f"{len(results):,}", note))
     ends = measure_running_time(results.trials)
     if ends:
         seconds = max(ends.values())
-        rate = f"{len(ends) / seconds * 3600:,.0f} trials an hour" if seconds else ""
+        rate = f"{format_count(round(len(ends) / seconds * 3600), 'trial')} an hour" if seconds else ""
         tiles.append(Tile("time", format_duration(seconds), rate))
     if best and best.parameters:
         tiles.append(Tile("parameters", f"{best.parameters:,}", "of the best trial's network"))
@@ -120,7 +123,7 @@ def _build_trials_section(results: SweepResults, run: FinishedRun) -> Section:
     columns += [Column(name, all(_is_number(format_value(trial.values[name])) for trial in trials)) for name in names]
     if results.failed:
         columns.append(Column("reason", False))
-    caption = f"{len(trials):,} trials, the best first. Click on a column's name to sort by it."
+    caption = f"{format_count(len(trials), 'trial')}, the best first. Click on a column's name to sort by it."
     rows = [_build_row(trial, names, has_reason=bool(results.failed)) for trial in trials]
     table = Table(caption, columns, rows, where=str(run.path / "trials.csv"))
     return Section("trials", "Trials", tables=[table, *_tabulate_failures(results)])
@@ -142,7 +145,7 @@ def _tabulate_failures(results: SweepResults) -> list[Table]:
     by_count = sorted(ids.items(), key=lambda item: -len(item[1]))
     rows = [[reason, f"{len(found):,}", _format_ids(found)] for reason, found in by_count]
     columns = [Column("reason", False), Column("trials"), Column("which", False)]
-    return [Table(f"Why {len(results.failed):,} trials failed", columns, rows)]
+    return [Table(f"Why {format_count(len(results.failed), 'trial')} failed", columns, rows)]
 
 
 def _format_ids(ids: list[str]) -> str:

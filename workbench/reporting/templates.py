@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 
+from workbench.wording import format_count
+
 _FOLDER = Path(__file__).parent
 
 
@@ -23,7 +25,7 @@ def render(template: str, **values: Any) -> str:
     Raises:
         jinja2.UndefinedError: the template uses a value that is not given.
     """
-    return _environment().get_template(template).render(values)
+    return _environment().get_template(template).render(values, format_count=format_count)
 
 
 @functools.cache

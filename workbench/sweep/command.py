@@ -28,6 +28,7 @@ from workbench.sweep.sweep_file import TrialOptions, read_space
 from workbench.sweep.workers import WorkerPool, has_all_trials, start_workers, take_started_workers
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.tracking import describe_sweep
+from workbench.wording import format_count
 
 _TICK = 0.1  # seconds between two looks at the workers
 _IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
@@ -66,7 +67,8 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
                 pool.move_logs(folder.path / "workers")
             _begin(config, folder, space)
             trial_defaults = make_trial_defaults(folder, type(config), trial)
-            console.print(f"space: {len(space):,} points of {len(space.parameters)} parameters")
+            parameters = format_count(len(space.parameters), "parameter")
+            console.print(f"space: {format_count(len(space), 'point')} of {parameters}")
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
             yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, pool, results)

@@ -15,6 +15,7 @@ from workbench.sweep.space import Space
 from workbench.sweep.workers import WorkerPool
 from workbench.training.estimates import print_estimate
 from workbench.training.pace import measure_pace
+from workbench.wording import format_count
 
 LONG = 86_400  # seconds: for a sweep that takes longer, advice is printed
 _MIN_TRIALS = 3  # finished trials from which the time of the others is estimated
@@ -62,10 +63,10 @@ def print_cost(
     memory = (num_workers + 1) * measure_peak_memory()
     budget = parse_duration(search.budget)
     if budget and budget < seconds:
-        each = f"the budget; time for about {int(left * budget / seconds):,} of {left:,} trials"
+        each = f"the budget; time for about {int(left * budget / seconds):,} of {format_count(left, 'trial')}"
         print_estimate(kind, budget, disk, each, memory)
         return seconds
-    print_estimate(kind, seconds, disk, f"{left:,} trials", memory)
+    print_estimate(kind, seconds, disk, format_count(left, "trial"), memory)
     if seconds > LONG:
         console.print(advise(seconds, left), style="yellow")
     return seconds
@@ -75,9 +76,9 @@ def advise(seconds: float, trials: int) -> str:
     """Return what can be done about a sweep that takes days."""
     in_time = max(1, int(trials * 8 * 3600 / seconds))
     return (
-        f"that is {seconds / 86_400:.1f} days. --budget 8h ends it after about {in_time:,} trials, a fair sample of "
-        "the space, and the same command continues it; --prune median ends weak trials early. Ctrl-C keeps the "
-        "finished trials."
+        f"that is {seconds / 86_400:.1f} days. --budget 8h ends it after about {format_count(in_time, 'trial')}, "
+        "a fair sample of the space, and the same command continues it; --prune median ends weak trials early. "
+        "Ctrl-C keeps the finished trials."
     )
 
 

@@ -23,6 +23,7 @@ from workbench.sweep.results import (
     format_value,
     format_values,
 )
+from workbench.wording import format_count
 
 _MIN_TRIALS = 3  # after which the speed of a sweep is known
 
@@ -71,7 +72,7 @@ class SweepProgress:
 
     def __enter__(self) -> Self:
         if self._finished_before:
-            console.print(f"resuming after {self._finished_before:,} finished trials")
+            console.print(f"resuming after {format_count(self._finished_before, 'finished trial')}")
         if console.is_terminal:
             self._live.start()
         return self
@@ -130,7 +131,7 @@ class SweepProgress:
         ]
         if done:
             per_hour = done / (time.perf_counter() - self._start) * 3600
-            parts.append(f"{per_hour:,.0f} trials an hour, {self._format_time_left()} left")
+            parts.append(f"{format_count(round(per_hour), 'trial')} an hour, {self._format_time_left()} left")
         totals = (f"{len(results):,}/{self._total:,} trials", "bold")
         workers = Table.grid(padding=(0, 2))
         for _ in range(3):

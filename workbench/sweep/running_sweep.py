@@ -28,6 +28,7 @@ from workbench.sweep.workers import WorkerPool
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate
 from workbench.training.run_folder import RunFolder, dump_config
+from workbench.wording import agree, format_count
 
 PROJECT = "tuner"  # name of KerasTuner's project in the sweep's folder
 
@@ -137,8 +138,11 @@ class Sweep:
         best = self.results.best
         if best is None:
             failed = sorted(self.results.failed, key=lambda trial: trial.id)
-            first = failed[0].reason if failed else "the budget is too small for one"
-            raise UserError(f"none of the {len(failed)} trials could be completed; the first: {first}")
+            if not failed:
+                raise UserError("no trial could be completed: the budget is too small for one")
+            if len(failed) == 1:
+                raise UserError(f"the only trial could not be completed: {failed[0].reason}")
+            raise UserError(f"none of the {len(failed):,} trials could be completed; the first: {failed[0].reason}")
         path, trial = self.folder.path, tuner.oracle.get_trial(best.id)
         config = tuner.hypermodel.read_config(trial.hyperparameters)
         precision = tuner.oracle.scheduler.trials[best.id].result.get("precision")
@@ -166,7 +170,9 @@ class Sweep:
         console.print(tabulate_best_trials(self.results), soft_wrap=False)
         if self.results.failed:
             failed = len(self.results.failed)
-            console.print(f"{failed} of {num_trials} trials failed; their reasons are in {path / 'trials.csv'}")
+            reasons = agree(failed, "its reason is", "their reasons are")
+            trials = format_count(num_trials, "trial")
+            console.print(f"{failed:,} of {trials} failed; {reasons} in {path / 'trials.csv'}")
         if self.is_out_of_time:
             console.print(f"no further trial fits into the budget of {asked.search.budget}")
         lines = [

@@ -44,6 +44,7 @@ from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpo
 from workbench.training.schedule import LearningRateSchedule
 from workbench.training.tracking import log_to_tensorboard, log_to_wandb
 from workbench.training.training_model import get_saved_model, select_image_size
+from workbench.wording import agree, format_count
 
 _PAGE_BYTES = 400_000  # of a run's page, figures, logs and other small files
 
@@ -119,7 +120,8 @@ def train_network(
         history = resume_training(model, folder.path, steps, best_name, command) if resumed else []
         done = len(history)
         if done >= training.epochs or has_stalled(history, training.patience):
-            raise UserError(f"{folder.path}: all {done} epochs are done; ask for more with --epochs or --patience")
+            finished = agree(done, "its only epoch is", f"all {done:,} epochs are")
+            raise UserError(f"{folder.path}: {finished} done; ask for more with --epochs or --patience")
 
         pace = measure_pace(model, dataset, training)
         budget = parse_duration(training.budget)
@@ -231,7 +233,7 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
         if not has_checkpoint(folder.path):
             raise KeyboardInterrupt("stopped in the first epoch; nothing is kept") from None
         count = len(read_csv(folder.path / HISTORY))
-        kept = f"{count} epochs are kept" if count > 1 else "1 epoch is kept"
+        kept = f"{format_count(count, 'epoch')} {agree(count, 'is', 'are')} kept"
         resume = f"python -m {command} --resume {shlex.quote(str(folder.path))}"
         raise KeyboardInterrupt(f"stopped; {kept}. To continue:\n  {resume}") from None
 

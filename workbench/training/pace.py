@@ -15,6 +15,7 @@ from workbench.training.batches import make_training_batches, make_validation_ba
 from workbench.training.callbacks import Logs
 from workbench.training.progressive_resizing import plan_stages
 from workbench.training.training_model import select_image_size
+from workbench.wording import agree, format_count
 
 _STEPS, _SECONDS = 8, 2.0  # training steps to measure: at most so many, and as many as fit into the time
 _SPARE = 0.05  # share of a budget that is kept for what is not measured: saving, the report
@@ -60,7 +61,8 @@ class Pace:
             least = (spent + one) / (1 - _SPARE)
             raise UserError(f"--budget {budget:g}s: one epoch takes {one:.1f} s here; give at least {least + 1:.0f}s")
         each, total = format_duration(self.seconds(epochs) / epochs), format_duration(budget)
-        console.print(f"{epochs:,} epochs of {each} fit into {total} ({format_duration(spent)} went into starting)")
+        epochs_fit = f"{format_count(epochs, 'epoch')} of {each} {agree(epochs, 'fits', 'fit')} into {total}"
+        console.print(f"{epochs_fit} ({format_duration(spent)} went into starting)")
         return epochs
 
 

@@ -240,7 +240,7 @@ def test_decoded_once():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tiny_single", "class 'ash' of tiny_single has 1 readable training images"),
+        ("tiny_single", "class 'ash' of tiny_single has 1 readable training image"),
         ("tiny_float", "hold float32 values"),
         ("tiny_boxes", "2 class label features"),
         ("tiny_odd_splits", "no split named train, but first, second"),

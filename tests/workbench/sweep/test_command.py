@@ -64,7 +64,7 @@ def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
     capsys.readouterr()
     tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0))
     shown = capsys.readouterr().out
-    assert "resuming after 1 finished trials\n[2/2]" in shown
+    assert "resuming after 1 finished trial\n[2/2]" in shown
     assert "Reloading" not in shown
     more = "python -m tests.workbench.sweep.noop --space space.yaml --max-trials 3 --workers 0 --name s   (or all: 3)"
     assert f"more trials:          {more}\n" in shown

@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.data.inspecting.scan import PARTS, Scan
 from workbench.data.source import Source
+from workbench.wording import agree, format_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +51,22 @@ def summarize(findings: Findings) -> list[str]:
     lines = [_describe_sizes(scan.sizes), _describe_files(scan)]
     identical = int(pairs.identical.sum())
     similar = len(pairs.first) - identical
-    lines.append(f"the same photo twice: {identical:,} pairs of identical files, {similar:,} of similar images")
+    lines.append(
+        f"the same photo twice: {format_count(identical, 'pair')} of identical files, {similar:,} of similar images"
+    )
     conflicts = findings.find_conflicts()
     if len(conflicts):
         one, other = scan.names[pairs.first[conflicts[0]]], scan.names[pairs.second[conflicts[0]]]
-        lines.append(f"{len(conflicts):,} of these pairs are in two classes, such as {one} and {other}")
+        pairs_are = f"{len(conflicts):,} of these pairs {agree(len(conflicts), 'is', 'are')}"
+        lines.append(f"{pairs_are} in two classes, such as {one} and {other}")
     lines += _describe_leaks(findings)
     lines += findings.source.warnings
     if findings.left_out:
         missing = findings.left_out.keys() - set(scan.names) - {name for name, _ in scan.unreadable}
-        note = f"; {len(missing):,} of them do not exist" if missing else ""
-        lines.append(f"left out by {findings.source.left_out_file}: {len(findings.left_out):,} images{note}")
+        note = f"; {len(missing):,} of them {agree(len(missing), 'does', 'do')} not exist" if missing else ""
+        lines.append(
+            f"left out by {findings.source.left_out_file}: {format_count(len(findings.left_out), 'image')}{note}"
+        )
     return lines
 
 
@@ -73,18 +79,21 @@ def _describe_sizes(sizes: np.ndarray) -> str:
         return f"sizes: all {width} x {height} pixels"
     return (
         f"sizes: short side {short.min():,} to {short.max():,} pixels (median {np.median(short):,.0f}), "
-        f"long side up to {long.max():,}; most often {width} x {height} ({times:,} images)"
+        f"long side up to {long.max():,}; most often {width} x {height} ({format_count(times, 'image')})"
     )
 
 
 def _describe_files(scan: Scan) -> str:
     if not (scan.unreadable or scan.others):
         return "files: every one is a readable image"
-    line = f"files: {len(scan.names):,} readable images, {len(scan.unreadable):,} unreadable"
+    line = f"files: {format_count(len(scan.names), 'readable image')}, {len(scan.unreadable):,} unreadable"
     if scan.unreadable:
         name, reason = scan.unreadable[0]
         line += f" (such as {name}: {reason})"
-    return line + (f", {len(scan.others):,} that are no images (such as {scan.others[0]})" if scan.others else "")
+    if scan.others:
+        others = agree(len(scan.others), "that is no image", "that are no images")
+        line += f", {len(scan.others):,} {others} (such as {scan.others[0]})"
+    return line
 
 
 def _describe_leaks(findings: Findings) -> Iterator[str]:
@@ -95,13 +104,15 @@ def _describe_leaks(findings: Findings) -> Iterator[str]:
         between[PARTS[scan.parts[row]], PARTS[scan.parts[twin]]].append((scan.names[row], scan.names[twin]))
     for (part, other), names in between.items():
         name, twin_name = names[0]
+        total = int((scan.parts == PARTS.index(part)).sum())
         if part == other:
             yield (
-                f"{len(names):,} images repeat an earlier one, such as {name} ({twin_name}): a split drawn "
-                "at random may put one photo into training and test"
+                f"{format_count(len(names), 'image')} {agree(len(names), 'repeats', 'repeat')} an earlier one, "
+                f"such as {name} ({twin_name}): a split drawn at random may put one photo into training and test"
             )
         else:
             yield (
-                f"LEAK: {len(names):,} of {(scan.parts == PARTS.index(part)).sum():,} {part} images are also in "
+                f"LEAK: {len(names):,} of {format_count(total, f'{part} image')} "
+                f"{agree(len(names), 'is', 'are')} also in "
                 f"{other}, such as {name} ({twin_name})"
             )

@@ -12,6 +12,7 @@ from workbench.data.decoding import UnreadableImage, decode, read_dimensions
 from workbench.data.inspecting.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.data.thread_pool import map_in_order
+from workbench.wording import format_count
 
 Result = TypeVar("Result")
 PARTS = (TRAIN, UNSPLIT, VALIDATION, TEST)  # an image that is in two of them belongs to the first
@@ -103,7 +104,7 @@ def _show_progress(results: Iterable[Result], total: int) -> Iterator[Result]:
     with open_bar() as progress:
         task = progress.add_task("reading", total=total)
         if not console.is_terminal:
-            console.print(f"reading {total:,} files")
+            console.print(f"reading {format_count(total, 'file')}")
         for result in results:
             progress.advance(task)
             yield result

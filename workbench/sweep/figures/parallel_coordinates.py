@@ -20,6 +20,7 @@ from workbench.sweep.figures.style import (
     set_log_scale,
 )
 from workbench.sweep.results import SweepResults, TrialResult, Value, format_value
+from workbench.wording import agree
 
 _MAX_LINES, _NUM_BEST = 2500, 100  # more lines hide one another; number of best trials that are always drawn
 _CAPTION = (
@@ -116,7 +117,7 @@ def _describe_best(results: SweepResults, scales: Mapping[str, Scale]) -> str:
     if gain < 0.2:
         return f"The best {count:,} trials have no setting in common"
     how_many = "All" if share == 1 else f"{round(share * count):,}"
-    return f"{how_many} of the best {count:,} trials have {setting}"
+    return f"{how_many} of the best {count:,} trials {agree(round(share * count), 'has', 'have')} {setting}"
 
 
 def _count_share(trials: Sequence[TrialResult], name: str, value: Value) -> float:

@@ -16,6 +16,7 @@ from workbench.sweep.scheduling.affinity import GraphAffinity
 from workbench.sweep.scheduling.pruning import Pruner
 from workbench.sweep.scheduling.trial import Parameter, Trial, Value
 from workbench.sweep.scheduling.trial_files import TrialFiles
+from workbench.wording import agree, format_count
 
 MAX_ATTEMPTS = 3  # runs of a trial whose worker dies each time; then the trial fails, and the sweep continues
 REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
@@ -206,7 +207,7 @@ class Scheduler:
                 return
             deaths = self._deaths[trial.id] = self._deaths.get(trial.id, 0) + 1
             if deaths >= MAX_ATTEMPTS:
-                reason = f"its worker died {deaths} times, the last time with {reason}"
+                reason = f"its worker died {format_count(deaths, 'time')}, the last time with {reason}"
                 self.finish(trial.id, {"status": "failed", "reason": reason})
 
     def requeue_trials_of_silent_workers(self) -> None:
@@ -273,7 +274,9 @@ class Scheduler:
         self.source.finish(trial)
         self._consecutive_failures = self._consecutive_failures + 1 if trial.status == "failed" else 0
         if self._consecutive_failures == self._max_failures:
-            self.error = f"{self._max_failures} trials in a row have failed, the last one with: {trial.reason}"
+            trials = format_count(self._max_failures, "trial")
+            has = agree(self._max_failures, "has", "have")
+            self.error = f"{trials} in a row {has} failed, the last one with: {trial.reason}"
         for listener in self._listeners:
             listener(trial)
 

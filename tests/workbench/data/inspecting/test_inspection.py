@@ -89,7 +89,7 @@ def test_every_file_is_used_or_listed(root, capsys):
     (root / "test" / "dog" / "photo.txt").write_bytes((root / "test" / "dog" / "0.jpg").read_bytes() + b"\0")
     findings, printed, page = run(root, capsys)
     assert "19 readable images, 2 unreadable (such as train/cat/torn.jpg: the header of the JPEG is damaged)" in printed
-    assert "1 that are no images (such as test/dog/notes.txt)" in printed
+    assert "1 that is no image (such as test/dog/notes.txt)" in printed
     assert {name for name, _ in findings.scan.unreadable} == {"train/cat/torn.jpg", "test/dog/empty.png"}
     for name in ("train/cat/torn.jpg", "the file is empty", "test/dog/notes.txt"):
         assert name in page
@@ -112,8 +112,8 @@ def test_leaks_are_named_with_their_pairs(root, capsys):
     repeated = {names[row]: names[twin] for row, twin in findings.repeats.items()}
     assert repeated == {"test/cat/copy.jpg": "train/cat/0.jpg", "test/dog/mirrored.jpg": "train/cat/1.jpg"}
     assert "LEAK: 2 of 9 test images are also in train, such as test/cat/copy.jpg (train/cat/0.jpg)" in printed
-    assert "1 pairs of identical files, 2 of similar images" in printed
-    assert "1 of these pairs are in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in printed
+    assert "1 pair of identical files, 2 of similar images" in printed
+    assert "1 of these pairs is in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in printed
     assert "--fix-splits" in printed
     assert page.count("across splits</span>") == 2
     assert page.count("two classes</span>") == 1
@@ -205,7 +205,7 @@ def test_without_a_split_all_but_one_of_a_photo_are_left_out(root, capsys):
 def test_lines_that_name_no_image_are_counted(root, capsys):
     (root / EXCLUSIONS_FILE).write_text("image,reason\ntest/cat/gone.jpg,\n")
     _, printed, _ = run(root, capsys)
-    assert "1 images; 1 of them do not exist" in printed
+    assert "1 image; 1 of them does not exist" in printed
 
 
 def test_digits_have_no_folder_to_list_in(capsys):
@@ -286,7 +286,7 @@ def test_tensorflow_data_sets_have_an_exclusion_list_too(tmp_path, monkeypatch, 
     shutil.copy(tmp_path / "copy" / "train" / "Aves" / "1.jpg", tmp_path / "copy" / "val" / "Fungi" / "x.jpg")
     prepare(Nature12kConfig(folder=str(tmp_path / "copy")))
     findings, printed, page = run("nature_12k", capsys, fix_splits=True)
-    assert "LEAK: 1 of 21 test images are also in train, such as test/Fungi/x.jpg (train/Aves/1.jpg)" in printed
+    assert "LEAK: 1 of 21 test images is also in train, such as test/Fungi/x.jpg (train/Aves/1.jpg)" in printed
     assert page.count("<img") == 51 + 2
     dataset = load_dataset(DataConfig(data="nature_12k", image_size=16), seed=0)
     assert len(dataset.test) == 20
