@@ -23,6 +23,7 @@ from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.finished_run import open_run
+from workbench.wording import agree, format_count
 
 UNREADABLE_EXIT = 1
 
@@ -32,21 +33,22 @@ Ranking = list[tuple[str, float]]  # class names and their probabilities, the mo
 def predict(config: PredictConfig) -> tuple[int, int]:
     """Print the most probable classes of each image, in the given order, while later images are still being read.
 
-    A file that cannot be read is reported on stderr and skipped.
+    A file that cannot be read is reported on stderr and skipped, and so is a folder without images.
 
     Returns:
         (number of classified images, number of files that could not be read).
 
     Raises:
-        UserError: the run cannot be opened, or an option is out of range.
+        UserError: the run cannot be opened, an option is out of range, or there are no images.
     """
     run = open_run(config.run)
     if config.top_k < 1 or config.batch_size < 1:
         raise UserError("--top-k and --batch-size must be at least 1")
     resize, width = run.data_config.resize, max(map(len, run.class_names))
     failures: list[str] = []
+    empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
     model, done, start = run.model, 0, time.perf_counter()
-    images = _report_unreadable(decode_items(_list_items(config.images), run.image_size, resize), failures)
+    images = _report_unreadable(decode_items(_list_items(config.images), run.image_size, resize), failures, empty)
     while batch := list(itertools.islice(images, config.batch_size)):
         logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))
         for (name, _), probabilities in zip(batch, softmax(logits), strict=True):
@@ -55,9 +57,12 @@ def predict(config: PredictConfig) -> tuple[int, int]:
         sys.stdout.flush()
         done += len(batch)
     seconds = time.perf_counter() - start
+    if empty:
+        _report_empty(list(empty.values()), has_images=bool(done or failures))
     if done + len(failures) > 1:
+        speed = f"{format_count(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
         unreadable = f"; {len(failures):,} could not be read" if failures else ""
-        print(f"{done:,} images in {seconds:.1f} s ({done / seconds:,.0f} images/s){unreadable}", file=sys.stderr)
+        print(f"{speed}{unreadable}", file=sys.stderr)
     return done, len(failures)
 
 
@@ -69,31 +74,50 @@ def predict_or_exit(config: PredictConfig) -> None:
 
 
 def _list_items(paths: Sequence[str]) -> Iterator[Item]:
-    """Yield an item for each file and, for each folder, for all image files in it and in its subfolders.
+    """Yield an item for each file and, for each folder, for all files in it and in its subfolders.
 
-    Links to folders in these folders are not followed, as in training; a line on stderr says so.
+    The label of an item is the number of its path. Links to folders in these folders are not followed, as in training; a
+    line on stderr says so.
     """
-    for path in map(Path, paths):
+    for number, path in enumerate(map(Path, paths)):
         if path.is_dir():
             files, links = list_files(path)
             for line in describe_links(links):
                 print(line, file=sys.stderr)
             for file, *_ in files:
-                yield Item(make_printable(file), 0, "", functools.partial(read_image_file, file))
+                yield Item(make_printable(file), number, "", functools.partial(read_image_file, file))
         else:
-            yield Item(make_printable(str(path)), 0, "", path.read_bytes)
+            yield Item(make_printable(str(path)), number, "", path.read_bytes)
 
 
 def _report_unreadable(
-    decoded: Iterable[tuple[Item, np.ndarray | str | None]], failures: list[str]
+    decoded: Iterable[tuple[Item, np.ndarray | str | None]], failures: list[str], empty: dict[int, str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (name, pixels) of the images that could be decoded. Report others on stderr and in `failures`."""
+    """Yield (name, pixels) of the images that could be decoded. Report others on stderr and in `failures`.
+
+    Paths that hold an image, readable or not, are removed from `empty`.
+    """
     for item, result in decoded:
+        if result is None:  # not an image
+            continue
+        empty.pop(item.label, None)
         if isinstance(result, np.ndarray):
             yield item.name, result
-        elif result is not None:
+        else:
             failures.append(item.name)
             print(f"cannot read {item.name}: {result}", file=sys.stderr)
+
+
+def _report_empty(folders: Sequence[str], *, has_images: bool) -> None:
+    """Report the folders without images on stderr.
+
+    Raises:
+        UserError: there are no images in other paths either.
+    """
+    message = f"{', '.join(map(make_printable, folders))}: {agree(len(folders), 'holds', 'hold')} no images"
+    if not has_images:
+        raise UserError(f"{message} (JPEG, PNG, GIF, BMP or WebP); give image files or folders that hold some")
+    print(message, file=sys.stderr)
 
 
 def _format_line(name: str, top: Ranking, width: int) -> str:

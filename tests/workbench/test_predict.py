@@ -120,6 +120,26 @@ def test_a_linked_folder_that_is_named_is_read(trained_once, pictures, tmp_path,
     assert not [line for line in printed(capsys)[1] if "not followed" in line]
 
 
+def test_a_folder_without_images_is_an_error(trained_once, pictures, capsys):
+    (pictures / "empty").mkdir()
+    (pictures / "texts").mkdir()
+    (pictures / "texts" / "notes.txt").write_text("not an image")
+    for folder in ("empty", "texts"):
+        assert run_command(str(trained_once), str(pictures / folder)) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith(f"error: {pictures / folder}: holds no images (JPEG, PNG, GIF, BMP or WebP); give")
+        assert shown.err.count("\n") == 1
+
+
+def test_a_folder_without_images_among_others_is_reported(trained_once, pictures, capsys):
+    (pictures / "empty").mkdir()
+    predict(PredictConfig(str(trained_once), [str(pictures / "empty"), str(pictures / "0.png")], json=True))
+    found, errors = printed(capsys)
+    assert len(found) == 1
+    assert errors == [f"{pictures / 'empty'}: holds no images"]
+
+
 def test_many_files_stream(trained_once, pictures, capsys, monkeypatch):
     for number in range(300):
         shutil.copy(pictures / "0.png", pictures / f"copy-{number:03d}.png")
