@@ -166,7 +166,7 @@ def _read_origin(metrics: Mapping[str, Any]) -> str:
 
 def _build_cost_table(rows: Sequence[ComparedStrategy]) -> Table:
     labels = ("trained parameters", "features s", "epochs s", "trained on, images/s", "peak memory")
-    cells = [[Path(row["run"]).name, *_format_cost(row)] for row in rows]
+    cells = [[row["name"], *_format_cost(row)] for row in rows]
     return Table("What each training took", [Column("run", False), *map(Column, labels)], cells)
 
 

@@ -76,8 +76,8 @@ def predict_or_exit(config: PredictConfig) -> None:
 def _list_items(paths: Sequence[str]) -> Iterator[Item]:
     """Yield an item for each file and, for each folder, for all files in it and in its subfolders.
 
-    The label of an item is the number of its path. Links to folders in these folders are not followed, as in training; a
-    line on stderr says so.
+    The label of an item is the number of its path. Links to folders in these folders are not followed, as in training;
+    a line on stderr says so.
     """
     for number, path in enumerate(map(Path, paths)):
         if path.is_dir():

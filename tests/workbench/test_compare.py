@@ -12,6 +12,7 @@ from workbench.commands import CompareConfig, EvaluateConfig
 from workbench.compare import compare
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
+from workbench.evaluation.comparison import name_runs
 from workbench.evaluation.metrics import mcnemar
 from workbench.files import read_csv
 from workbench.reporting.figures import read_words
@@ -62,12 +63,23 @@ def test_the_files_of_a_comparison(tiny_run, other_run, tmp_path):
     assert json.loads((folder / "comparison.json").read_text()) == rows
     assert [row["run"] for row in read_csv(folder / "comparison.csv")] == [str(other_run), str(tiny_run)]
     title, caption = read_words(folder / "comparison.png")
-    assert title.startswith(f"{tiny_run} is right most often: {rows[1]['accuracy']:.1%} of 18 test images (p = ")
+    assert title.startswith(f"{tiny_run.name} is right most often: {rows[1]['accuracy']:.1%} of 18 test images (p = ")
     assert "95 % interval" in caption
     page = (folder / "report.html").read_text()
     assert "tested on the same 18 images" in page
     assert f"{rows[1]['low']:.1%} to {rows[1]['high']:.1%}" in page
     assert title in html.unescape(page)
+
+
+def test_the_names_of_runs_are_short_and_different(tmp_path):
+    folders = ["runs/cnn", "runs/resnet", "elsewhere/runs/cnn", "x" * 100 + "-1", "x" * 100 + "-2"]
+    names = name_runs([tmp_path / folder for folder in folders])
+    assert names[:3] == [f"{tmp_path.name}/…/cnn", "resnet", "elsewhere/…/cnn"]
+    assert names[3].endswith("x-1")
+    assert max(map(len, names)) <= 40
+    many = name_runs([tmp_path / ("x" * 50 + str(number) + "x" * 50) for number in range(12)])
+    assert len(set(many)) == 12
+    assert max(map(len, many)) <= 44
 
 
 def test_a_tested_run_is_not_tested_again(tiny_run, other_run, tmp_path, capsys):

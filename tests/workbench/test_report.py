@@ -5,16 +5,23 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.workbench.synthetic import POINTS, REASON, write_run, write_sweep
 from workbench import cli
 from workbench.commands import ReportConfig
+from workbench.data.config import InspectConfig
+from workbench.data.inspecting.inspection import inspect
+from workbench.evaluation.comparison import CurvePoint, name_runs
 from workbench.report import report
-from workbench.reporting.figures import open_figure, save_figure
+from workbench.reporting.comparison_page import draw_comparison, write_page
+from workbench.reporting.figures import open_figure, read_parts, save_figure
+from workbench.reporting.page import load_pictures
 from workbench.reporting.run_report import leave_report, write_report
 
 EVIL = "<script>alert('x')</script>"
@@ -75,8 +82,8 @@ def test_the_page_of_a_sweep(make_sweep):
     outline = Outline(page)
     assert f"python -m some.trainer --config {folder}/best.yaml" in outline.commands
     assert f"python -m workbench.evaluate {folder}" in outline.commands
-    images = [attributes for _, attributes in outline.all("img")]
-    assert len(images) == 5
+    images = [attributes for _, attributes in outline.all("img") if attributes["alt"]]
+    assert len(images) == len(outline.all("figure")) == 5
     assert all(len(image["alt"]) > 40 and image["src"].startswith("data:image/") for image in images)
     assert html.escape(REASON) in page
     assert "The sweep is not finished" not in page
@@ -160,7 +167,7 @@ def test_test_results_and_figures_are_shown(make_run):
     assert "alert" in page
     assert EVIL not in page
     assert "95 % interval 64.0% to 95.0%" in page
-    alts = [attributes["alt"] for _, attributes in outline.all("img")]
+    alts = [attributes["alt"] for _, attributes in outline.all("img") if attributes["alt"]]
     assert alts[1:] == [f"{EVIL} is taken for daisy. A caption.", "Filters. A caption.", "plain", "Last. A caption."]
     assert not any("workbench.evaluate" in line or "workbench.explain" in line for line in outline.commands)
     test["model_sha256"] = "of another model"
@@ -205,6 +212,16 @@ def test_the_command_says_where_the_page_is(make_run, capsys):
     folder = make_run()
     assert run_command(folder) == 0
     assert f"report: {folder}/report.html" in capsys.readouterr().out
+
+
+def test_the_command_neither_imports_tensorflow_nor_prints_its_messages(make_run):
+    folder = make_run()
+    code = "import sys; from workbench import report; report.report(report.ReportConfig(sys.argv[1])); "
+    code += "print('tensorflow' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    assert ran.stdout.splitlines()[-1] == "False"
+    assert len(ran.stdout.splitlines()) == 2
 
 
 def browse(chromium, tmp_path, page, script):
@@ -263,20 +280,133 @@ def test_columns_are_sorted_as_numbers_and_pages_turn(chromium, make_sweep, tmp_
     assert max(numbers(next_page)) <= min(numbers(down))
 
 
-@pytest.mark.parametrize("kind", ["sweep", "run"])
+def make_comparison(folder):
+    """A comparison of runs, one of them with a very long name, whose trainings took very different times."""
+    folder.mkdir()
+    runs = [folder / "one" / "runs" / "cnn", folder / "two" / "runs" / "cnn", folder / ("r" * 200)]
+    rows = [
+        {
+            "run": str(run),
+            "name": name,
+            "images": 240,
+            "accuracy": 0.7,
+            "low": 0.6,
+            "high": 0.8,
+            "top_k": 3,
+            "top_k_accuracy": 0.9,
+            "loss": 0.5,
+            "ece": 0.1,
+            "parameters": 110_572,
+            "megabytes": 0.5,
+            "epochs": 2,
+            "training_seconds": 9.0,
+            "images_per_second": 400.0,
+            "difference": 0.0,
+            "only_first": 1,
+            "only_this": 1,
+            "p": 1.0,
+            "p_adjusted": 1.0,
+        }
+        for run, name in zip(runs, name_runs(runs), strict=True)
+    ]
+    curves = [[CurvePoint(scale, 0.5), CurvePoint(2 * scale, 0.6)] for scale in (1.0, 3.0, 500.0)]
+    draw_comparison(folder / "comparison.png", rows, curves)
+    return write_page(folder, rows, "python -m workbench.compare " + " ".join(map(str, runs))).read_text()
+
+
+def make_inspection(folder):
+    """The page of an inspection of photos, most of which are there twice, of which one is no image."""
+    for name, part in itertools.product(("daisy", "r" * 200), ("train", "test")):
+        (folder / "photos" / part / name).mkdir(parents=True)
+        for number in range(3):
+            image = Image.effect_mandelbrot((80, 60), (-3 + number, -2.5, 2, 2.5), 20)
+            image.save(folder / "photos" / part / name / f"{'n' * 100}-{number}.png")
+    (folder / "photos" / "train" / "daisy" / "notes.txt").write_text("not an image")
+    inspect(InspectConfig(data=str(folder / "photos"), page=str(folder / "page.html")))
+    return (folder / "page.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["sweep", "run", "comparison", "inspection"])
 def test_a_phone_never_scrolls_the_page_sideways(chromium, make_sweep, make_run, tmp_path, kind):
-    page = page_of(make_sweep(12, failed=0.3) if kind == "sweep" else make_run(classes=("a" * 120, "b")))
-    script = "[innerWidth, document.documentElement.scrollWidth, document.images[0].naturalWidth]"
-    width, scrolled, image = browse(chromium, tmp_path, page, script)
+    page = {
+        "sweep": lambda: page_of(make_sweep(12, failed=0.3)),
+        "run": lambda: page_of(make_run(classes=("a" * 120, "b"))),
+        "comparison": lambda: make_comparison(tmp_path / "comparison"),
+        "inspection": lambda: make_inspection(tmp_path),
+    }[kind]()
+    script = """(() => {
+      for (const details of document.querySelectorAll("details")) details.open = true;
+      const right = [...document.images].map((image) => image.getBoundingClientRect().right);
+      return [innerWidth, document.documentElement.scrollWidth, Math.max(...right)];
+    })()"""
+    width, scrolled, right = browse(chromium, tmp_path, page, script)
     assert width == PHONE
     assert scrolled <= PHONE
-    assert image > 500
+    assert right <= PHONE  # no figure or photo is cut off
+
+
+def test_a_phone_shows_figures_as_wide_as_it_is_and_in_full_size(chromium, make_sweep, tmp_path):
+    page = page_of(make_sweep(12))
+    script = """(() => {
+      const [progress, , , effects] = document.querySelectorAll("figure");
+      const [image, button] = [progress.querySelector("img"), progress.querySelector(".zoom")];
+      const small = image.clientWidth;
+      button.click();
+      const parts = [...effects.querySelectorAll("img")].map((part) => part.clientWidth / part.naturalWidth);
+      return [small, image.clientWidth, image.naturalWidth, document.documentElement.scrollWidth, button.hidden, parts];
+    })()"""
+    small, full, natural, scrolled, hidden, parts = browse(chromium, tmp_path, page, script)
+    assert small <= PHONE
+    assert full == natural > 700
+    assert scrolled <= PHONE
+    assert not hidden
+    assert len(parts) > 2
+    assert min(parts) > 0.6  # the letters of the panels stay readable
+
+
+def test_a_table_shows_numbers_next_to_long_names_on_a_phone(chromium, tmp_path):
+    page = make_comparison(tmp_path / "comparison")
+    name, accuracy = browse(
+        chromium,
+        tmp_path,
+        page,
+        "[...document.querySelectorAll('tbody tr:last-child > *')].slice(0, 2)"
+        ".map((cell) => cell.getBoundingClientRect().right)",
+    )
+    assert name < accuracy < PHONE
+
+
+def test_each_title_is_on_the_page_once(tmp_path):
+    """The title is drawn in the file, but the page shows it as a heading above the picture without it."""
+    path = tmp_path / "figure.png"
+    with open_figure(4, 2, ncols=2) as (figure, panels):
+        save_figure(figure, path, "A title " * 20, "A caption.", [[[axes] for axes in panels]])
+    (picture,) = load_pictures([path])
+    assert picture.title == "A title " * 20
+    assert not picture.shows_title
+    with Image.open(path) as image:
+        left, right = read_parts(path)
+        assert left[1] == right[1] > 50  # several lines
+        title = image.convert("L").crop((0, 0, image.width, left[1]))
+        assert min(title.getdata()) < 50
+        assert min(image.convert("L").crop((0, left[1] - 4, image.width, left[1])).getdata()) == 255
+    assert [part.height for part in picture.parts] == [left[3] - left[1], right[3] - right[1]]
+    assert abs(left[2] - right[0]) < 40
+
+
+def test_a_figure_of_an_earlier_version_keeps_its_drawn_title(make_run):
+    folder = make_run()
+    (folder / "figures").mkdir()
+    words = PngInfo()
+    words.add_text("Title", "Drawn")
+    Image.new("RGB", (80, 80)).save(folder / "figures" / "old.png", pnginfo=words)
+    assert '<figure class="titled">\n      <h3>Drawn</h3>' in page_of(folder)
 
 
 def test_the_whole_grid_stays_light(chromium, make_sweep, tmp_path):
     page = page_of(make_sweep(POINTS, failed=0.02, pruned=0.1))
     assert len(page) < 2.5e6
-    assert page.count("<img") == 5
+    assert page.count("<figure") == 5
     rows, range_ = browse(
         chromium,
         tmp_path,

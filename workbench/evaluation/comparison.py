@@ -1,6 +1,7 @@
 """The comparison of runs that were tested on the same images."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from workbench.errors import UserError
@@ -8,6 +9,8 @@ from workbench.evaluation.metrics import holm, mcnemar
 from workbench.evaluation.scoring import SavedScore
 from workbench.files import read_csv
 from workbench.finished_run import FinishedRun
+
+_MAX_NAME = 40  # characters of a run's name
 
 
 class CurvePoint(NamedTuple):
@@ -22,6 +25,7 @@ class ComparedRun(TypedDict):
 
     Attributes:
         run: path of the run folder.
+        name: short name, different for each run.
         images: number of test images.
         accuracy, low, high: test accuracy, and its 95 % interval by Wilson's method.
         top_k, top_k_accuracy, loss, ece: see `workbench.evaluation.scoring.PredictionMetrics`.
@@ -35,6 +39,7 @@ class ComparedRun(TypedDict):
     """
 
     run: str
+    name: str
     images: int
     accuracy: float
     low: float
@@ -65,13 +70,17 @@ def compare_scores(runs: Sequence[FinishedRun], scores: Sequence[SavedScore]) ->
     correct = [[row["correct"] == "1" for row in score.predictions] for score in scores]
     tests = [mcnemar(correct[0], other) for other in correct]
     adjusted = [1.0, *holm([p for _, _, p in tests[1:]])]
+    names = name_runs([run.path for run in runs])
     rows: list[ComparedRun] = []
-    for run, (_, metrics), (only_first, only_this, p), p_adjusted in zip(runs, scores, tests, adjusted, strict=True):
+    for run, name, (_, metrics), (only_first, only_this, p), p_adjusted in zip(
+        runs, names, scores, tests, adjusted, strict=True
+    ):
         curve = read_curve(run)
         low, high = metrics["accuracy_interval"]
         rows.append(
             {
                 "run": str(run.path),
+                "name": name,
                 "images": metrics["images"],
                 "accuracy": metrics["accuracy"],
                 "low": low,
@@ -93,6 +102,27 @@ def compare_scores(runs: Sequence[FinishedRun], scores: Sequence[SavedScore]) ->
             }
         )
     return rows
+
+
+def name_runs(folders: Sequence[Path]) -> list[str]:
+    """Return a short name for each run folder, no two of which are equal.
+
+    It is the folder's own name; of folders that are called the same, a folder above them is named too.
+    """
+    paths = [folder.resolve().parts for folder in folders]
+    names = []
+    for path in paths:
+        suffixes = (path[-depth:] for depth in range(1, len(path)))
+        differing = next((end for end in suffixes if sum(other[-len(end) :] == end for other in paths) == 1), path)
+        name = "/".join(differing if len(differing) < 3 else (differing[0], "…", differing[-1]))
+        names.append(_cut_middle(name))
+    return names if len(set(names)) == len(names) else [f"{number}. {name}" for number, name in enumerate(names, 1)]
+
+
+def _cut_middle(name: str) -> str:
+    """Return a name of at most `_MAX_NAME` characters."""
+    half = _MAX_NAME // 2
+    return name if len(name) <= _MAX_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def check_same_classes(runs: Sequence[FinishedRun]) -> None:

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from workbench.reporting.figures import GREEN, ORANGE, RED, draw_title, open_figure, save_figure, show_image
+from workbench.reporting.figures import GREEN, ORANGE, RED, open_figure, save_figure, show_image
 from workbench.wording import agree, format_count
 
 DIVERGING = "PuOr_r"  # orange is for, purple against; distinct with every form of colour blindness
@@ -168,7 +168,8 @@ def draw_heat(path: Path, photos: Sequence[HeatPhoto], title: str, caption: str,
             for place, heat, label in zip(places[1:], photo.heats, photo.labels, strict=True):
                 _show_heat(place, photo.image, heat, signed)
                 place.set_title(label, fontsize=8)
-        return save_figure(figure, path, title, caption)
+        pairs = [axes[:, at : at + 2].ravel().tolist() for at in range(0, count, 2)] if count > 1 else []
+        return save_figure(figure, path, title, caption, [pairs] if pairs else ())
 
 
 def draw_maximised(path: Path, images: np.ndarray, labels: Sequence[str], title: str, caption: str) -> Path:
@@ -191,20 +192,20 @@ def shorten_class_name(name: str) -> str:
 def _open_grid(
     places: int, columns: int, inches: float, title: str, photo: np.ndarray | None = None
 ) -> Iterator[tuple[Figure, np.ndarray]]:
-    """Yield (figure, axes of shape (rows, columns)): small squares under a title, with a photo on the left if given.
+    """Yield (figure, axes of shape (rows, columns)): small squares, with a photo on the left if given.
 
     Args:
         places: number of squares.
         columns: squares per row.
         inches: side of a square.
-        title: of the figure.
+        title: of the figure, for which room is left.
         photo: drawn large on the left.
     """
     rows = -(-places // columns)
     photo_width = min(2.4, inches * rows) if photo is not None else 0
     width = max(columns * inches + photo_width + 0.3, 4.8)
-    title = textwrap.fill(title, int(11 * width))
-    height = rows * (inches + 0.12) + 0.45 + 0.2 * (title.count("\n") + 1)
+    lines = len(textwrap.wrap(title, int(10 * width)))
+    height = rows * (inches + 0.12) + 0.45 + 0.2 * lines
     with open_figure(width, height) as (figure, axes):
         axes.remove()
         right: Figure | SubFigure = figure
@@ -216,7 +217,6 @@ def _open_grid(
         grid = right.subplots(rows, columns, squeeze=False)
         for place in grid.flat:
             place.axis("off")
-        draw_title(figure, title)
         yield figure, grid
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_titled
+from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_figure
 from workbench.training.history import EpochLog, find_best_epoch
 
 
@@ -34,5 +34,5 @@ def draw_curves(history: Sequence[EpochLog], path: Path) -> Path:
             axes.set_ylabel(name)
             axes.xaxis.get_major_locator().set_params(integer=True)
         panels[0].yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        return save_titled(figure, path, title, caption)
+        panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+        return save_figure(figure, path, title, caption, [[[axes] for axes in panels]])

@@ -1,7 +1,6 @@
 """The figures of a test: confusion matrix, reliability, classes, a grid of test images, the most wrong ones."""
 
 import itertools
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from workbench.evaluation.metrics import CALIBRATION_BINS, list_confusions, meas
 from workbench.evaluation.probabilities import rank_classes
 from workbench.evaluation.scoring import ClassMetrics, Outcome, PredictionMetrics
 from workbench.finished_run import FinishedRun
-from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, save_titled, show_image
+from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, show_image
 from workbench.wording import agree, format_count
 
 MAX_CLASSES = 25  # more classes are not readable in one matrix
@@ -58,7 +57,7 @@ def draw_confusion_matrix(path: Path, matrix: np.ndarray, class_names: Sequence[
             f" Only {len(shown)} of {len(class_names)} classes are shown, those with the most frequent confusions."
         )
     with open_figure(side + 0.8, side) as (figure, axes):
-        drawn = show_image(axes, recall, title=_wrap(title, side), vmin=0, vmax=1, cmap=INK)
+        drawn = show_image(axes, recall, vmin=0, vmax=1, cmap=INK)
         axes.set_xticks(range(len(shown)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(shown)), names)
         axes.set(xlabel="predicted class", ylabel="true class")
@@ -114,7 +113,7 @@ def draw_reliability(path: Path, confidence: np.ndarray, correct: np.ndarray) ->
         bars = {"width": 1 / CALIBRATION_BINS, "align": "edge", "edgecolor": "white"}
         curve.bar(calibration.low, calibration.accuracy, color=SKY, label="accuracy", **bars)
         curve.plot(calibration.confidence, calibration.accuracy, "o", color=BLUE, label="mean of a bin")
-        curve.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="share that is right", title=_wrap(title, 6.5))
+        curve.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="share that is right")
         curve.legend(loc="upper left")
         histogram.bar(calibration.low, calibration.count, color=GREY, **bars)
         histogram.set(xlabel="confidence: probability of the predicted class", ylabel="images")
@@ -139,12 +138,12 @@ def draw_class_metrics(path: Path, rows: Iterable[ClassMetrics]) -> Path:
         caption += f" The best and the worst {MAX_CLASSES} of {len(rows)} classes are shown."
         rows = rows[:MAX_CLASSES] + rows[-MAX_CLASSES:]
     places = np.arange(len(rows))
-    with open_figure(7.5, 1.6 + 0.26 * len(rows)) as (figure, axes):
+    with open_figure(6.5, 1.6 + 0.26 * len(rows)) as (figure, axes):
         axes.barh(places, [row["f1"] for row in rows], color=SKY, label="F1")
         axes.plot([row["precision"] for row in rows], places, "D", color=RED, markersize=5, label="precision")
         axes.plot([row["recall"] for row in rows], places, "o", color=BLUE, markersize=5, label="recall")
         axes.set_yticks(places, [f"{_shorten(row['class'])} ({row['images']})" for row in rows])
-        axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), title=_wrap(title, 7.5))
+        axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6))
         figure.legend(ncols=3, loc="outside lower left")
         return save_figure(figure, path, title, caption)
 
@@ -184,7 +183,7 @@ def draw_prediction_grid(path: Path, outcome: Outcome, class_names: Sequence[str
             for cell, index in itertools.zip_longest(row, indices):
                 _draw_prediction(cell, outcome, index, class_names)
             row[0].set_ylabel(_shorten(class_names[label]), rotation=0, ha="right", va="center", fontweight="bold")
-        return save_titled(figure, path, title, caption)
+        return save_figure(figure, path, title, caption, [[[cell] for cell in row] for row in axes])
 
 
 def _select_grid_classes(outcome: Outcome, num_classes: int) -> np.ndarray:
@@ -224,13 +223,11 @@ def draw_most_wrong(path: Path, outcome: Outcome, class_names: Sequence[str]) ->
     shape = {"nrows": rows, "ncols": GRID_IMAGES, "squeeze": False}
     with open_figure(9.5, 0.7 + 1.1 * rows, **shape) as (figure, axes):
         for cell, index in itertools.zip_longest(axes.flat, wrong):
-            _draw_prediction(cell, outcome, index, class_names, name_true=True)
-        return save_titled(figure, path, title, caption)
+            _draw_prediction(cell, outcome, index, class_names)
+        return save_figure(figure, path, title, caption, [[[cell] for cell in row] for row in axes])
 
 
-def _draw_prediction(
-    axes: Axes, outcome: Outcome, index: int | np.integer | None, class_names: Sequence[str], name_true: bool = False
-) -> None:
+def _draw_prediction(axes: Axes, outcome: Outcome, index: int | np.integer | None, class_names: Sequence[str]) -> None:
     """Draw a test image and, to its right, the predicted class with a bar of its probability; nothing for None."""
     if index is None:
         axes.axis("off")
@@ -245,7 +242,7 @@ def _draw_prediction(
         side.set(visible=True, color=colour, linewidth=1 if correct else 2.5)
     text = f"{'✓' if correct else '✗'} {_shorten(class_names[predicted], 20)}"
     axes.text(1.12, 0.72, text, color=colour, va="center", fontweight="bold", fontsize=9)
-    if name_true:
+    if not correct:
         axes.text(1.12, 0.46, f"is {_shorten(class_names[outcome.labels[index]])}", va="center", fontsize=8)
     axes.barh(0.2, 2.2, 0.16, left=1.12, color="#E5E5E5")
     axes.barh(0.2, 2.2 * confidence, 0.16, left=1.12, color=colour)
@@ -254,8 +251,3 @@ def _draw_prediction(
 
 def _shorten(name: str, length: int = 22) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
-
-
-def _wrap(title: str, inches: float) -> str:
-    """Break a title into lines that fit a figure of this width."""
-    return "\n".join(textwrap.wrap(title, int(inches * 9.3)))

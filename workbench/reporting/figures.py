@@ -1,8 +1,11 @@
 """The style of all figures: safe for colour-blind readers, readable in print, with the finding as the title."""
 
 import contextlib
+import json
+import math
+import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from workbench.files import replace_file
@@ -26,6 +31,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
 )
 PALETTE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY]
 SEQUENTIAL = "cividis"  # its lightness is linear, so that it is also readable in grey
+_PARTS = "Parts"  # name of the parts in a file's metadata
+_MARGIN = 5  # pixels around a part
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 _FONTS = (  # DejaVu Sans comes with matplotlib; the others are used, if installed, for scripts that it lacks
     *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans Devanagari"),
     *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "Nirmala UI", "Arial Unicode MS"),
@@ -68,32 +76,82 @@ def open_figure(width: float = 8.0, height: float = 4.5, **kwargs: Any) -> Itera
             plt.close(figure)
 
 
-def save_figure(figure: Figure, path: Path, title: str, caption: str = "") -> Path:
-    """Write a figure as PNG, and return its path.
+def save_figure(
+    figure: Figure,
+    path: Path,
+    title: str,
+    caption: str = "",
+    parts: Sequence[Sequence[Sequence[Axes]]] = (),
+) -> Path:
+    """Draw the title (the finding) at the top of a figure, write the figure as PNG, and return its path.
 
-    The title (the finding) and the caption (how to read the figure) are saved in the file's metadata, where a page
-    that shows the figure finds them; see `read_words`.
+    The file's metadata hold what a page needs to show the figure: the title, the caption (how to read the figure; see
+    `read_words`), and the figure's parts without the title (see `read_parts`).
+
+    Args:
+        figure: the figure.
+        path: of the PNG file.
+        title, caption: words of the figure.
+        parts: rows of parts, each a list of axes; a narrow page shows the parts below one another. Empty if the figure
+            is shown as a whole.
     """
+    top = _draw_title(figure, title)
+    boxes = _find_boxes(figure, top, parts) or [(0, top, *figure.canvas.get_width_height())]
+    metadata = {"Title": title, "Description": caption, _PARTS: json.dumps(boxes)}
     with replace_file(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Title": title, "Description": caption})
+        figure.savefig(temporary, format="png", metadata=metadata)
     return path
 
 
-def save_titled(figure: Figure, path: Path, title: str, caption: str) -> Path:
-    """Draw the title at the top of a figure with several axes, and save it as `save_figure` does."""
-    draw_title(figure, title)
-    return save_figure(figure, path, title, caption)
+def _draw_title(figure: Figure, title: str) -> int:
+    """Draw a title at the top left of a figure, in lines that fit into it. Return its height in pixels."""
+    if not title:
+        return 0
+    words = figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    inches = figure.get_figwidth()
+    for letters in range(int(11 * inches), 10, -2):
+        words.set_text(textwrap.fill(title, letters))
+        if words.get_window_extent().width < 0.98 * inches * figure.dpi:
+            break
+    engine = figure.get_layout_engine()
+    padding = engine.get()["h_pad"] if isinstance(engine, ConstrainedLayoutEngine) else 0.0  # inches, above and below
+    return math.ceil(words.get_window_extent().height + 2 * padding * figure.dpi)
 
 
-def draw_title(figure: Figure, title: str) -> None:
-    """Draw a title at the top left of a whole figure."""
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+def _find_boxes(figure: Figure, top: int, parts: Sequence[Sequence[Sequence[Axes]]]) -> list[Box]:
+    """Return the places of the parts in the picture, below its title of `top` pixels."""
+    if not parts:
+        return []
+    figure.draw_without_rendering()  # places the axes
+    figure.set_layout_engine("none")  # and leaves them there
+    width, height = figure.canvas.get_width_height()
+    grid = [[Bbox.union(list(filter(None, map(Axes.get_tightbbox, part)))) for part in row] for row in parts]
+    found: list[Box] = []
+    for row in grid:
+        upper = math.floor(height - max(box.y1 for box in row)) - _MARGIN
+        lower = math.ceil(height - min(box.y0 for box in row)) + _MARGIN
+        for at in range(len(row)):
+            column = [other[at] for other in grid if at < len(other)]  # as wide in every row: so they stay aligned
+            left = math.floor(min(box.x0 for box in column)) - _MARGIN
+            right = math.ceil(max(box.x1 for box in column)) + _MARGIN
+            found.append((max(0, left), max(top, upper), min(width, right), min(height, lower)))
+    return found
 
 
 def read_words(path: Path) -> tuple[str, str]:
     """Return (title, caption) of a figure written by `save_figure`."""
     with Image.open(path, formats=["PNG"]) as image:
         return image.info.get("Title", ""), image.info.get("Description", "")
+
+
+def read_parts(path: Path) -> list[Box]:
+    """Return the parts of a figure that are shown side by side where there is room, all without the title.
+
+    Empty if the file was not written by `save_figure`, or by a version that drew the title into its only part.
+    """
+    with Image.open(path, formats=["PNG"]) as image:
+        parts = json.loads(image.info.get(_PARTS, "[]"))
+        return [(left, top, right, bottom) for left, top, right, bottom in parts]
 
 
 def show_image(axes: Axes, image: np.ndarray, title: str = "", **kwargs: Any) -> AxesImage:

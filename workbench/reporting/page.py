@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from workbench.reporting.figures import read_words
+from workbench.reporting.figures import Box, read_parts, read_words
 from workbench.reporting.templates import render
 from workbench.table import Table
 
@@ -34,19 +34,33 @@ class Command:
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A figure of the page, with its image as a `data:` address."""
+class PicturePart:
+    """A part of a figure, as a `data:` address."""
 
-    title: str
-    caption: str
     uri: str
     width: int
     height: int
 
     @property
     def is_wide(self) -> bool:
-        """Whether the figure is wide, so that several of them fit on a printed page."""
+        """Whether it is wide, so that several figures fit on a printed page."""
         return self.width > 1.2 * self.height
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Attributes:
+        title, caption: its words.
+        parts: shown side by side where there is room, otherwise below one another.
+        shows_title: whether the title is in the picture, as in files of earlier versions.
+    """
+
+    title: str
+    caption: str
+    parts: Sequence[PicturePart]
+    shows_title: bool
 
     @property
     def alt(self) -> str:
@@ -56,7 +70,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page with a heading."""
+    """A part of the page with a heading; each line of its text is a paragraph."""
 
     id: str
     heading: str
@@ -103,20 +117,26 @@ def load_pictures(paths: Iterable[Path]) -> list[Picture]:
     pictures = []
     for path in paths:
         try:
+            (title, caption), boxes = read_words(path), read_parts(path)
             with Image.open(path, formats=["PNG"]) as image:
-                uri, (width, height) = _encode(path, image), image.size
-            title, caption = read_words(path)
-        except (OSError, SyntaxError):  # Pillow raises a SyntaxError for a damaged file
+                whole = (0, 0, *image.size)
+                parts = [_encode(path, image, box) for box in boxes or [whole]]
+        except (OSError, SyntaxError, ValueError):  # Pillow raises a SyntaxError for a damaged file
             continue
-        pictures.append(Picture(title or path.stem, caption, uri, width, height))
+        pictures.append(Picture(title or path.stem, caption, parts, shows_title=bool(title) and not boxes))
     return pictures
 
 
-def _encode(path: Path, image: Image.Image) -> str:
-    """Return a figure as a `data:` address: the PNG file or, for a large one, a WebP of about a fifth of its size."""
-    kind, data = "png", path.read_bytes()
-    if len(data) >= _LARGE:
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "WEBP", quality=90, method=2)
-        kind, data = "webp", buffer.getvalue()
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
+def _encode(path: Path, image: Image.Image, box: Box) -> PicturePart:
+    """Return a part of a figure as PNG or, if it is large, as WebP of about a fifth of the size."""
+    part = image.convert("RGB").crop(box)
+    share = part.width * part.height / (image.width * image.height)
+    buffer = io.BytesIO()
+    if path.stat().st_size * share >= _LARGE:
+        kind = "webp"
+        part.save(buffer, "WEBP", quality=90, method=2)
+    else:
+        kind = "png"
+        part.save(buffer, "PNG")
+    uri = f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
+    return PicturePart(uri, part.width, part.height)

@@ -17,6 +17,7 @@ for (const box of document.querySelectorAll(".data-table")) {
     const element = document.createElement(column === 0 ? "th" : "td");
     if (column === 0) element.scope = "row";
     if (text.length > 40) element.className = "long";
+    else if (column === 0 && text.length > 14) element.className = "name";
     else if (column > 0 && "numeric" in heads[column].dataset) element.className = "number";
     element.textContent = text;
     return element;
@@ -69,6 +70,25 @@ for (const box of document.querySelectorAll(".data-table")) {
   }
   show();
 }
+
+// A figure fits into the page; where that makes it small, a button shows it in full size, in a box that scrolls.
+const figures = [...document.querySelectorAll("figure")];
+for (const figure of figures) {
+  const button = figure.querySelector(".zoom");
+  button.addEventListener("click", () => {
+    const isFull = figure.classList.toggle("full");
+    button.setAttribute("aria-pressed", isFull);
+    focusable();
+  });
+}
+function offerFullSize() {
+  for (const figure of figures) {
+    const isSmall = [...figure.querySelectorAll("img")].some((image) => image.naturalWidth > 1.6 * image.clientWidth);
+    figure.querySelector(".zoom").hidden = !isSmall && !figure.classList.contains("full");
+  }
+}
+addEventListener("resize", offerFullSize);
+addEventListener("load", offerFullSize);
 
 // Make elements that scroll sideways reachable by keyboard.
 function focusable() {

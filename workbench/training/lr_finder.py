@@ -118,6 +118,5 @@ def save_range_test(test: RangeTest, folder: Path) -> Path:
         axes.set_ylabel("training loss")
         axes.legend(loc="lower left")
         title = f"The loss falls fastest at a learning rate of {test.suggestion:.2g}"
-        axes.set_title(title)
         caption = f"{len(test.rates)} training steps, each with a higher learning rate than the one before."
         return save_figure(made, folder / "lr_find.png", title, caption)

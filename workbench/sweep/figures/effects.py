@@ -1,18 +1,19 @@
 """Figures of the hyperparameters: which of them matter, and the effect of each of their values."""
 
+import itertools
 import math
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_titled
+from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_figure
 from workbench.sweep.figures.importance import MIN_TRIALS, Importance
 from workbench.sweep.figures.scales import Scale
 from workbench.sweep.figures.style import FEW, clip_scores, format_score_axis
 from workbench.sweep.results import SweepResults
 
-_COLUMNS = 4
+_COLUMNS, _TOGETHER = 4, 2  # panels in a row, and how many of them stay together on a narrow page
 _BINS = 6  # of a hyperparameter that is a range
 _MIN_SPREAD = 4  # trials of a value from which its quantiles are drawn
 
@@ -23,14 +24,14 @@ def draw_importance(results: SweepResults, importance: Importance | None, path: 
         return None
     names, clear = list(importance.shares), importance.clear
     shares, spreads = (np.array(list(numbers.values())) for numbers in (importance.shares, importance.spreads))
-    with open_figure(8, 0.9 + 0.32 * len(names)) as (drawing, axes):
+    with open_figure(6.5, 0.9 + 0.32 * len(names)) as (drawing, axes):
         lines = {"ecolor": "#444444", "elinewidth": 1.2}
         axes.barh(names[::-1], shares[::-1], xerr=spreads[::-1], color=BLUE if clear else GREY, error_kw=lines)
         axes.axvline(0, color="#444444", lw=1)
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
         axes.set_xlabel(f"share of the variance of the {results.metric_name}")
         axes.grid(axis="y", visible=False)
-        return save_titled(drawing, path, *_describe_importance(importance))
+        return save_figure(drawing, path, *_describe_importance(importance))
 
 
 def _describe_importance(importance: Importance) -> tuple[str, str]:
@@ -60,13 +61,14 @@ def draw_effects(results: SweepResults, importance: Importance | None, path: Pat
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     size = {"ncols": columns, "nrows": rows, "sharey": True, "squeeze": False}
-    with open_figure(2.3 * columns + 0.7, 2.1 * rows + 0.3, **size) as (drawing, panels):
+    with open_figure(2.0 * columns + 1.1, 2.1 * rows + 0.3, **size) as (drawing, panels):
         findings = [_draw_effect(axes, results, name) for axes, name in zip(panels.flat, names, strict=False)]
         for axes in panels.flat[len(names) :]:
             axes.remove()
-        for axes in panels[:, 0]:
-            format_score_axis(axes, results, has_label=False)
-        drawing.supylabel(results.metric_name, fontsize=10)
+        parts = [_group_panels(list(row[: len(names) - at * columns])) for at, row in enumerate(panels)]
+        for part in itertools.chain.from_iterable(parts):
+            format_score_axis(part[0], results)
+            part[0].tick_params(labelleft=True)
         caption = (
             "Scores of all trials with a value. The dot is their median, the thick line holds the middle half, the "
             "thin line the middle nine tenths. The other hyperparameters vary at the same time."
@@ -74,7 +76,12 @@ def draw_effects(results: SweepResults, importance: Importance | None, path: Pat
         if len(results.scored) < MIN_TRIALS:
             caption += f" Fewer than {MIN_TRIALS} trials do not show which hyperparameters matter."
             findings[0] = f"The scores of {len(results.scored)} trials by their values"
-        return save_titled(drawing, path, findings[0], caption)
+        return save_figure(drawing, path, findings[0], caption, parts)
+
+
+def _group_panels(row: list[Axes]) -> list[list[Axes]]:
+    """Return the parts of a row of panels, for narrow pages."""
+    return [row[at : at + _TOGETHER] for at in range(0, len(row), _TOGETHER)]
 
 
 def _draw_effect(axes: Axes, results: SweepResults, name: str) -> str:

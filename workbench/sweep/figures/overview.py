@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.console import format_duration
-from workbench.reporting.figures import ORANGE, RED, open_figure, save_titled
+from workbench.reporting.figures import ORANGE, RED, open_figure, save_figure
 from workbench.sweep.figures.effects import draw_effects, draw_importance
 from workbench.sweep.figures.importance import estimate_importance
 from workbench.sweep.figures.parallel_coordinates import draw_parallel
@@ -56,7 +56,7 @@ def draw_progress(results: SweepResults, path: Path) -> Path | None:
     better = np.maximum if results.direction == "max" else np.minimum
     best = better.accumulate(get_scores(trials))
     times = np.array([ends[trial.id] for trial in trials]) / unit
-    with open_figure(8, 4) as (drawing, axes):
+    with open_figure(7, 3.8) as (drawing, axes):
         draw_dots(axes, results, times, trials)
         axes.step([*times, last / unit], [*best, best[-1]], where="post", color=ORANGE, lw=2, label="best so far")
         failed = [ends[trial.id] / unit for trial in results.failed if trial.id in ends]
@@ -66,7 +66,7 @@ def draw_progress(results: SweepResults, path: Path) -> Path | None:
         format_score_axis(axes, results)
         drawing.legend(loc="outside lower center", ncols=4, markerscale=choose_legend_scale(trials))
         caption = "Each dot is a trial at the time when it ended. Time in which no trial ran is left out."
-        return save_titled(drawing, path, _describe_progress(results, ends), caption)
+        return save_figure(drawing, path, _describe_progress(results, ends), caption)
 
 
 def _describe_progress(results: SweepResults, ends: dict[str, float]) -> str:

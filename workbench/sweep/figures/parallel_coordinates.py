@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from workbench.reporting.figures import open_figure, save_titled
+from workbench.reporting.figures import open_figure, save_figure
 from workbench.sweep.figures.scales import Scale, make_scales
 from workbench.sweep.figures.style import (
     FEW,
@@ -45,7 +45,7 @@ def draw_parallel(results: SweepResults, path: Path) -> Path | None:
         _draw_lines(axes, results, trials, scales, norm, colours)
         _draw_axes(axes, scales)
         _draw_score_axis(drawing, axes, len(scales), results, ScalarMappable(norm, colours))
-        return save_titled(drawing, path, _describe_best(results, scales), caption)
+        return save_figure(drawing, path, _describe_best(results, scales), caption)
 
 
 def _draw_lines(

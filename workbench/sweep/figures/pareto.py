@@ -7,7 +7,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from workbench.reporting.figures import ORANGE, open_figure, save_titled
+from workbench.reporting.figures import ORANGE, open_figure, save_figure
 from workbench.sweep.figures.style import (
     ACCENT,
     choose_legend_scale,
@@ -41,15 +41,17 @@ def draw_pareto(results: SweepResults, path: Path) -> Path | None:
             _draw_front(axes, fronts[cost], cost)
             axes.set_xlabel(label)
         format_score_axis(panels[0], results)
-        entries = panels[0].get_legend_handles_labels()
+        format_score_axis(panels[1], results)  # on a narrow page it is below the first panel
+        panels[1].tick_params(labelleft=True)
         scale = choose_legend_scale(results.scored)
-        drawing.legend(*entries, loc="outside lower center", ncols=3, markerscale=scale)
+        panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, markerscale=scale)
         caption = (
-            "The orange front holds the trials for which no other one is better with as few parameters (left) or in as "
-            "little time (right). The first trial of each network structure also pays for tracing its graph; a trial "
-            "that continues a shorter one takes less time."
+            "The orange front holds the trials for which no other one is better with as few parameters (first panel) "
+            "or in as little time (second panel). The first trial of each network structure also pays for tracing its "
+            "graph; a trial that continues a shorter one takes less time."
         )
-        return save_titled(drawing, path, _describe_front(results, fronts["parameters"]), caption)
+        title = _describe_front(results, fronts["parameters"])
+        return save_figure(drawing, path, title, caption, [[[axes] for axes in panels]])
 
 
 def find_pareto_front(trials: Sequence[TrialResult], cost: Cost) -> list[TrialResult]:
