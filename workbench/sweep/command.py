@@ -187,12 +187,16 @@ def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset)
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse the folder of a training, or of a sweep whose settings are lost.
+    """Refuse the folder of a training, or of a sweep whose settings or finished trials are damaged.
 
     Raises:
         UserError: says what the folder holds and what to do.
     """
     if isinstance(read_json(folder / "sweep.json"), dict):
+        for trial in sorted(path.parent for path in (folder / PROJECT).glob("trial_*/trial.json")):
+            for path in (trial / "trial.json", trial / "result.json"):
+                if path.exists() and not isinstance(read_json(path), dict):
+                    raise UserError(f"{path}: damaged; restore it, or remove {trial} so that the trial is run again")
         return
     instead = "choose another --name, or replace it with --overwrite"
     if (folder / "sweep.json").exists() or any((folder / PROJECT).glob("trial_*")):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import UserError
 from workbench.files import read_json, write_json
 from workbench.sweep.scheduling.trial import Trial
 
@@ -57,17 +56,9 @@ class TrialFiles:
         return self.folder / f"trial_{trial_id}"
 
     def load(self) -> list[Trial]:
-        """Return the finished trials, in the order of their ids, and remove what unfinished ones have left behind.
-
-        Raises:
-            UserError: the record of a finished trial is damaged; nothing was removed.
-        """
+        """Return the finished trials, in the order of their ids, and remove what unfinished ones have left behind."""
         trials = []
-        folders = sorted(self.folder.glob("trial_*"))
-        for path in (folder / name for folder in folders for name in ("trial.json", "result.json")):
-            if path.exists() and (path.parent / "trial.json").exists() and not isinstance(read_json(path), dict):
-                raise UserError(f"{path}: damaged; restore it, or remove {path.parent} so that the trial is run again")
-        for folder in folders:
+        for folder in sorted(self.folder.glob("trial_*")):
             state, result = read_json(folder / "trial.json"), read_json(folder / "result.json")
             if state is not None and not (folder / "result.json").exists():
                 result = _read_foreign_result(state)
