@@ -1,5 +1,6 @@
 """Fixtures for all tests: a cache folder for each test, real photos, small labelled folders, optional tools."""
 
+import gc
 import importlib
 import os
 import shutil
@@ -16,17 +17,13 @@ from PIL import Image
 from workbench.runtime import load_tensorflow
 
 load_tensorflow()
+gc.freeze()  # KerasTuner collects garbage three times a trial: it need not look at TensorFlow's objects
 
 # A shell starts background jobs with Ctrl-C ignored, and the processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest test first, so that it does not run alone in the end."""
-    items.sort(key=lambda item: item.path.name != "test_stress.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -88,7 +85,18 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def red_and_blue(tmp_path: Path) -> Path:
     """Write a labelled folder of generated photos: two colours, 10 to train and 5 to test of each."""
-    root, rng = tmp_path / "red_and_blue", np.random.default_rng(0)
+    return write_red_and_blue(tmp_path / "red_and_blue")
+
+
+@pytest.fixture(scope="session")
+def shared_red_and_blue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder like `red_and_blue` that fixtures of several tests use; it must not be written to."""
+    return write_red_and_blue(tmp_path_factory.mktemp("shared") / "red_and_blue")
+
+
+def write_red_and_blue(root: Path) -> Path:
+    """Write the photos of `red_and_blue`."""
+    rng = np.random.default_rng(0)
     for part, count in (("train", 10), ("test", 5)):
         for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
             folder = root / part / name

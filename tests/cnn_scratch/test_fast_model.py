@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -20,11 +22,32 @@ MAGNITUDES = np.logspace(-37, 4, 400)  # from float32's smallest normal number o
 POINTS = np.concatenate([-MAGNITUDES, [0.0], MAGNITUDES, np.linspace(-30, 30, 2000)])
 
 
-@pytest.fixture
-def config(red_and_blue):
+@pytest.fixture(scope="module")
+def config(shared_red_and_blue):
     return build(
-        TrainConfig, data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=2, batch_size=8
+        TrainConfig,
+        data=str(shared_red_and_blue),
+        image_size=32,
+        num_filters=16,
+        dense_units=16,
+        epochs=2,
+        batch_size=8,
     )
+
+
+@pytest.fixture(scope="module")
+def train_fast(config, tmp_path_factory):
+    """Function that trains the fast model once in each number format: (model, result, folder with checkpoints)."""
+
+    @functools.cache
+    def train(precision):
+        model, history = build_compiled_fast_model(config, precision), []
+        folder = tmp_path_factory.mktemp(precision)
+        callbacks = [SaveCheckpoints(folder, history)]
+        dataset = load_dataset(config.data, 0)
+        return model, fit(model, dataset, config.training, history=history, callbacks=callbacks), folder
+
+    return train
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,12 +140,12 @@ def test_blocks_are_keras_layers(name, batch_norm, dtype, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == "float32" else 5e-2)
 
 
-def test_a_fast_model_trains_as_the_plain_one(config):
+def test_a_fast_model_trains_as_the_plain_one(config, train_fast):
     """The losses and weights are the same in each epoch."""
-    dataset = load_dataset(config.data, 0)
-    fast, plain = build_compiled_fast_model(config), build_compiled_cnn(config)
+    fast, result, _ = train_fast("float32")
     assert {"FusedNormalization", "FusedBlock"} <= {type(layer).__name__ for layer in fast.layers}
-    result, plain_result = (fit(model, dataset, config.training) for model in (fast, plain))
+    plain_result = fit(build_compiled_cnn(config), load_dataset(config.data, 0), config.training)
+    assert len(result.history) == 2
     for row, plain_row in zip(result.history, plain_result.history, strict=True):
         assert row["loss"] == pytest.approx(plain_row["loss"], rel=1e-3)
         assert row["val_loss"] == pytest.approx(plain_row["val_loss"], rel=1e-3)
@@ -131,14 +154,11 @@ def test_a_fast_model_trains_as_the_plain_one(config):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_is_saved_is_plain_and_resumes(config, tmp_path, precision):
-    dataset = load_dataset(config.data, 0)
-    trained = build_compiled_fast_model(config, precision)
+def test_what_is_saved_is_plain_and_resumes(config, train_fast, precision):
+    trained, _, folder = train_fast(precision)
     assert trained.get_layer("block2_conv").compute_dtype == precision
-    history = []
-    fit(trained, dataset, config.training, history=history, callbacks=[SaveCheckpoints(tmp_path, history)])
     for name in ("model.keras", "last.keras"):
-        loaded = keras.saving.load_model(tmp_path / name, safe_mode=True)
+        loaded = keras.saving.load_model(folder / name, safe_mode=True)
         assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
         assert {layer.compute_dtype for layer in loaded.layers} <= {"float32", "uint8"}
     assert type(loaded.optimizer) is keras.optimizers.Adam
@@ -147,7 +167,7 @@ def test_what_is_saved_is_plain_and_resumes(config, tmp_path, precision):
         loaded(images), trained(images, training=False), atol=1e-5 if precision == "float32" else 0.1
     )
     resumed = build_compiled_fast_model(config, precision)
-    restore_checkpoint(resumed, tmp_path / "last.keras")
+    restore_checkpoint(resumed, folder / "last.keras")
     for one, other in zip(resumed.variables, trained.variables, strict=True):
         if "seed" not in one.path:
             np.testing.assert_array_equal(one, other)

@@ -144,16 +144,22 @@ def load_initial(config):
     return build_network(config.backbone, 32, 3, config.training.seed).model
 
 
+@pytest.fixture(scope="module")
+def initial(scratch):
+    """Weights by name of the network that `config` fine-tunes."""
+    data, run = scratch
+    return arrays(load_initial(build(TransferConfig, data=str(data), from_=str(run))))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("views", [1, 0])
 @pytest.mark.parametrize("mode", MODES)
-def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, views, precision):
-    before = arrays(load_initial(config))
+def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, initial, mode, views, precision):
     config = replace(config, mode=mode, views=views, precision=precision, epochs=1, **MODES[mode])
     after = arrays(load(run(config) / "model.keras"))
     assert {array.dtype for array in after.values()} == {np.dtype("float32")}
     assert json.loads(Path("runs/r/metrics.json").read_text())["precision"] == precision
-    changed = {path.split("/")[0] for path in before if not np.array_equal(before[path], after[path])}
+    changed = {path.split("/")[0] for path in initial if not np.array_equal(initial[path], after[path])}
     trained = {
         "last_layer": {"logits"},
         "first_k": {"block4_conv", "block5_conv", "dense", "logits"},
@@ -162,11 +168,10 @@ def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, mode, view
     assert changed == trained
 
 
-def test_batch_norm_is_trained_on_request(config):
-    before = arrays(load_initial(config))
+def test_batch_norm_is_trained_on_request(config, initial):
     config = replace(config, mode="first_k", until="block4_pool", train_bn=True, epochs=1)
     after = arrays(load(run(config) / "model.keras"))
-    changed = {path for path in before if not np.array_equal(before[path], after[path])}
+    changed = {path for path in initial if not np.array_equal(initial[path], after[path])}
     assert {"block5_bn/moving_mean", "block5_bn/gamma", "block5_conv/kernel"} <= changed
     assert not any("block4" in path for path in changed)
 
