@@ -270,7 +270,7 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--ema", "1"], "--ema 1.0: must be at least 0 and below 1"),
         (["--learning-rate", "0"], "--learning-rate 0"),
         (["--activation", "tanh"], "--activation: 'tanh' is not allowed; expected mish or gelu or relu or silu"),
-        (["--seed", "-1"], "--seed -1: must be between 0 and 4,294,967,295"),
+        (["--seed", "-1"], "--seed -1: must be 0 or more, and below 2^32"),
         (["--split-seed", "9999999999"], "--split-seed 9999999999"),
         (["--name", "../up"], "--name ../up"),
     ],
