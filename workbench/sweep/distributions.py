@@ -63,7 +63,7 @@ class Distribution:
         return self.find_quantile(random.random())
 
     def list_points(self) -> list[int | float]:
-        """Return the numbers that stand for the distribution on a grid: every multiple of the step, or ten quantiles.
+        """Return the numbers that represent the distribution on a grid: every multiple of the step, or ten quantiles.
 
         Raises:
             UserError: the step is so small that there are more than a thousand.
