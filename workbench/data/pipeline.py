@@ -210,9 +210,3 @@ def _prefetch(batches: tf.data.Dataset) -> tf.data.Dataset:
     if devices and count_replicas() == 1:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
     return batches
-
-
-# Former names, used until the last caller has changed.
-training_batches = make_training_batches
-evaluation_batches = make_evaluation_batches
-steps_per_epoch = count_steps

@@ -1,4 +1,4 @@
-"""Processes that are forked, not started anew: they need not import TensorFlow again, which takes seconds."""
+"""Start processes as forks of one that has imported TensorFlow, because each import takes seconds."""
 
 import os
 import signal
