@@ -14,7 +14,7 @@ from workbench.config import TrainingConfig
 from workbench.training.optimizer import compile_model, needs_one_hot
 from workbench.training.training_model import TrainingModel
 
-_GRAPH_CHANGING = ("weight_decay", "label_smoothing", "ema", "precision")  # settings of the training
+_GRAPH_CHANGING = ("optimizer", "weight_decay", "label_smoothing", "ema", "precision")  # settings of the training
 _GRAPH_BYTES = 40 << 20  # of a traced graph, about
 _DRAWN = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 

@@ -7,7 +7,7 @@ from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunC
 from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
 
-_NOT_SWEPT = ("budget", "strategy", "start_size")
+_NOT_SWEPT = ("budget", "strategy", "start_size", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ class FineTuneConfig(TrainingConfig):
 
     epochs: int | None = None  # type: ignore[assignment]  # None until `resolve` sets the mode's default
     learning_rate: float | None = None  # type: ignore[assignment]
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
     warmup_epochs: float = 0.5
     weight_decay: float = 1e-4
     backbone_learning_rate: float | None = None

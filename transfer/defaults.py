@@ -61,6 +61,8 @@ def _check(config: TransferConfig) -> None:
         raise UserError("--k and --until: give only one of them")
     if training.start_size:
         raise UserError(f"--start-size {training.start_size}: fine-tuning trains at one image size; leave it out")
+    if training.optimizer != "adam":
+        raise UserError(f"--optimizer {training.optimizer}: fine-tuning uses adam; leave it out")
     for section, name in ((training, "backbone_learning_rate"), (training, "head_epochs"), (config.features, "views")):
         if not 0 <= getattr(section, name) < float("inf"):
             raise UserError(f"{option_name(name)} {getattr(section, name)}: must be 0 or more")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from transfer.backbone import Network
 from transfer.config import FineTuneConfig
 from transfer.freezing import find_stages
-from workbench.training.optimizer import FusedAdam
+from workbench.training.optimizers.adam import FusedAdam
 
 
 class LayerwiseAdamW(FusedAdam):

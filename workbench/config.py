@@ -52,10 +52,13 @@ class TrainingConfig:
         epochs: Passes over the training images.
         budget: Train for as many epochs as fit into this time, such as 10m or 2h, instead of --epochs.
         batch_size: Images in one step.
-        learning_rate: Peak learning rate (Adam); --schedule and --warmup-epochs change it from step to step.
-        schedule: Learning-rate schedule: `constant`, or `cosine` down to zero at the last step.
+        optimizer: `adam` (with --weight-decay AdamW), `sgd` with Nesterov's momentum, which needs a learning rate about
+            a hundred times as high, or `muon`, which orthogonalizes the updates of the filters.
+        learning_rate: Peak learning rate; --schedule and --warmup-epochs change it from step to step.
+        schedule: Learning-rate schedule: `constant`, `cosine` down to zero at the last step, or `one_cycle`: up in
+            the first fifth of the training (or in --warmup-epochs), then straight down to zero.
         warmup_epochs: Epochs in which the learning rate rises from zero.
-        weight_decay: Decoupled weight decay of the kernels (AdamW); 0 is plain Adam.
+        weight_decay: Decoupled weight decay of the kernels; 0 for none.
         label_smoothing: Share of the target that is spread over all classes.
         class_weights: `balanced` weighs each training image by the inverse of its class's frequency.
         data_aug: Random resized crop, horizontal flip and colour jitter of the training images.
@@ -75,8 +78,9 @@ class TrainingConfig:
     epochs: int = 10
     budget: str | None = None
     batch_size: int = 32
+    optimizer: Literal["adam", "sgd", "muon"] = "adam"
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     warmup_epochs: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0

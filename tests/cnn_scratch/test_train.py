@@ -87,7 +87,10 @@ def test_a_training_in_16_bits_reports_the_accuracy_of_the_saved_model(config, e
 RECIPE = {"ema": 0.8, "mixup": 0.4, "cutmix": 1.0, "erasing": 0.5, "weight_decay": 0.05, "label_smoothing": 0.1}
 
 
-@pytest.mark.parametrize("options", [{}, {"data_aug": True}, {"data_aug": True, **RECIPE}])
+MUON = {"optimizer": "muon", "learning_rate": 3e-3, "ema": 0.8, "weight_decay": 0.05}
+
+
+@pytest.mark.parametrize("options", [{}, {"data_aug": True}, {"data_aug": True, **RECIPE}, MUON, {"optimizer": "sgd"}])
 def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
     config = replace(config, dropout=0.5, **options)
     whole = train(replace(config, epochs=4, name="whole"))

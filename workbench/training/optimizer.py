@@ -2,53 +2,17 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from workbench.config import TrainingConfig
 from workbench.runtime import count_replicas, list_gpus
+from workbench.training.optimizers.adam import FusedAdam
+from workbench.training.optimizers.muon import ConvolutionMuon
+from workbench.training.optimizers.sgd import FusedSGD
 from workbench.training.precision import measure_call
 
 _GPU_STEPS = 8  # steps that a GPU runs without waiting for Python
+_SGD_MOMENTUM = 0.9
 _UNDECAYED = ["bias", "gamma", "beta"]  # weight decay applies to kernels only
-
-
-class FusedAdam(keras.optimizers.Adam):
-    """Adam (or, with `weight_decay`, AdamW) whose step is one kernel of TensorFlow's.
-
-    The kernel reads and writes the memory once, Keras' own step a dozen times. Keras' step is used with a GPU, where
-    the compiler fuses it, and where several devices mirror the variables.
-
-    Source: Kingma and Ba, Adam, ICLR 2015. It computes what keras.optimizers.Adam computes, but rounds differently.
-    """
-
-    def update_step(
-        self, gradient: tf.Tensor, variable: keras.Variable | tf.Variable, learning_rate: tf.Tensor
-    ) -> None:
-        """Update one variable and its two moments."""
-        if list_gpus() or count_replicas() > 1:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        index, dtype = self._get_variable_index(variable), variable.dtype
-        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
-        beta_1, beta_2 = (tf.constant(beta, dtype) for beta in (self.beta_1, self.beta_2))
-        tf.raw_ops.ResourceApplyAdam(
-            var=(variable.value if isinstance(variable, keras.Variable) else variable).handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.constant(self.epsilon, dtype),
-            grad=gradient,
-        )
-
-    def to_keras(self) -> keras.optimizers.Adam:
-        """Build Keras' own Adam or AdamW with the same settings and variables of the same shapes."""
-        config = keras.optimizers.Adam.get_config(self)
-        kind = keras.optimizers.AdamW if self.weight_decay else keras.optimizers.Adam
-        return kind.from_config({**config, "name": kind.__name__.lower()})
 
 
 def compile_model(
@@ -65,7 +29,7 @@ def compile_model(
     Args:
         model: maps images to logits.
         training: settings of the training.
-        optimizer: replaces Adam or AdamW.
+        optimizer: replaces the one that `training` asks for.
         steps_per_execution: steps that run without returning to Python, see `choose_steps_per_execution`.
     """
     optimizer = optimizer or _build_optimizer(training)
@@ -130,14 +94,17 @@ def _raise_batch_norm_momentum(model: keras.Model, ema: float) -> None:
             layer.momentum = max(layer.momentum, ema)
 
 
-def _build_optimizer(training: TrainingConfig) -> FusedAdam:
-    """Build Adam or AdamW, with a moving average of the weights if `training` asks for one."""
-    optimizer = FusedAdam(
-        training.learning_rate,
-        weight_decay=training.weight_decay or None,
-        use_ema=training.ema > 0,
-        ema_momentum=training.ema or 0.99,
-    )
+def _build_optimizer(training: TrainingConfig) -> keras.Optimizer:
+    """Build the optimizer, with a moving average of the weights if `training` asks for one."""
+    average = {"use_ema": training.ema > 0, "ema_momentum": training.ema or 0.99}
+    rate, decay = training.learning_rate, training.weight_decay or None
+    optimizer: keras.Optimizer
+    if training.optimizer == "sgd":
+        optimizer = FusedSGD(rate, momentum=_SGD_MOMENTUM, nesterov=True, weight_decay=decay, **average)
+    elif training.optimizer == "muon":
+        optimizer = ConvolutionMuon(rate, weight_decay=decay, **average)
+    else:
+        optimizer = FusedAdam(rate, weight_decay=decay, **average)
     optimizer.exclude_from_weight_decay(var_names=_UNDECAYED)
     return optimizer
 

@@ -6,6 +6,8 @@ import keras
 
 from workbench.config import TrainingConfig
 
+_RISE = 0.2  # share of a one-cycle training in which the learning rate rises
+
 
 def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: int) -> float:
     """Return the learning rate of one step.
@@ -15,15 +17,20 @@ def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: 
         steps_per_epoch: steps in each epoch.
         step: number of the step, counted from 0 over all epochs.
 
-    Source: linear warm-up, then half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts).
+    Source: linear warm-up, then half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts), or a line
+    (Smith and Topin, Super-convergence, 2018).
     """
     warmup, total = training.warmup_epochs * steps_per_epoch, training.epochs * steps_per_epoch
+    if training.schedule == "one_cycle":
+        warmup = warmup or _RISE * total
     if step < warmup:
         return training.learning_rate * (step + 1) / math.ceil(warmup)
     if training.schedule == "constant":
         return training.learning_rate
-    done = (step - warmup) / max(1, total - warmup)
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    if training.schedule == "one_cycle":
+        return training.learning_rate * (1 - done)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class LearningRateSchedule(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from workbench.training.optimizer import FusedAdam
+from workbench.training.optimizers.fused import SavedAsKeras
 
 
 @dataclasses.dataclass(eq=False)
@@ -156,7 +156,7 @@ def build_keras_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
             initial_scale=optimizer.initial_scale,
             dynamic_growth_steps=optimizer.dynamic_growth_steps,
         )
-    if isinstance(optimizer, FusedAdam):
+    if isinstance(optimizer, SavedAsKeras):
         return optimizer.to_keras()
     return type(optimizer).from_config(optimizer.get_config())
 

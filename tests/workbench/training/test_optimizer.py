@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cnn_scratch.config import TrainConfig
 from tests.models import build_compiled_cnn
@@ -10,8 +11,11 @@ from workbench.config import TrainingConfig, build, replace
 from workbench.data.dataset import load_dataset
 from workbench.training.history import has_stalled
 from workbench.training.loop import fit
+from workbench.training.optimizers.muon import ConvolutionMuon, orthogonalize
 from workbench.training.schedule import compute_learning_rate
 from workbench.training.training_model import build_keras_optimizer
+
+MUON = (3.4445, -4.7750, 2.0315)  # the coefficients of its iteration
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -23,6 +27,15 @@ def test_the_learning_rate_rises_and_falls():
     assert all(one > other for one, other in itertools.pairwise(rates[10:]))
     assert rates[-1] < 0.001
     assert rates[10 + 20] == pytest.approx(0.05)
+
+
+def test_one_cycle_is_two_lines():
+    training = TrainingConfig(epochs=10, learning_rate=0.1, schedule="one_cycle")
+    rates = [compute_learning_rate(training, 5, step) for step in range(50)]
+    np.testing.assert_allclose(rates[:10], np.linspace(0.01, 0.1, 10))
+    np.testing.assert_allclose(rates[10:], np.linspace(0.1, 0.0, 40, endpoint=False))
+    longer = replace(training, warmup_epochs=5)
+    assert np.argmax([compute_learning_rate(longer, 5, step) for step in range(50)]) == 24
 
 
 @pytest.fixture
@@ -79,6 +92,79 @@ def test_adams_kernel_does_what_keras_adam_does(config, weight_decay):
     assert {**saved.get_config(), "name": None} == {**optimizer.get_config(), "name": None}
     for one, other in zip(plain.weights, ours.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_sgds_kernel_does_what_keras_sgd_does(config):
+    config = replace(config, optimizer="sgd", weight_decay=0.01, ema=0.5, learning_rate=0.05)
+    settings = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01, "use_ema": True, "ema_momentum": 0.5}
+    optimizer = keras.optimizers.SGD(0.05, **settings)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    plain = build_compiled_cnn(config, optimizer=optimizer)
+    fit(plain, load_dataset(config.data, 0), config.training)
+    ours, *_ = train(config)
+    saved = build_keras_optimizer(ours.optimizer)
+    assert type(saved) is keras.optimizers.SGD
+    assert {**saved.get_config(), "name": None} == {**optimizer.get_config(), "name": None}
+    for one, other in zip(plain.weights, ours.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def make_matrix(rows, columns, lowest):
+    """Return a matrix whose singular values are between 1 and `lowest`, and the orthogonal one that is nearest."""
+    rng = np.random.default_rng(0)
+    u, _, v = np.linalg.svd(rng.normal(size=(rows, columns)), full_matrices=False)
+    singular = np.geomspace(1, lowest, min(rows, columns))
+    return tf.constant((u * singular) @ v, tf.float32), u @ v
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(12, 40), (40, 12), (20, 20)])
+def test_an_orthogonalized_matrix_has_singular_values_of_about_one(rows, columns):
+    matrix, nearest = make_matrix(rows, columns, lowest=0.05)
+    found = orthogonalize(matrix, 5, MUON).numpy()
+    singular = np.linalg.svd(found, compute_uv=False)
+    assert 0.6 < singular.min() <= singular.max() < 1.25
+    assert np.sum(found * nearest) / np.linalg.norm(found) / np.linalg.norm(nearest) > 0.98
+    slow = keras.optimizers.Muon().zeropower_via_newtonschulz5(matrix, 5)
+    np.testing.assert_allclose(found, slow, atol=1e-3)
+
+
+def test_muon_does_to_a_dense_kernel_what_keras_muon_does():
+    kernel, gradients = np.ones((6, 4), "float32"), np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
+    ours, theirs = keras.Variable(kernel), keras.Variable(kernel)
+    settings = {"learning_rate": 0.1, "weight_decay": 0.1}
+    for optimizer, variable in (
+        (ConvolutionMuon(**settings), ours),
+        (keras.optimizers.Muon(**settings, adam_weight_decay=0.1), theirs),
+    ):
+        optimizer.build([variable])
+        for gradient in gradients:
+            optimizer.apply([tf.constant(gradient)])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_muon_orthogonalizes_the_updates_of_hidden_kernels_and_no_others(config):
+    config = replace(config, optimizer="muon", learning_rate=1e-3, weight_decay=0.0, epochs=1, batch_size=16)
+    model = build_compiled_cnn(config)
+    before = [np.array(variable) for variable in model.trainable_variables]
+    fit(model, load_dataset(config.data, 0), config.training)
+    for old, variable in zip(before, model.trainable_variables, strict=True):
+        update = (np.array(variable) - old).reshape(-1, old.shape[-1]) / 1e-3
+        if variable.name == "kernel" and "logits" not in variable.path:
+            singular = np.linalg.svd(update, compute_uv=False) / (0.2 * max(update.shape) ** 0.5)
+            assert singular.max() < 1.3
+            assert np.median(singular) > 0.3
+        else:  # the first step of Adam: the rate, in the gradient's direction
+            assert np.abs(update).max() == pytest.approx(1.0, abs=0.02)
+
+
+def test_muon_is_saved_as_keras_muon(config):
+    model, *_ = train(replace(config, optimizer="muon", weight_decay=0.01, ema=0.5))
+    saved = build_keras_optimizer(model.optimizer)
+    assert type(saved) is keras.optimizers.Muon
+    saved.build(model.trainable_variables)
+    assert [variable.shape for variable in saved.variables] == [
+        variable.shape for variable in model.optimizer.variables
+    ]
 
 
 def test_smoothed_labels_hold_the_loss_above_their_entropy(config):
