@@ -29,7 +29,7 @@ from workbench.runtime import distribute
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import find_learning_rate, save_range_test
 from workbench.training.optimizer import choose_steps_per_execution, compile_model
-from workbench.training.run_folder import choose_run_folder, resume_config
+from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
 
 
 def train(config: TrainConfig) -> Path:
@@ -54,7 +54,7 @@ def train(config: TrainConfig) -> Path:
     check_growing(config.network, config.training.start_size, image_size)
     check_memory(config.network, image_size)
 
-    dataset = load_dataset(config.data, config.training.seed, show_decoding)
+    dataset = load_dataset(config.data, config.training.seed, show_decoding, find_resumed_split(config.run))
     num_classes = len(dataset.class_names)
     check_memory(config.network, image_size, num_classes, min(config.training.batch_size, len(dataset.train)))
     precision = choose_cnn_precision(config.network, config.training, image_size)

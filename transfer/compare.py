@@ -26,8 +26,10 @@ from transfer.defaults import resolve
 from workbench import commands
 from workbench import compare as comparison
 from workbench.config import TrainingRunConfig, flatten, replace
-from workbench.console import console, show_table
+from workbench.console import console, show_decoding, show_table
+from workbench.data.dataset import load_dataset
 from workbench.data.sources import open_source
+from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
 from workbench.evaluation.comparison import ComparedRun
 from workbench.files import read_json, write_json
@@ -83,7 +85,9 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
         open_run(scratch)
     data_name = open_source(config.data.data).name
     name = config.run.name or f"compare-{config.backbone.backbone.lower()}-{data_name}-{size}px"
-    folders = [_run_strategy(_build_strategy(config, mode, f"{name}-{mode}")) for mode in get_args(Mode)]
+    folders: list[Path] = []
+    for mode in get_args(Mode):
+        folders.append(_run_strategy(_build_strategy(config, mode, f"{name}-{mode}"), folders))
 
     runs = [*map(str, folders), *([scratch] if scratch else [])]
     output = Path(config.run.runs_dir) / name
@@ -110,8 +114,13 @@ def _build_strategy(config: CompareConfig, mode: Mode, name: str) -> TransferCon
     )
 
 
-def _run_strategy(config: TransferConfig) -> Path:
-    """Return the folder of a strategy's finished run. If it is not finished, run it in a process of its own."""
+def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
+    """Return the folder of a strategy's finished run. If it is not finished, run it in a process of its own.
+
+    Args:
+        config: of the strategy's run.
+        others: folders of the strategies that are finished.
+    """
     folder = Path(config.run.runs_dir) / str(config.run.name)
     words = cli.format_options(config)
     if (folder / "config.yaml").exists() and not config.run.overwrite:
@@ -120,6 +129,8 @@ def _run_strategy(config: TransferConfig) -> Path:
         if read_json(folder / "metrics.json"):
             return folder
         words = f" --resume {shlex.quote(str(folder))}"
+    elif others:
+        _check_same_data(config, others[0])
     command = f"python -m transfer.run{words}"
     console.print(f"\n{config.freezing.mode}: {command}", soft_wrap=True)
     arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": make_python_path()}
@@ -130,6 +141,21 @@ def _run_strategy(config: TransferConfig) -> Path:
     if ended.returncode:
         raise UserError(f"{command}: failed (see above); finished work is kept, and the same command continues")
     return folder
+
+
+def _check_same_data(config: TransferConfig, first: Path) -> None:
+    """Refuse data that has changed since the first strategy was trained.
+
+    Raises:
+        UserError: names the images.
+    """
+    kept = open_kept_split(first, "look")
+    changes = load_dataset(resolve(config).data, config.training.seed, show_decoding, kept).changes if kept else []
+    if changes:
+        raise UserError(
+            f"{changes[0]}, and the strategies would be trained on different images: restore the data, or begin again "
+            "with --overwrite or another --name"
+        )
 
 
 def _has_same_settings(saved: TransferConfig, asked: TransferConfig) -> bool:

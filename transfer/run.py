@@ -30,7 +30,7 @@ from workbench.data.dataset import describe, load_dataset
 from workbench.runtime import distribute
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.optimizer import compile_model
-from workbench.training.run_folder import choose_run_folder, resume_config
+from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
 from workbench.training.saved_state import has_checkpoint
 
 
@@ -49,7 +49,7 @@ def run(config: TransferConfig) -> Path:
     command_start = time.perf_counter()
     config = resolve(resume_config(config) if config.run.resume else config)
     training = config.training
-    dataset = load_dataset(config.data, training.seed, show_decoding)
+    dataset = load_dataset(config.data, training.seed, show_decoding, find_resumed_split(config.run))
 
     with distribute(training.strategy):
         network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), training.seed)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import cli
 from workbench.config import DataConfig, option_names
-from workbench.console import DecodingProgress
+from workbench.console import DecodingProgress, console
 from workbench.data.dataset import Dataset, load_dataset
+from workbench.data.splits.kept_split import DataChanged, Use, open_kept_split
 from workbench.errors import UserError
 from workbench.files import file_hash, read_json, read_yaml
 
@@ -105,29 +106,35 @@ class FinishedRun:
         except FileNotFoundError:
             return None
 
-    def load_dataset(self, progress: DecodingProgress | None = None) -> Dataset:
-        """Load the data that the run was trained and validated on, with the same split.
+    def load_dataset(self, progress: DecodingProgress | None = None, use: Use = "look") -> Dataset:
+        """Load the data that the run was trained and validated on, with the split that the run keeps.
+
+        What has changed in the data since then is printed.
 
         Args:
             progress: shows the decoding of the images; see `workbench.data.dataset.load_dataset`.
+            use: what the images are needed for. To test the model, all its test images must be as they were.
 
         Raises:
-            UserError: the data is missing, or has other classes now.
+            UserError: the data is missing, has other classes now, or has changed in a way that `use` does not allow.
         """
         config = dataclasses.replace(self.data_config, image_size=self.image_size)
         seed = self.config.get("seed", 0)
         if not isinstance(seed, int):
             raise UserError(f"{self.path / 'config.yaml'}: seed {seed!r} is not a whole number")
+        kept = open_kept_split(self.path, use)  # else the split is drawn again
         try:
-            dataset = load_dataset(config, seed, progress)
+            dataset = load_dataset(config, seed, progress, kept)
         except UserError as error:
-            if self.moved_data:
+            if self.moved_data or isinstance(error, DataChanged):
                 raise
             raise UserError(
                 f"the data of {self.path / 'config.yaml'}: {error}; if it has moved, name its new place with --data"
             ) from error
         if list(dataset.class_names) != self.class_names:
             raise UserError(f"--data {config.data}: has other classes than those {self.path} was trained on")
+        for line in dataset.changes:
+            console.print(line)
         return dataset
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.data.decoding import decode_items
+from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
 from workbench.data.folder_source import describe_links, list_files, make_printable, read_image_file
 from workbench.data.source import Item
 from workbench.errors import UserError
@@ -91,7 +91,7 @@ def _list_items(paths: Sequence[str]) -> Iterator[Item]:
 
 
 def _report_unreadable(
-    decoded: Iterable[tuple[Item, np.ndarray | str | None]], failures: list[str], empty: dict[int, str]
+    decoded: Iterable[tuple[Item, DecodingResult]], failures: list[str], empty: dict[int, str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (name, pixels) of the images that could be decoded. Report others on stderr and in `failures`.
 
@@ -101,8 +101,8 @@ def _report_unreadable(
         if result is None:  # not an image
             continue
         empty.pop(item.label, None)
-        if isinstance(result, np.ndarray):
-            yield item.name, result
+        if isinstance(result, DecodedImage):
+            yield item.name, result.pixels
         else:
             failures.append(item.name)
             print(f"cannot read {item.name}: {result}", file=sys.stderr)

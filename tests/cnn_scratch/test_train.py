@@ -18,6 +18,7 @@ from cnn_scratch.train import main, train
 from tests.models import measure_saved_model
 from workbench import cli
 from workbench.config import build, replace
+from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.files import read_csv
 from workbench.training import loop
@@ -36,7 +37,7 @@ def test_a_run_folder_is_left(config, capsys):
     folder = train(config)
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras"),
-        *("figures", "report.html"),
+        *("split.csv", "figures", "report.html"),
     }
     history = read_csv(folder / "history.csv")
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -113,6 +114,25 @@ def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
     histories = [[float(row["val_loss"]) for row in read_csv(run / "history.csv")] for run in (plain, several)]
     np.testing.assert_allclose(histories[1], histories[0], rtol=1e-3)
     assert [len(read_csv(run / "history.csv")) for run in (plain, several)] == [2] * 2
+
+
+def test_a_resumed_training_keeps_its_split(config, photo_folder, capsys):
+    """A photo that is added is named and not used; a training image that is gone is refused."""
+    data = photo_folder(train=8, test=None, size=32)
+    config = replace(config, data=str(data))
+    whole, part = train(replace(config, name="whole", epochs=2)), train(replace(config, name="part", epochs=1))
+    split = (part / "split.csv").read_bytes()
+    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(data / "daisy" / "a-new-one.png")
+    train(build(TrainConfig, resume=str(part), epochs=2))
+    assert "1 image was added (daisy/a-new-one.png) and is not used" in capsys.readouterr().out
+    for one, other in zip(weights(whole / "model.keras"), weights(part / "model.keras"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    next(data / image.name for image in read_split(part) if image.part == "train").unlink()
+    before = {path: path.read_bytes() for path in part.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=r"1 training image is gone \(daisy/.*runs/part is continued with the images"):
+        train(build(TrainConfig, resume=str(part), epochs=3))
+    assert before == {path: path.read_bytes() for path in part.iterdir() if path.is_file()}
+    assert split == (part / "split.csv").read_bytes()
 
 
 def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):

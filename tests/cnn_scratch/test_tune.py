@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.graph_cache import GraphCache
@@ -169,8 +170,27 @@ def test_another_sweep_in_the_folder_is_refused(config):
     assert len(points(folder)) == 1
 
 
-def test_changed_photos_are_refused(config, red_and_blue):
-    tune(replace(config, max_trials=1))
+def test_a_sweep_keeps_its_split(config, photo_folder, capsys):
+    """A photo that is added is named and not used, by the trials neither; a changed training image is refused."""
+    data = photo_folder(classes=("daisy", "rose"), train=8, test=None, size=32)
+    config = replace(config, data=str(data), max_trials=1)
+    folder = tune(config)
+    before = open_run(folder).load_dataset().split
+    Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(data / "daisy" / "a-new-one.png")
+    capsys.readouterr()
+    tune(replace(config, max_trials=2))
+    assert len(points(folder)) == 2
+    assert "1 image was added (daisy/a-new-one.png) and is not used" in capsys.readouterr().out
+    assert open_run(folder).load_dataset().split == before
+    next(data / image.name for image in before if image.part == "train").unlink()
+    with pytest.raises(UserError, match=r"1 training image is gone \(daisy/.*runs/s is continued with the images"):
+        tune(replace(config, max_trials=3))
+    assert len(points(folder)) == 2
+
+
+def test_changed_photos_of_a_sweep_without_a_split_are_refused(config, red_and_blue):
+    """Sweeps of earlier versions keep no split."""
+    (tune(replace(config, max_trials=1)) / "split.csv").unlink()
     next((red_and_blue / "train" / "red").iterdir()).unlink()
     with pytest.raises(UserError, match="content of the data was"):
         tune(config)

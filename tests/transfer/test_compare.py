@@ -1,10 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from transfer.compare import compare
+from transfer.compare import _build_strategy, compare
 from transfer.config import CompareConfig
+from transfer.run import run
 from workbench.config import build, replace
 from workbench.errors import UserError
 
@@ -32,3 +34,13 @@ def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, 
     assert before == {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
     with pytest.raises(UserError, match="c-last_layer: made with other settings"):
         compare(replace(comparison, epochs=2))
+
+
+def test_data_that_changed_between_two_strategies_are_refused(comparison):
+    data = shutil.copytree(comparison.data.data, Path("photos"))
+    comparison = replace(comparison, data=str(data))
+    run(_build_strategy(comparison, "last_layer", "c-last_layer"))
+    shutil.copy(data / "train" / "red" / "0.png", data / "train" / "red" / "new.png")
+    with pytest.raises(UserError, match=r"1 image was added \(train/red/new.png\) and is not used, and the strategies"):
+        compare(comparison)
+    assert not Path("runs/c-first_k").exists()

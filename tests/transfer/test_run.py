@@ -22,10 +22,12 @@ from transfer.run import main, run
 from workbench import cli
 from workbench.commands import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from workbench.config import build, replace
+from workbench.data.splits.saved_split import read_split
 from workbench.evaluate import evaluate
 from workbench.explain import explain
 from workbench.export import export
 from workbench.files import read_csv
+from workbench.finished_run import open_run
 from workbench.predict import predict
 from workbench.training.pace import Pace
 
@@ -236,6 +238,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, precision, ema):
     whole = run(replace(config, epochs=3, name="whole"))
     part = run(replace(config, epochs=2, name="part"))
     run(build(type(config), resume=str(part), epochs=3))
+    assert read_split(part) == read_split(whole) == open_run(part).load_dataset().split
+    assert {image.part for image in read_split(part)} == {"train", "validation", "test"}
     np.testing.assert_allclose(
         load(whole / "model.keras")(images()), load(part / "model.keras")(images()), rtol=1e-3, atol=1e-5
     )

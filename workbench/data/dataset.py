@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench.config import DataConfig
-from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 from workbench.data.sources import open_source
+from workbench.data.splits.drawing import TEST_SHARE, VALIDATION_SHARE, draw_split
+from workbench.data.splits.kept_split import KeptSplit, describe_changes, find_kept_images
+from workbench.data.splits.saved_split import SplitImage
 from workbench.data.store import Progress, open_store
 from workbench.errors import UserError
 from workbench.wording import agree, format_count
 
-VALIDATION_SHARE, TEST_SHARE = 0.20, 0.15
 DEFAULT_SIZES = {"digits": 32}
 DEFAULT_SIZE, MAX_SIZE = 128, 4096
 MAX_NAMED = 3  # classes that a line names before it counts them
@@ -42,6 +44,8 @@ class Dataset:
             are stored augmented.
         folders: part -> name of the folder that holds its images, see `workbench.data.source.Source`.
         warnings: the source's lines for the user.
+        split: the images of all parts, as they are saved in a run's folder.
+        changes: lines for the user on what has changed since the run was trained whose split is used.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Dataset:
     augmentable: bool = True
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     warnings: Sequence[str] = dataclasses.field(default_factory=list)
+    split: Sequence[SplitImage] = dataclasses.field(default_factory=list)
+    changes: Sequence[str] = dataclasses.field(default_factory=list)
 
     @property
     def image_size(self) -> int:
@@ -108,6 +114,7 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
     uneven = describe_imbalance(dataset) if class_weights == "none" else None
     notes = [_describe_folders(dataset.folders), _describe_missing_classes(dataset), *dataset.warnings, uneven]
+    notes += dataset.changes
     return [line, *filter(None, notes)]
 
 
@@ -160,7 +167,9 @@ def choose_image_size(data: DataConfig) -> int:
     return size
 
 
-def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) -> Dataset:
+def load_dataset(
+    data: DataConfig, seed: int, progress: Progress | None = None, kept: KeptSplit | None = None
+) -> Dataset:
     """Open the source, decode it once, and split it.
 
     A validation set (20 % of the training images) and, where the data has no test set, a test set (15 %) are drawn from
@@ -171,9 +180,12 @@ def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) 
         data: which data, at which size.
         seed: of the split, unless `data.split_seed` is set.
         progress: see `workbench.data.store.open_store`.
+        kept: the split of an earlier run, which is used in place of a new one. Images that are in none of its parts are
+            not used.
 
     Raises:
-        UserError: the data cannot be found, read or split; too many images are unreadable.
+        UserError: the data cannot be found, read or split; too many images are unreadable; images of the kept split
+            have changed in a way that its use does not allow.
     """
     image_size = choose_image_size(data)
     _check_config(data, seed)
@@ -182,9 +194,21 @@ def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) 
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
-    parts = np.array(store.parts, object)
-    parts[[name in source.left_out for name in store.names]] = None
-    train, validation, test = _split(parts, store.labels, source, seed if data.split_seed is None else data.split_seed)
+    changes: list[str] = []
+    if kept:
+        found = find_kept_images(kept, store, source.class_names, source.left_out, data.data)
+        train, validation, test = (found.rows[part] for part in (TRAIN, VALIDATION, TEST))
+        changes = describe_changes(kept, found)
+    else:
+        parts = np.array(store.parts, object)
+        parts[[name in source.left_out for name in store.names]] = None
+        split_seed = seed if data.split_seed is None else data.split_seed
+        train, validation, test = draw_split(parts, store.labels, source, split_seed)
+    split = [
+        SplitImage(store.names[row], source.class_names[store.labels[row]], part, store.digests[row])
+        for part, rows in ((TRAIN, train), (VALIDATION, validation), (TEST, test))
+        for row in rows
+    ]
     return Dataset(
         name=source.name,
         class_names=list(source.class_names),
@@ -200,6 +224,8 @@ def load_dataset(data: DataConfig, seed: int, progress: Progress | None = None) 
         left_out=left_out,
         folders=source.folders,
         warnings=source.warnings,
+        split=split,
+        changes=changes,
     )
 
 
@@ -209,46 +235,6 @@ def _check_config(data: DataConfig, seed: int) -> None:
     for option, value in (("--seed", seed), ("--split-seed", data.split_seed)):
         if value is not None and not 0 <= value < 1 << 32:
             raise UserError(f"{option} {value}: must be between 0 and {(1 << 32) - 1:,}")
-
-
-def _split(
-    parts: np.ndarray, labels: np.ndarray, source: Source, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows of the training, validation and test images; draw what the source does not hold out itself."""
-    rng = np.random.default_rng(seed)
-    train, validation, test = (np.flatnonzero(parts == part) for part in (TRAIN, VALIDATION, TEST))
-    unsplit = np.flatnonzero(parts == UNSPLIT)
-    needed = 1 + bool(len(unsplit)) + (not len(validation))
-    _check_classes(np.concatenate([train, unsplit]), labels, source, needed)
-    if len(unsplit):
-        train, test = _split_stratified(unsplit, labels, TEST_SHARE, rng)
-    if not len(validation):
-        train, validation = _split_stratified(train, labels, VALIDATION_SHARE, rng)
-    return train, validation, test
-
-
-def _check_classes(rows: np.ndarray, labels: np.ndarray, source: Source, needed: int) -> None:
-    """Refuse a class with fewer than `needed` images: one for each part that is drawn from `rows`."""
-    uses = {1: "to train on", 2: "to train and validate on", 3: "to train, validate and test on"}
-    counts = np.bincount(labels[rows], minlength=len(source.class_names))
-    for name, count in zip(source.class_names, counts, strict=True):
-        if count < needed:
-            raise UserError(
-                f"class '{name}' of {source.name} has {format_count(int(count), 'readable training image')}; "
-                f"it needs at least {needed}, {uses[needed]}"
-            )
-
-
-def _split_stratified(
-    rows: np.ndarray, labels: np.ndarray, share: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return two sorted arrays of rows: the rest, and `share` of each class (at least one image)."""
-    drawn = []
-    for label in np.unique(labels[rows]):
-        of_class = rows[labels[rows] == label]
-        drawn.append(rng.permutation(of_class)[: max(1, round(share * len(of_class)))])
-    held_out = np.sort(np.concatenate(drawn))
-    return np.setdiff1d(rows, held_out), held_out
 
 
 def _check_unreadable(unreadable: Sequence[Sequence[str]], num_readable: int, data: DataConfig) -> None:

@@ -1,10 +1,12 @@
 """Decode image files to uint8 RGB squares of the run's image size."""
 
 import contextlib
+import hashlib
 import io
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -40,6 +42,23 @@ _UPRIGHT = {
 _SIDEWAYS = {_UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 
+class DecodedImage(NamedTuple):
+    """An image as it is stored.
+
+    Attributes:
+        pixels: uint8 RGB array of shape (size, size, 3).
+        short_side: of the image before it was resized, in pixels.
+        digest: of the data that it was decoded from, see `compute_digest`.
+    """
+
+    pixels: np.ndarray
+    short_side: int
+    digest: str
+
+
+DecodingResult = DecodedImage | str | None  # an image; or why it cannot be decoded; or None: it is no image
+
+
 class UnreadableImage(Exception):
     """Raised for a file that should be an image and cannot be read as one; the message is the reason."""
 
@@ -71,16 +90,28 @@ def decode(data: ImageData, size: int, resize: str) -> np.ndarray:
     Raises:
         UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
     """
+    return _decode(data, size, resize)[0]
+
+
+def _decode(data: ImageData, size: int, resize: str) -> tuple[np.ndarray, int]:
+    """Return what `decode` returns, and the short side of the image before it was resized."""
     try:
         image = _open_image(data)
+        short_side = min(image.size)
         image.draft(None, (2 * size, 2 * size))  # lets the JPEG decoder skip detail that the resize would drop
         with _ONE_LARGE if image.width * image.height > _LARGE else contextlib.nullcontext():
             square = _resize(_convert_to_rgb(image), size, resize)
-        return np.asarray(_turn_upright(square, image))
+        return np.asarray(_turn_upright(square, image)), short_side
     except UnreadableImage:
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside the decoder
         raise UnreadableImage(_describe(error)) from error
+
+
+def compute_digest(data: ImageData) -> str:
+    """Return 32 hexadecimal digits that differ for different files, or different arrays of pixels."""
+    content = data if isinstance(data, bytes) else repr(data.shape).encode() + data.tobytes()
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def read_dimensions(data: ImageData) -> tuple[int, int]:
@@ -157,7 +188,7 @@ def _resize(image: Image.Image, size: int, resize: str) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tuple[Item, np.ndarray | str | None]]:
+def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tuple[Item, DecodingResult]]:
     """Decode items in order, on all cores.
 
     Args:
@@ -165,13 +196,13 @@ def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tupl
         size, resize: as for `decode`.
 
     Yields:
-        (item, its pixels), or (item, the reason) where it cannot be decoded, or (item, None) where it is no image.
+        (item, its decoded image), or (item, the reason) if it cannot be decoded, or (item, None) if it is no image.
     """
 
-    def decode_item(item: Item) -> tuple[Item, np.ndarray | str | None]:
+    def decode_item(item: Item) -> tuple[Item, DecodingResult]:
         try:
             data = item.read()
-            return item, None if data is None else decode(data, size, resize)
+            return item, None if data is None else DecodedImage(*_decode(data, size, resize), compute_digest(data))
         except UnreadableImage as error:
             return item, str(error)
         except OSError as error:

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from workbench.cache import find_cache_dir
-from workbench.data.decoding import decode_items
+from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
 from workbench.data.resumable_array import Block, ResumableArray
 from workbench.data.source import Item, Source
 from workbench.errors import UserError
 
-FORMAT = 2  # raised whenever decoding or the layout changes, so that older stores are not used
-DecodedItem = tuple[Item, np.ndarray | str | None]  # see `workbench.data.decoding.decode_items`
+FORMAT = 3  # raised whenever decoding or the layout changes, so that older stores are not used
+DecodedItem = tuple[Item, DecodingResult]
 Progress = Callable[[Iterable[DecodedItem], int], Iterable[DecodedItem]]
 
 
@@ -31,16 +31,22 @@ class Store:
         labels: int32 array of shape (n,).
         parts: n part names (`train`, `validation`, `test` or `unsplit`).
         names: n names, paths relative to the source's folder.
+        short_sides: int32 array of shape (n,), short side of each image before it was resized, in pixels.
+        digests: n digests of the files' contents, see `workbench.data.decoding.compute_digest`.
         unreadable: [name, reason] of each image that could not be decoded.
         decode_seconds: time the decoding took just now, 0.0 if the store was there already.
+        folder: that holds the store.
     """
 
     images: np.ndarray
     labels: np.ndarray
     parts: list[str]
     names: list[str]
+    short_sides: np.ndarray
+    digests: list[str]
     unreadable: list[list[str]]
     decode_seconds: float
+    folder: Path
 
 
 def open_store(
@@ -60,7 +66,7 @@ def open_store(
     """
     cache = find_cache_dir(cache_dir)
     key = hashlib.sha256(f"{FORMAT} {source.key} {size} {resize}".encode()).hexdigest()[:24]
-    columns = ("labels", "parts", "names", "unreadable")
+    columns = ("labels", "parts", "names", "short_sides", "digests", "unreadable")
     array = ResumableArray(cache / key, "images.bin", (size, size, 3), "uint8", columns)
 
     def decode_from(items_done: int) -> Iterable[Block]:
@@ -77,12 +83,23 @@ def open_store(
             "make room there or name another folder with --cache-dir"
         ) from error
     notes = stored.notes
-    labels = np.array(notes["labels"], np.int32)
-    return Store(stored.rows, labels, notes["parts"], notes["names"], notes["unreadable"], stored.seconds)
+    return Store(
+        images=stored.rows,
+        labels=np.array(notes["labels"], np.int32),
+        parts=notes["parts"],
+        names=notes["names"],
+        short_sides=np.array(notes["short_sides"], np.int32),
+        digests=notes["digests"],
+        unreadable=notes["unreadable"],
+        decode_seconds=stored.seconds,
+        folder=array.folder,
+    )
 
 
-def _make_block(item: Item, result: np.ndarray | str | None) -> Block:
+def _make_block(item: Item, result: DecodingResult) -> Block:
     """Return what an item adds to the store: a row, the reason why it is unreadable, or nothing."""
-    if isinstance(result, np.ndarray):
-        return Block(result[None], {"labels": [item.label], "parts": [item.part], "names": [item.name]})
+    if isinstance(result, DecodedImage):
+        notes = {"labels": item.label, "parts": item.part, "names": item.name}
+        notes |= {"short_sides": result.short_side, "digests": result.digest}
+        return Block(result.pixels[None], {column: [value] for column, value in notes.items()})
     return Block(None, {} if result is None else {"unreadable": [[item.name, result]]})

@@ -130,7 +130,7 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
     Raises:
         UserError: the model or the data cannot be loaded, or the data has no test image.
     """
-    dataset = run.load_dataset(show_decoding)
+    dataset = run.load_dataset(show_decoding, use="test")
     if not len(dataset.test):
         raise UserError(f"--data {run.data_config.data}: has no test image, so that {run.path} cannot be tested")
     with open_bar() as progress:

@@ -13,6 +13,7 @@ from workbench.config import build, flatten, option_names, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
 from workbench.data.sources import open_source
+from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.signals import interrupt_on_sigterm
@@ -141,17 +142,20 @@ def make_trial_defaults(folder: RunFolder, config_class: type, trial: TrialOptio
 
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     """Read the data, refuse another sweep's folder, and write the sweep's first files."""
-    dataset = load_dataset(config.data, config.search.seed, show_decoding)
-    _check_same_sweep(folder.path, config, space, dataset)
+    kept = open_kept_split(folder.path, "resume")
+    dataset = load_dataset(config.data, config.search.seed, show_decoding, kept)
+    _check_same_sweep(folder.path, config, space, dataset, has_split=kept is not None)
     write_text(folder.path / "space.yaml", find_space(config).read_text(encoding="utf-8"))
     folder.write_config(config)
-    folder.write_dataset(dataset)
+    folder.write_dataset(dataset, is_new=kept is None)
     for line in describe(dataset, str(space.fixed.get("class_weights", "none"))):
         console.print(line)
 
 
-def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset) -> None:
+def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset, *, has_split: bool) -> None:
     """Refuse a folder with a sweep that was begun with other settings; record the settings of a new one.
+
+    The data of a sweep that keeps its split were compared with the split already.
 
     Raises:
         UserError: names what differs.
@@ -174,6 +178,8 @@ def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset)
         write_json(folder / "sweep.json", settings)
         return
     before.setdefault("distributions", settings["distributions"])  # a sweep of an earlier version did not record them
+    if has_split:
+        before["content of the data"] = settings["content of the data"]
     differences = [
         f"{name} was {before.get(name)}, is {settings.get(name)}"
         for name in sorted({*before, *settings})

@@ -15,6 +15,7 @@ import numpy as np
 
 from workbench.config import TrainingConfig, check_training, flatten, replace
 from workbench.data.dataset import Dataset, load_dataset
+from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
 from workbench.files import replace_file
 from workbench.sweep import results
@@ -161,7 +162,8 @@ class ImageHyperModel(TrialHyperModel):
     # How it is done.
 
     def _load_dataset(self, image_size: int) -> Dataset:
-        return load_dataset(replace(self._base.data, image_size=image_size), self._base.training.seed)
+        kept = open_kept_split(self._defaults.folder.path, "resume")
+        return load_dataset(replace(self._base.data, image_size=image_size), self._base.training.seed, kept=kept)
 
     @contextlib.contextmanager
     def _log(self, trial_id: str, config: Any) -> Iterator[list[Listener]]:

@@ -243,7 +243,7 @@ def _write_run(folder: RunFolder, config: Config, dataset: Dataset) -> Iterator[
     """Write the run's first files. Remove the run if training ends with an error or Ctrl-C before an epoch is saved."""
     if config.run.overwrite:
         folder.clear()
-    folder.write_dataset(dataset)
+    folder.write_dataset(dataset, is_new=not config.run.resume)
     folder.write_config(config)
     try:
         yield

@@ -16,6 +16,8 @@ import yaml
 from workbench import cli
 from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
 from workbench.data.dataset import Dataset
+from workbench.data.splits.kept_split import KeptSplit, open_kept_split
+from workbench.data.splits.saved_split import write_split
 from workbench.errors import UserError
 from workbench.files import read_json, read_yaml, write_csv, write_json, write_text
 from workbench.options import list_options, takes
@@ -113,8 +115,16 @@ class RunFolder:
         """Save the resolved configuration, every value, as config.yaml."""
         write_text(self.path / "config.yaml", dump_config(config))
 
-    def write_dataset(self, dataset: Dataset) -> None:
-        """Save the class names, and the list of unreadable images where there are any."""
+    def write_dataset(self, dataset: Dataset, *, is_new: bool) -> None:
+        """Save the class names, the split, and the list of unreadable images where there are any.
+
+        Args:
+            dataset: what is trained on.
+            is_new: whether the training begins. One that is resumed keeps the split that it has; a run of an earlier
+                version has none, and on what it was trained so far is not known.
+        """
+        if is_new:
+            write_split(self.path, dataset.split)
         write_json(self.path / "classes.json", dataset.class_names)
         if dataset.unreadable:
             rows = [{"image": name, "reason": reason} for name, reason in dataset.unreadable]
@@ -135,6 +145,15 @@ def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
     if folder.path.exists() and not (run.resume or run.overwrite):
         raise UserError(f"{folder.path} exists: resume it with --resume, replace it with --overwrite, or change --name")
     return folder
+
+
+def find_resumed_split(run: TrainingRunConfig) -> KeptSplit | None:
+    """Return the split of the run that is resumed; None if none is, or if it keeps none.
+
+    Raises:
+        UserError: its split.csv is damaged.
+    """
+    return open_kept_split(run.resume, "resume") if run.resume else None
 
 
 def claim_name(base: str, runs_dir: str) -> str:

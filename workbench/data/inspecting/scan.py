@@ -1,16 +1,15 @@
 """A scan of a data set in one pass: what each file is, and which images show the same photo."""
 
 import dataclasses
-import hashlib
 from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from workbench.console import console, open_bar
-from workbench.data.decoding import UnreadableImage, decode, read_dimensions
-from workbench.data.inspecting.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
+from workbench.data.decoding import UnreadableImage, compute_digest, decode, read_dimensions
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
+from workbench.data.splits.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
 from workbench.data.thread_pool import map_in_order
 from workbench.wording import format_count
 
@@ -33,7 +32,7 @@ class Scan:
         items: int64 (n,), number of its item in the source.
         unreadable: [name, reason] of the images that cannot be decoded.
         others: names of the files that are no images, by name or content.
-        pairs: `workbench.data.inspecting.duplicates.Pairs` of rows.
+        pairs: `workbench.data.splits.duplicates.Pairs` of rows.
     """
 
     names: list[str]
@@ -51,7 +50,7 @@ class _Look(NamedTuple):
 
     pixels: np.ndarray
     size: tuple[int, int]
-    digest: bytes
+    digest: str
 
 
 def scan_source(source: Source) -> Scan:
@@ -92,8 +91,7 @@ def _look_at(item: Item) -> tuple[Item, _Look | str | None]:
         data = item.read()
         if data is None:
             return item, None
-        digest = hashlib.blake2b(data if isinstance(data, bytes) else repr(data.shape).encode() + data.tobytes())
-        return item, _Look(decode(data, HASH_SIZE, "stretch"), read_dimensions(data), digest.digest()[:16])
+        return item, _Look(decode(data, HASH_SIZE, "stretch"), read_dimensions(data), compute_digest(data))
     except UnreadableImage as error:
         return item, str(error)
     except OSError as error:

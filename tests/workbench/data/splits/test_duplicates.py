@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from workbench.data.decoding import decode
-from workbench.data.inspecting.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs
 from workbench.data.sources import open_source
+from workbench.data.splits.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs
 
 
 def photo(seed, width=160, height=120):

@@ -60,7 +60,7 @@ def compute_fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(bits, axis=1), details.round().astype(np.uint8)
 
 
-def find_pairs(digests: Sequence[bytes], hashes: np.ndarray, details: np.ndarray, sizes: np.ndarray) -> Pairs:
+def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, sizes: np.ndarray) -> Pairs:
     """Find the pairs of the same photo among n images.
 
     Of several identical files, each is paired with the first one, and only the first one is compared with other images.
