@@ -15,7 +15,6 @@ if __name__ == "__main__":  # parse first: the imports below load TensorFlow
     sys.exit(main())
 
 import dataclasses
-import time
 from pathlib import Path
 
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
@@ -44,7 +43,7 @@ def train(config: TrainConfig) -> Path:
         UserError: the data, the network or the run folder cannot be used, no epoch fits into the budget, or the loss
             became NaN.
     """
-    command_start, asked = time.perf_counter(), config
+    asked = config
     if config.run.resume:
         config = resume_config(config)
     image_size = choose_image_size(config.data)
@@ -81,7 +80,6 @@ def train(config: TrainConfig) -> Path:
             model,
             dataset,
             command="cnn_scratch.train",
-            command_start=command_start,
             facts={**dataclasses.asdict(cost), "precision": precision},
         )
     return folder.path

@@ -14,7 +14,6 @@ def main(argv: list[str] | None = None) -> int:
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
     sys.exit(main())
 
-import time
 from pathlib import Path
 
 from transfer.backbone import build_network
@@ -46,7 +45,6 @@ def run(config: TransferConfig) -> Path:
         UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, no epoch fits
             into the budget, or the loss became NaN.
     """
-    command_start = time.perf_counter()
     config = resolve(resume_config(config) if config.run.resume else config)
     training = config.training
     dataset = load_dataset(config.data, training.seed, show_decoding, find_resumed_split(config.run))
@@ -90,7 +88,6 @@ def run(config: TransferConfig) -> Path:
                 model,
                 dataset if cut is None else computed[-1].dataset,
                 command="transfer.run",
-                command_start=command_start,
                 facts={
                     "mode": config.freezing.mode,
                     "frozen_layers": num_frozen,

@@ -23,6 +23,7 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
+from workbench.clock import start_command
 from workbench.config import flatten, option_name, replace
 from workbench.errors import UserError
 from workbench.failures import describe_failure
@@ -211,7 +212,7 @@ def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str]
         if parsed:
             prog, config = parsed
             options = list(flatten(config))
-            with interrupt_on_sigterm():
+            with start_command(is_process=argv is None), interrupt_on_sigterm():
                 commands[prog].run(config)
     except UserError as error:
         return _fail(str(error))

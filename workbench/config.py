@@ -50,7 +50,8 @@ class TrainingConfig:
 
     Args:
         epochs: Passes over the training images.
-        budget: Train for as many epochs as fit into this time, such as 10m or 2h, instead of --epochs.
+        budget: Train for this time, such as 10m or 2h, all included; learning rate and image size follow the clock, and
+            --epochs is only how many are expected.
         batch_size: Images in one step.
         optimizer: `adam` (with --weight-decay AdamW), `sgd` with Nesterov's momentum, which needs a learning rate about
             a hundred times as high, or `muon`, which orthogonalizes the updates of the filters.

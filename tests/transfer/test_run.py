@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import shlex
@@ -29,7 +30,6 @@ from workbench.export import export
 from workbench.files import read_csv
 from workbench.finished_run import open_run
 from workbench.predict import predict
-from workbench.training.pace import Pace
 
 MODES = {"last_layer": {}, "first_k": {"until": "block3_pool"}, "all": {}}
 
@@ -74,12 +74,14 @@ def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, mode,
     assert exported.difference < 1e-5
 
 
-def test_a_budget_fits_the_epochs_of_the_trained_part_to_a_time(config, monkeypatch, capsys):
-    pace = Pace(1.0, {32: 1000.0}, config.training)
-    monkeypatch.setattr("workbench.training.loop.measure_pace", lambda model, dataset, training: pace)
-    folder = run(replace(config, mode="first_k", until="block3_pool", budget="1h"))
-    assert [row["epoch"] for row in read_csv(folder / "history.csv")] == ["1", "2", "3"]
-    assert "3 epochs of 16:40 fit into 1:00:00" in capsys.readouterr().out
+def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
+    seconds = itertools.count(1000, 0.5)
+    monkeypatch.setattr("workbench.training.timeline.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr("workbench.training.timeline.get_command_start", lambda: 1000.0)
+    folder = run(replace(config, mode="first_k", until="block3_pool", budget="40s"))
+    rows = read_csv(folder / "history.csv")
+    assert float(rows[-1]["progress"]) > 0.97
+    assert 1030 < next(seconds) < 1040
 
 
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):

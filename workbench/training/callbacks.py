@@ -13,6 +13,7 @@ from workbench.console import console, format_duration, open_bar
 from workbench.errors import UserError
 from workbench.keras_graph import get_weight_averages
 from workbench.training.history import EpochLog, find_best_epoch
+from workbench.training.timeline import EpochTimeline, Timeline
 from workbench.training.training_model import TrainingModel
 
 Logs = dict[str, Any] | None
@@ -120,18 +121,29 @@ class RecordHistory(keras.callbacks.Callback):
 
     Args:
         history: the epochs that were done before; finished ones are appended.
-        num_images: training images in one epoch.
+        timeline: of the training.
+        step_images: mean number of images in a step.
         listeners: called with each finished epoch; one that returns True ends the training.
     """
 
-    def __init__(self, history: list[EpochLog], num_images: int, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        history: list[EpochLog],
+        timeline: Timeline,
+        step_images: float,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
         super().__init__()
-        self._history, self._num_images, self._listeners = history, num_images, listeners
-        self._start = 0.0
+        self._history, self._timeline = history, timeline
+        self._step_images, self._listeners = step_images, listeners
+        self._start, self._steps = 0.0, 0
         self._trained: float | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._start, self._trained = time.perf_counter(), None
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._steps = batch + 1
 
     def on_test_begin(self, logs: Logs = None) -> None:
         self._trained = self._trained or time.perf_counter()
@@ -143,7 +155,8 @@ class RecordHistory(keras.callbacks.Callback):
         log.update({name: float(values[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")})
         log["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         log["seconds"] = now - self._start
-        log["images_per_second"] = self._num_images / ((self._trained or now) - self._start)
+        log["images_per_second"] = self._steps * self._step_images / ((self._trained or now) - self._start)
+        log |= self._timeline.describe()
         self._history.append(log)
         for listener in self._listeners:
             if listener(log):
@@ -172,44 +185,48 @@ class ShowProgress(keras.callbacks.Callback):
 
     Args:
         history: the list to which `RecordHistory` has appended the epoch.
+        timeline: of the training.
         epochs: of the whole training.
         steps: of one epoch.
         num_images: training images in one epoch.
     """
 
-    def __init__(self, history: list[EpochLog], epochs: int, steps: int, num_images: int) -> None:
+    def __init__(self, history: list[EpochLog], timeline: Timeline, epochs: int, steps: int, num_images: int) -> None:
         super().__init__()
-        self._history, self._epochs, self._steps, self._num_images = history, epochs, steps, num_images
-        first_epoch = self._first_epoch = len(history)
+        self._history, self._timeline, self._steps, self._num_images = history, timeline, steps, num_images
+        self._total = epochs * steps
+        self._of_epochs = f"/{epochs}" if isinstance(timeline, EpochTimeline) else ""
+        self._width = len(str(epochs))
+        self._first_step = len(history) * steps
         self._bar = open_bar(TextColumn("{task.fields[rate]}"))
-        self._epoch, self._done, self._next_update, self._start = first_epoch, first_epoch * steps, 0.0, 0.0
+        self._epoch, self._next_update, self._start = len(history), 0.0, 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
         if not self._bar.tasks:  # with growing images Keras begins a training for each size
             self._start = time.perf_counter()
-            self._task = self._bar.add_task("epoch 1", total=self._epochs * self._steps, completed=self._done, rate="")
+            done = round(self._timeline.find_step(self._first_step))
+            self._task = self._bar.add_task("epoch 1", total=self._total, completed=done, rate="")
         self._bar.start()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._done = self._epoch * self._steps + batch + 1
+        done = self._epoch * self._steps + batch + 1
         if time.monotonic() >= self._next_update:
             self._next_update = time.monotonic() + 0.2
-            epoch = min(self._epochs, self._done // self._steps + 1)
-            steps = self._done - self._first_epoch * self._steps
-            rate = steps / self._steps * self._num_images / (time.perf_counter() - self._start)
-            description = f"epoch {epoch}/{self._epochs}"
-            self._bar.update(self._task, completed=self._done, description=description, rate=f"{rate:,.0f} images/s")
+            rate = (done - self._first_step) / self._steps * self._num_images / (time.perf_counter() - self._start)
+            description = f"epoch {self._epoch + 1}{self._of_epochs}"
+            completed = self._timeline.find_step(done)
+            self._bar.update(self._task, completed=completed, description=description, rate=f"{rate:,.0f} images/s")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         log = self._history[-1]
         best = "  best so far" if find_best_epoch(self._history) is log else ""
-        left = (self._epochs - epoch - 1) * log["seconds"]
-        width = len(str(self._epochs))
+        left = self._timeline.estimate_seconds_left(epoch + 1, log["seconds"])
+        number = f"epoch {epoch + 1:{self._width}d}{self._of_epochs}"
         console.print(
-            f"epoch {epoch + 1:{width}d}/{self._epochs}  loss {log['loss']:.3f}  accuracy {log['accuracy']:6.1%}  "
+            f"{number}  loss {log['loss']:.3f}  accuracy {log['accuracy']:6.1%}  "
             f"val_loss {log['val_loss']:.3f}  val_accuracy {log['val_accuracy']:6.1%}  "
             f"{log['images_per_second']:,.0f} images/s  {format_duration(left)} left{best}"
         )

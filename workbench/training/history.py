@@ -9,7 +9,7 @@ from workbench.files import read_csv
 
 EpochLog = dict[str, float]
 """One epoch's values: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds (validation
-included) and images_per_second (training alone)."""
+included) and images_per_second (training alone); with a budget progress, the share of it that has passed."""
 
 
 _COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds", "images_per_second")

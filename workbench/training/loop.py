@@ -6,6 +6,7 @@ import math
 import shlex
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from workbench.config import TrainingConfig, TrainingRunConfig, flatten, parse_duration, replace
+from workbench.config import TrainingConfig, TrainingRunConfig, flatten, replace
 from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
@@ -38,10 +39,10 @@ from workbench.training.checkpoints import SaveCheckpoints, resume_training, sav
 from workbench.training.estimates import print_estimate, record_estimate
 from workbench.training.history import EpochLog, find_best_epoch, has_stalled
 from workbench.training.pace import measure_pace
-from workbench.training.progressive_resizing import plan_stages
 from workbench.training.run_folder import RunFolder
 from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint
 from workbench.training.schedule import LearningRateSchedule
+from workbench.training.timeline import ChangeStage, ClockTimeline, EpochTimeline, FollowClock, Timeline, make_timeline
 from workbench.training.tracking import log_to_tensorboard, log_to_wandb
 from workbench.training.training_model import get_saved_model, select_image_size
 from workbench.wording import agree, format_count
@@ -80,7 +81,6 @@ def train_network(
     dataset: Dataset,
     *,
     command: str,
-    command_start: float,
     facts: Mapping[str, Any],
     whole_network: keras.Model | None = None,
 ) -> None:
@@ -99,13 +99,12 @@ def train_network(
         model: compiled, with its initial weights.
         dataset: what the model is trained on.
         command: the module that was called, such as `cnn_scratch.train`.
-        command_start: `time.perf_counter()` when the command was called; a budget counts from then.
         facts: name -> further values for metrics.json, such as the number of parameters.
         whole_network: the network of which `model` is only the part behind stored features. `model` and
             `whole_network` share layers, so training `model` also trains `whole_network`.
 
     Raises:
-        UserError: all epochs are done, none fits into the budget, the files to resume from are damaged, the disk has no
+        UserError: all epochs are done, the budget is too short, the files to resume from are damaged, the disk has no
             room, or the loss became NaN.
     """
     # What reacts to Ctrl-C, from the inside: `_write_run` removes the run if no epoch is saved (after any other error
@@ -118,35 +117,33 @@ def train_network(
     with explain_interrupt(folder, command):
         resumed = bool(run.resume) and has_checkpoint(folder.path)
         history = resume_training(model, folder.path, steps, best_name, command) if resumed else []
+        _refuse_finished(folder, history, training)
         done = len(history)
-        if done >= training.epochs or has_stalled(history, training.patience):
-            finished = agree(done, "its only epoch is", f"all {done:,} epochs are")
-            raise UserError(f"{folder.path}: {finished} done; ask for more with --epochs or --patience")
-
-        pace = measure_pace(model, dataset, training)
-        budget = parse_duration(training.budget)
-        if budget:
-            epochs = pace.count_epochs_within(budget, spent=time.perf_counter() - command_start)
-            training = dataclasses.replace(training, epochs=epochs, budget=None)
-        expected = pace.seconds(training.epochs, done)
-        each = f"{format_duration(expected / (training.epochs - done))} an epoch"
+        timeline = make_timeline(training, history, image_size=dataset.images.shape[1], steps=steps)
+        pace = None if training.budget else measure_pace(model, dataset, training)
         disk = _count_bytes(model, whole_network)
         check_room(folder, disk)
-        print_estimate(command, expected, disk, each)
+        if pace:
+            expected = pace.seconds(training.epochs, done)
+            each = f"{format_duration(expected / (training.epochs - done))} an epoch"
+            print_estimate(command, expected, disk, each)
 
-        resolved = replace(config, epochs=training.epochs, budget=None, name=folder.path.name)
+        resolved = replace(config, name=folder.path.name)
         with _write_run(folder, resolved, dataset):
             callbacks = [
                 SaveCheckpoints(folder.path, history, best_name),
-                ShowProgress(history, training.epochs, steps, len(dataset.train)),
+                ShowProgress(history, timeline, training.epochs, steps, len(dataset.train)),
             ]
             fit_start = time.perf_counter()
             with (
                 log_to_tensorboard(folder.logs) as tensorboard,
                 log_to_wandb(run.wandb, flatten(resolved), folder.path, name=folder.path.name) as wandb,
             ):
-                fit(model, dataset, training, history=history, listeners=[tensorboard, wandb], callbacks=callbacks)
-            record_estimate(command, pace.seconds(training.epochs, done, len(history)), time.perf_counter() - fit_start)
+                listeners = [tensorboard, wandb]
+                fit(model, dataset, training, timeline, history=history, listeners=listeners, callbacks=callbacks)
+            if pace:
+                seconds = pace.seconds(training.epochs, done, len(history))
+                record_estimate(command, seconds, time.perf_counter() - fit_start)
             if whole_network:
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
                 save_model(whole_network, folder.path / BEST)
@@ -158,6 +155,7 @@ def fit(
     model: keras.Model,
     dataset: Dataset,
     training: TrainingConfig,
+    timeline: Timeline | None = None,
     *,
     history: list[EpochLog] | None = None,
     best_weights: list[np.ndarray] | None = None,
@@ -168,6 +166,7 @@ def fit(
 
     Args:
         model: maps uint8 images (or stored features) to logits.
+        timeline: how far the training is; by default it ends after `training.epochs`.
         history: the epochs that are done; each finished epoch is appended to this list.
         best_weights: of the best epoch among those that are done.
         listeners: called with each finished epoch; one that returns True ends the training there.
@@ -178,35 +177,44 @@ def fit(
     """
     history = [] if history is None else history
     steps = count_steps(dataset, training.batch_size)
+    timeline = timeline or EpochTimeline(training, dataset.images.shape[1])
+    listeners = [*listeners, lambda log: has_stalled(history, training.patience)]
     keep_best = KeepBestWeights(history, best_weights)
     # The order matters: RecordHistory appends the epoch to the history, and the callbacks after it read history[-1].
     callbacks = [
         SeedEpochs(training.seed),
-        LearningRateSchedule(training, steps),
+        LearningRateSchedule(training, steps, timeline),
         StopOnDivergence(training.learning_rate),
         *([AverageWeights()] if training.ema else []),
         UpdateSavedModel(),  # after AverageWeights, whose averages are what is saved
-        RecordHistory(history, len(dataset.train), [*listeners, lambda log: has_stalled(history, training.patience)]),
+        RecordHistory(
+            history,
+            timeline,
+            len(dataset.train) / steps,
+            [*listeners, lambda log: has_stalled(history, training.patience)],
+        ),
         keep_best,
         *callbacks,
     ]
-    for end, image_size in plan_stages(training, dataset.images.shape[1]):
+    if isinstance(timeline, ClockTimeline):
+        callbacks.append(FollowClock(timeline, len(dataset.validation) / len(dataset.train), steps))
+    has_more = not timeline.is_over(len(history))
+    while has_more:
         done = len(history)
-        if done >= end:
-            continue
+        image_size = timeline.choose_image_size(done)
+        stage = ChangeStage(timeline, image_size)
         select_image_size(model, image_size)
         model.fit(
             make_training_batches(dataset, training, first_epoch=done, image_size=image_size),
             validation_data=make_validation_batches(dataset, training),
             steps_per_epoch=steps,
             initial_epoch=done,
-            epochs=end,
+            epochs=sys.maxsize,  # the callbacks end it
             shuffle=False,  # the pipeline has shuffled
             verbose=0,
-            callbacks=callbacks,
+            callbacks=[*callbacks, stage],
         )
-        if model.stop_training:
-            break
+        has_more = stage.has_ended and not timeline.is_over(len(history))
     return FitResult(history, keep_best.weights)
 
 
@@ -236,6 +244,18 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
         kept = f"{format_count(count, 'epoch')} {agree(count, 'is', 'are')} kept"
         resume = f"python -m {command} --resume {shlex.quote(str(folder.path))}"
         raise KeyboardInterrupt(f"stopped; {kept}. To continue:\n  {resume}") from None
+
+
+def _refuse_finished(folder: RunFolder, history: Sequence[EpochLog], training: TrainingConfig) -> None:
+    """Refuse to resume a training that has nothing left to do.
+
+    Raises:
+        UserError: says what to do.
+    """
+    done = len(history)
+    finished = agree(done, "its only epoch is", f"all {done:,} epochs are")
+    if (not training.budget and done >= training.epochs) or has_stalled(history, training.patience):
+        raise UserError(f"{folder.path}: {finished} done; ask for more with --epochs or --patience")
 
 
 @contextlib.contextmanager

@@ -1,24 +1,19 @@
-"""How fast a training runs on this machine: a short measurement, and how many epochs fit into a time budget."""
+"""How fast a training runs on this machine: a short measurement."""
 
-import bisect
 import dataclasses
 import time
 
 import keras
 
 from workbench.config import TrainingConfig
-from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
-from workbench.errors import UserError
 from workbench.training.batches import make_training_batches, make_validation_batches
 from workbench.training.callbacks import Logs
 from workbench.training.progressive_resizing import plan_stages
 from workbench.training.training_model import select_image_size
-from workbench.wording import agree, format_count
 
 _STEPS, _SECONDS = 8, 2.0  # training steps to measure: at most so many, and as many as fit into the time
-_SPARE = 0.05  # share of a budget that is kept for what is not measured: saving, the report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,28 +37,6 @@ class Pace:
             total += max(0, min(end, last) - max(begin, first)) * self.epoch_seconds[size]
             begin = end
         return total
-
-    def count_epochs_within(self, budget: float, spent: float) -> int:
-        """Return the number of epochs that fit into a time, and print it.
-
-        Args:
-            budget: seconds in all.
-            spent: seconds of it that have passed.
-
-        Raises:
-            UserError: not one epoch fits; says how long one takes.
-        """
-        left = (1 - _SPARE) * budget - spent
-        most = int(max(0.0, left) / min(self.epoch_seconds.values()))
-        epochs = bisect.bisect_right(range(1, most + 1), left, key=self.seconds)
-        if epochs < 1:
-            one = self.seconds(1)
-            least = (spent + one) / (1 - _SPARE)
-            raise UserError(f"--budget {budget:g}s: one epoch takes {one:.1f} s here; give at least {least + 1:.0f}s")
-        each, total = format_duration(self.seconds(epochs) / epochs), format_duration(budget)
-        epochs_fit = f"{format_count(epochs, 'epoch')} of {each} {agree(epochs, 'fits', 'fit')} into {total}"
-        console.print(f"{epochs_fit} ({format_duration(spent)} went into starting)")
-        return epochs
 
 
 def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig) -> Pace:

@@ -5,17 +5,18 @@ import math
 import keras
 
 from workbench.config import TrainingConfig
+from workbench.training.timeline import Timeline
 
 _RISE = 0.2  # share of a one-cycle training in which the learning rate rises
 
 
-def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: int) -> float:
+def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: float) -> float:
     """Return the learning rate of one step.
 
     Args:
         training: settings of the training.
         steps_per_epoch: steps in each epoch.
-        step: number of the step, counted from 0 over all epochs.
+        step: number of the step, counted from 0 over all epochs; a fraction where the clock drives the schedule.
 
     Source: linear warm-up, then half a cosine (Loshchilov and Hutter, SGDR, ICLR 2017, without restarts), or a line
     (Smith and Topin, Super-convergence, 2018).
@@ -34,11 +35,14 @@ def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: 
 
 
 class LearningRateSchedule(keras.callbacks.Callback):
-    """Set the learning rate before each step. It depends on the step's number alone, so a resumed run continues it."""
+    """Set the learning rate before each step.
 
-    def __init__(self, training: TrainingConfig, steps_per_epoch: int) -> None:
+    It depends on the place of the step in the timeline alone. Where that counts epochs, a resumed run continues it.
+    """
+
+    def __init__(self, training: TrainingConfig, steps_per_epoch: int, timeline: Timeline) -> None:
         super().__init__()
-        self._training, self._steps_per_epoch = training, steps_per_epoch
+        self._training, self._steps_per_epoch, self._timeline = training, steps_per_epoch, timeline
         self._epoch = 0
         self._rate: float | None = None
 
@@ -46,7 +50,7 @@ class LearningRateSchedule(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        step = self._epoch * self._steps_per_epoch + batch
+        step = self._timeline.find_step(self._epoch * self._steps_per_epoch + batch)
         rate = compute_learning_rate(self._training, self._steps_per_epoch, step)
         if rate != self._rate:
             self.model.optimizer.learning_rate.assign(rate)
