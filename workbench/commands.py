@@ -81,15 +81,22 @@ class ExportConfig:
 
     Args:
         run: Folder of a finished run or sweep.
-        format: `savedmodel` for TensorFlow Serving, `tflite` for phones, `onnx` for ONNX Runtime.
+        format: `savedmodel` for TensorFlow Serving, `litert` (also called `tflite`) for phones, `onnx` for ONNX
+            Runtime, `openvino` for Intel's processors.
         output: Folder in which the export is saved; by default export/ in the run folder.
         data: Where the run's data is now, if it has moved.
+        precision: Number format of the weights: `float16` makes the file half as large (litert, onnx, openvino), `int8`
+            a quarter (litert, onnx).
+        tolerance: How much accuracy on validation images the export may lose, as a share of the images; if it loses
+            more, nothing is written.
     """
 
     run: str = cli.positional("")
-    format: Literal["savedmodel", "tflite", "onnx"] = "savedmodel"
+    format: Literal["savedmodel", "litert", "tflite", "onnx", "openvino"] = "savedmodel"
     output: str | None = None
     data: str | None = None
+    precision: Literal["float32", "float16", "int8"] = "float32"
+    tolerance: float = 0.01
 
 
 @dataclasses.dataclass(frozen=True)

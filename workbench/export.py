@@ -1,4 +1,4 @@
-"""Export a finished run's model to SavedModel, TensorFlow Lite or ONNX, and check the export on real images."""
+"""Export a finished run's model to another format, and check on real images what the export costs in accuracy."""
 
 import sys
 
@@ -15,42 +15,29 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from workbench.console import console, show_decoding
-from workbench.data.dataset import Dataset
 from workbench.errors import UserError
-from workbench.files import write_json
+from workbench.exporting.format import Format, Predict
+from workbench.exporting.litert import LITERT
+from workbench.exporting.onnx import ONNX
+from workbench.exporting.openvino import OPENVINO
+from workbench.exporting.savedmodel import SAVEDMODEL
+from workbench.files import format_bytes, write_json
 from workbench.finished_run import open_run
 from workbench.runtime import hold_back_stderr
 from workbench.wording import format_count
 
-CHECKED_IMAGES = 32
-TOLERANCE = 1e-3  # of the largest logit: differences in the order of float32 sums are well below it
-ONNX_OPSET = 18
-
-Predict = Callable[[np.ndarray], np.ndarray]  # from uint8 images to logits
-
-
-class Format(NamedTuple):
-    """A format of exported models.
-
-    Attributes:
-        file_name: name of the exported file or folder.
-        write: writes a model to a path.
-        load: loads an exported model from a path, and returns a function from images to logits.
-    """
-
-    file_name: str
-    write: Callable[[keras.Model, Path], None]
-    load: Callable[[Path], Predict]
+FORMATS = {"savedmodel": SAVEDMODEL, "litert": LITERT, "tflite": LITERT, "onnx": ONNX, "openvino": OPENVINO}
+CHECKED_IMAGES = 500  # validation images
+CALIBRATION_IMAGES = 100  # training images
+BATCH_SIZE = 32
+LOGIT_TOLERANCE = 1e-3  # of the largest logit: differences in the order of float32 sums are well below it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,97 +45,171 @@ class Exported:
     """A finished export.
 
     Attributes:
-        path: of the file, or of the folder of a SavedModel.
-        images: number of real images on which it was checked.
-        difference: largest absolute difference between its logits and those of the Keras model.
+        path: of the file, or of the folder of a SavedModel or an OpenVINO model.
+        images: number of validation images on which it was checked.
+        accuracy: share of them that the export classifies correctly.
+        keras_accuracy: share of them that the Keras model classifies correctly.
+        difference: largest absolute difference between the export's logits and those of the Keras model.
         largest: largest absolute logit of the Keras model.
         same_class: number of images for which both predict the same class.
     """
 
     path: Path
     images: int
+    accuracy: float
+    keras_accuracy: float
     difference: float
     largest: float
     same_class: int
 
 
 def export(config: ExportConfig) -> Exported:
-    """Convert a run's model, and keep the result only if it computes the same logits as the Keras model.
+    """Convert a run's model, and keep the result only if it classifies validation images as well as the Keras model.
 
-    In every format the model takes uint8 RGB images (batch, size, size, 3) and returns logits (batch, num_classes).
-    The names of the classes are saved in classes.json in the same folder.
+    In every format the model takes uint8 RGB images (batch, size, size, 3) and returns float32 logits
+    (batch, num_classes). In float32 it must return the same logits; in float16 and int8 it may lose as much accuracy
+    as the option `tolerance` allows. The names of the classes are saved in classes.json in the same folder.
 
     Raises:
-        UserError: the run or its data cannot be opened, a library is missing, or the logits differ.
+        UserError: the run or its data cannot be opened, a library is missing, the format does not have the number
+            format, or the export is worse than allowed.
     """
+    form = _choose_format(config)
     run = open_run(config.run, data=config.data)
-    _check_libraries(config.format)
-    file_name = FORMATS[config.format].file_name
-    target = (Path(config.output) if config.output else run.path / "export") / file_name
-    if target.is_dir() and not (target / "saved_model.pb").exists():
-        raise UserError(f"{target}: is a folder but not a SavedModel, and is not replaced; choose another --output")
-    images = _select_images(run.load_dataset(show_decoding))
-    expected = run.model.predict_on_batch(images)
+    target = (Path(config.output) if config.output else run.path / "export") / form.name_file(config.precision)
+    _check_target(target, form)
+    dataset = run.load_dataset(show_decoding)
+    checked = _spread(dataset.validation, CHECKED_IMAGES)
+    images, labels = dataset.images[checked], dataset.labels[checked]
+    calibration = dataset.images[_spread(dataset.train, CALIBRATION_IMAGES)]
+    expected = _run_in_batches(run.model.predict_on_batch, images)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as folder:
-        temporary = Path(folder) / file_name
-        exported = _compare(target, expected, _convert(config, run.model, temporary, images))
-        if not exported.difference <= TOLERANCE * max(1, exported.largest):
-            raise UserError(
-                f"{run.path}: as {config.format} the model returns other logits, by up to {exported.difference:.2g}; "
-                "nothing was written"
-            )
+        temporary = Path(folder) / target.name
+        logits = _convert(config, run.model, temporary, calibration, images)
+        exported = _compare(target, expected, logits, labels)
+        _check(exported, config)
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(temporary, target)
     write_json(target.parent / "classes.json", run.class_names)
-    console.print(
-        f"{exported.path}\nchecked on {format_count(exported.images, 'image')} of the run's data: logits within "
-        f"{exported.difference:.1e} of the Keras model's (largest {exported.largest:.1f}), same class on "
-        f"{exported.same_class} of {exported.images}"
-    )
+    console.print(f"{target} ({format_bytes(_count_bytes(target))})", *_summarize(exported, config), sep="\n")
     return exported
 
 
-def _convert(config: ExportConfig, model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
-    """Write the converted model to `path`, and return its logits for `images`."""
+def _choose_format(config: ExportConfig) -> Format:
+    """Return the format.
+
+    Raises:
+        UserError: it does not have the number format, or one of its libraries is not installed.
+    """
+    form = FORMATS[config.format]
+    if config.precision not in form.writers:
+        *able, last = (name for name, other in FORMATS.items() if config.precision in other.writers)
+        choice = f"{', '.join(able)} or {last}"
+        raise UserError(f"--precision {config.precision}: --format {config.format} does not have it; choose {choice}")
+    if not 0 <= config.tolerance <= 1:
+        raise UserError(f"--tolerance {config.tolerance}: must be between 0 and 1, a share of the images")
+    missing = [name for module, name in form.libraries.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        install = f"pip install {' '.join(missing)}"
+        raise UserError(f"--format {config.format}: needs {' and '.join(missing)}; {install}")
+    return form
+
+
+def _check_target(target: Path, form: Format) -> None:
+    """Refuse to replace a folder that no export has written."""
+    if target.is_dir() and not (form.marker and (target / form.marker).exists()):
+        raise UserError(
+            f"{target}: is a folder but not an exported model, and is not replaced; choose another --output"
+        )
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return up to `count` rows, spread evenly over the classes: images of one class are next to each other."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
+
+
+def _convert(
+    config: ExportConfig, model: keras.Model, path: Path, calibration: np.ndarray, images: np.ndarray
+) -> np.ndarray:
+    """Write the converted model to `path`, load it again, and return its logits for the images."""
     form = FORMATS[config.format]
     failure: Exception | None = None
     with _silence():
         try:
-            form.write(model, path)
-            return form.load(path)(images)
+            form.writers[config.precision](model, path, calibration)
+            return _run_in_batches(form.load(path), images)
         except Exception as error:  # a converter can raise nearly any exception for a layer that it does not know
             failure = error
     reason = " ".join(str(failure).split())[:300]
-    raise UserError(f"{config.run}: cannot be converted to {config.format} ({reason})") from failure
+    raise UserError(f"{config.run}: cannot be converted to {_name(config)} ({reason})") from failure
 
 
-def _select_images(dataset: Dataset) -> np.ndarray:
-    """Return test images (or validation images, if there are none), spread evenly over the classes."""
-    rows = dataset.test if len(dataset.test) else dataset.validation
-    chosen = np.linspace(0, len(rows) - 1, min(CHECKED_IMAGES, len(rows))).round().astype(int)
-    return dataset.images[rows[chosen]]
+def _run_in_batches(predict: Predict, images: np.ndarray) -> np.ndarray:
+    """Return the logits of all images."""
+    starts = range(0, len(images), BATCH_SIZE)
+    return np.concatenate([predict(images[start : start + BATCH_SIZE]) for start in starts])
 
 
-def _compare(path: Path, expected: np.ndarray, logits: np.ndarray) -> Exported:
-    """Compare the logits of an export with the expected ones."""
-    same_class = int((expected.argmax(axis=1) == logits.argmax(axis=1)).sum())
-    difference, largest = float(np.abs(logits - expected).max()), float(np.abs(expected).max())
-    return Exported(path, len(expected), difference, largest, same_class)
+def _compare(path: Path, expected: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Exported:
+    """Compare the logits of an export with the expected ones and the true classes."""
+    classes, keras_classes = logits.argmax(axis=1), expected.argmax(axis=1)
+    return Exported(
+        path,
+        images=len(labels),
+        accuracy=float((classes == labels).mean()),
+        keras_accuracy=float((keras_classes == labels).mean()),
+        difference=float(np.abs(logits - expected).max()),
+        largest=float(np.abs(expected).max()),
+        same_class=int((classes == keras_classes).sum()),
+    )
 
 
-def _check_libraries(format_name: str) -> None:
-    """Refuse a format whose optional libraries are not installed."""
-    needed = {"onnx": ("tf2onnx", "onnxruntime")}.get(format_name, ())
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"--format {format_name}: needs {' and '.join(missing)}; pip install {' '.join(missing)}")
+def _check(exported: Exported, config: ExportConfig) -> None:
+    """Refuse an export that computes something else, or that loses more accuracy than is allowed.
+
+    Raises:
+        UserError: says by how much, and what can be done.
+    """
+    problem = None
+    if not np.isfinite(exported.difference):
+        problem = f"as {_name(config)} the model returns logits that are not finite; choose another --precision"
+    elif config.precision == "float32" and exported.difference > LOGIT_TOLERANCE * max(1, exported.largest):
+        problem = f"as {_name(config)} the model returns other logits, by up to {exported.difference:.2g}"
+    elif exported.keras_accuracy - exported.accuracy > config.tolerance:
+        loss = f"{exported.keras_accuracy:.1%} to {exported.accuracy:.1%}"
+        problem = (
+            f"as {_name(config)} the accuracy on {format_count(exported.images, 'validation image')} falls from "
+            f"{loss}, by more than --tolerance {config.tolerance:g}; allow more, or choose another --precision"
+        )
+    if problem:
+        raise UserError(f"{config.run}: {problem}; nothing was written")
+
+
+def _summarize(exported: Exported, config: ExportConfig) -> Iterator[str]:
+    """Yield the lines that say what the export costs."""
+    images = format_count(exported.images, "validation image")
+    yield f"accuracy on {images}: {exported.keras_accuracy:.1%} in Keras, {exported.accuracy:.1%} as {_name(config)}"
+    yield (
+        f"logits within {exported.difference:.1e} of the Keras model's (largest {exported.largest:.1f}), same class on "
+        f"{exported.same_class} of {exported.images}"
+    )
+
+
+def _name(config: ExportConfig) -> str:
+    """Return `tflite`, or with a number format `tflite in int8`."""
+    return config.format if config.precision == "float32" else f"{config.format} in {config.precision}"
+
+
+def _count_bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Suppress the progress messages of the converters. Errors are raised."""
+    """Suppress the progress messages of converters and interpreters. Errors are raised."""
     with (
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
@@ -157,70 +218,3 @@ def _silence() -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")
         yield
-
-
-def _write_savedmodel(model: keras.Model, path: Path) -> None:
-    model.export(path, format="tf_saved_model", verbose=False)
-
-
-def _load_savedmodel(path: Path) -> Predict:
-    loaded = tf.saved_model.load(str(path))
-    return lambda images: loaded.serve(images).numpy()
-
-
-def _write_tflite(model: keras.Model, path: Path) -> None:
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-
-
-def _load_tflite(path: Path) -> Predict:
-    interpreter = tf.lite.Interpreter(model_path=str(path))
-    (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(image["index"], images.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(image["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(logits["index"])
-
-    return predict
-
-
-def _write_onnx(model: keras.Model, path: Path) -> None:
-    """Convert a frozen graph: Keras' own ONNX export makes inputs of the constants of the normalization."""
-    import tf2onnx  # optional; `_check_libraries` has found it
-
-    image = tf.TensorSpec(model.inputs[0].shape, tf.uint8, name="image")
-    frozen = convert_variables_to_constants_v2(tf.function(model).get_concrete_function(image))
-    (images,), (logits,) = frozen.inputs, frozen.outputs
-    tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(),
-        input_names=[images.name],
-        output_names=[logits.name],
-        tensors_to_rename={images.name: "image", logits.name: "logits"},
-        custom_op_handlers={"Erfc": (_convert_erfc, [])},
-        opset=ONNX_OPSET,
-        output_path=str(path),
-    )
-
-
-def _convert_erfc(graph: Any, node: Any, name: str, _: Any) -> None:
-    """Replace Erfc, a part of GELU, by 1 - Erf: ONNX has only Erf. The arguments are those of tf2onnx."""
-    erf = graph.make_node("Erf", node.input, shapes=node.output_shapes, dtypes=node.output_dtypes)
-    one = graph.make_const(f"{name}/one", np.ones((), np.float32))
-    graph.remove_node(name)
-    graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output, name=name)
-
-
-def _load_onnx(path: Path) -> Predict:
-    import onnxruntime  # optional; `_check_libraries` has found it
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run(["logits"], {"image": images})[0]
-
-
-FORMATS = {
-    "savedmodel": Format("savedmodel", _write_savedmodel, _load_savedmodel),
-    "tflite": Format("model.tflite", _write_tflite, _load_tflite),
-    "onnx": Format("model.onnx", _write_onnx, _load_onnx),
-}

@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from cnn_scratch.config import NetworkConfig
 from cnn_scratch.model import build_cnn
-from workbench import export as module
 from workbench.commands import ExportConfig
 from workbench.errors import UserError
-from workbench.export import Format, export
+from workbench.export import FORMATS, export
+from workbench.exporting import litert
+from workbench.exporting.format import Format
 from workbench.finished_run import open_run
 
 
@@ -23,34 +24,63 @@ def keras_logits(run, images):
     return keras.saving.load_model(run / "model.keras").predict(images, verbose=0)
 
 
-def test_savedmodel(tiny_run, images, capsys):
+def measure_accuracy(run, predict):
+    """The accuracy of exported logits on the run's validation images."""
+    dataset = open_run(run).load_dataset()
+    logits = predict(dataset.images[dataset.validation])
+    return float((logits.argmax(axis=1) == dataset.labels[dataset.validation]).mean())
+
+
+def test_savedmodel_replaces_an_earlier_one(tiny_run, images, capsys):
+    earlier = tiny_run / "export" / "savedmodel"
+    earlier.mkdir(parents=True)
+    for name in ("saved_model.pb", "earlier.txt"):
+        (earlier / name).touch()
     exported = export(ExportConfig(str(tiny_run), "savedmodel"))
     assert exported.path == tiny_run / "export" / "savedmodel"
+    assert not (earlier / "earlier.txt").exists()
+    assert {path.name for path in exported.path.parent.iterdir()} == {"savedmodel", "classes.json"}
     loaded = tf.saved_model.load(str(exported.path))
     np.testing.assert_allclose(loaded.serve(images), keras_logits(tiny_run, images), atol=1e-4)
     assert json.loads((tiny_run / "export" / "classes.json").read_text()) == ["daisy", "iris", "rose"]
-    assert (exported.images, exported.same_class) == (18, 18)
+    dataset = open_run(tiny_run).load_dataset()
+    assert exported.images == exported.same_class == len(dataset.validation)
+    assert exported.accuracy == exported.keras_accuracy
+    assert exported.accuracy == measure_accuracy(tiny_run, lambda images: loaded.serve(images).numpy())
     assert exported.difference < 1e-4
-    assert f"{exported.difference:.1e}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{exported.difference:.1e}" in printed
+    assert f"{exported.accuracy:.1%} in Keras, {exported.accuracy:.1%} as savedmodel" in printed
 
 
-@pytest.mark.filterwarnings("ignore:[^a-z]*Warning. tf.lite.Interpreter is deprecated")
-def test_tflite(tiny_run, images, tmp_path):
+def test_litert(tiny_run, images, tmp_path):
     exported = export(ExportConfig(str(tiny_run), "tflite", str(tmp_path / "out")))
     assert exported.path == tmp_path / "out" / "model.tflite"
-    interpreter = tf.lite.Interpreter(model_path=str(exported.path))
-    image, logits = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    assert image["dtype"] is np.uint8
-    interpreter.allocate_tensors()
-    for one, expected in zip(images, keras_logits(tiny_run, images), strict=True):
-        interpreter.set_tensor(image["index"], one[None])
-        interpreter.invoke()
-        np.testing.assert_allclose(interpreter.get_tensor(logits["index"])[0], expected, atol=1e-4)
+    logits = FORMATS["litert"].load(exported.path)(images)
+    np.testing.assert_allclose(logits, keras_logits(tiny_run, images), atol=1e-4)
+    assert FORMATS["litert"] is FORMATS["tflite"]
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_onnx(tiny_run, images, activation, onnxruntime):
-    network = NetworkConfig(num_filters=8, dense_units=8, activation=activation)
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_litert_in_fewer_bits(tiny_run, precision, capsys):
+    exported = export(ExportConfig(str(tiny_run), "litert", precision=precision, tolerance=0.5))
+    assert exported.path.name == f"model-{precision}.tflite"
+    predict = FORMATS["litert"].load(exported.path)
+    assert predict(np.zeros((2, 32, 32, 3), np.uint8)).dtype == np.float32
+    assert exported.accuracy == measure_accuracy(tiny_run, predict)
+    assert f"{exported.accuracy:.1%} as litert in {precision}" in capsys.readouterr().out
+    assert 0 < exported.difference < exported.largest  # it is not the float32 model
+
+
+def test_litert_of_a_keras_that_cannot_export_it(tiny_run, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(litert, "has_keras", lambda major, minor: False)
+    path = tmp_path / "model.tflite"
+    litert.write_float32(open_run(tiny_run).model, path, images)
+    np.testing.assert_allclose(litert.load_litert(path)(images), keras_logits(tiny_run, images), atol=1e-4)
+
+
+def test_onnx(tiny_run, images, onnxruntime):
+    network = NetworkConfig(num_filters=8, dense_units=8, activation="gelu")  # ONNX does not have all of its parts
     build_cnn(network, image_size=32, num_classes=3).save(tiny_run / "model.keras")
     exported = export(ExportConfig(str(tiny_run), "onnx"))
     session = onnxruntime.InferenceSession(str(exported.path))
@@ -59,44 +89,88 @@ def test_onnx(tiny_run, images, activation, onnxruntime):
     np.testing.assert_allclose(logits, keras_logits(tiny_run, images), atol=1e-6)
 
 
-def test_an_export_replaces_an_earlier_one(tiny_run):
-    for _ in range(2):
-        exported = export(ExportConfig(str(tiny_run), "savedmodel"))
-    assert {path.name for path in exported.path.parent.iterdir()} == {"savedmodel", "classes.json"}
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_onnx_in_fewer_bits(tiny_run, images, precision, onnxruntime):
+    exported = export(ExportConfig(str(tiny_run), "onnx", precision=precision, tolerance=0.5))
+    assert {path.name for path in exported.path.parent.iterdir()} == {f"model-{precision}.onnx", "classes.json"}
+    session = onnxruntime.InferenceSession(str(exported.path))
+    assert session.get_inputs()[0].type == "tensor(uint8)"
+    assert session.run(["logits"], {"image": images})[0].dtype == np.float32
+    assert exported.accuracy == measure_accuracy(tiny_run, lambda rows: session.run(None, {"image": rows})[0])
+
+
+def test_openvino(tiny_run, images):
+    pytest.importorskip("openvino")
+    exported = export(ExportConfig(str(tiny_run), "openvino", precision="float16", tolerance=0.5))
+    assert exported.path == tiny_run / "export" / "openvino-float16"
+    assert {path.name for path in exported.path.iterdir()} == {"model.xml", "model.bin"}
+    logits = FORMATS["openvino"].load(exported.path)(images)
+    np.testing.assert_allclose(logits, keras_logits(tiny_run, images), atol=0.1)
+    parameters = open_run(tiny_run).model.count_params()
+    assert 2 * parameters < (exported.path / "model.bin").stat().st_size < 3 * parameters
 
 
 def test_a_folder_of_the_user_is_not_replaced(tiny_run, tmp_path):
     mine = tmp_path / "savedmodel" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("keep")
-    with pytest.raises(UserError, match="savedmodel: is a folder but not a SavedModel"):
+    with pytest.raises(UserError, match="savedmodel: is a folder but not an exported model"):
         export(ExportConfig(str(tiny_run), "savedmodel", str(tmp_path)))
     assert mine.read_text() == "keep"
 
 
-def _other_weights(model, path):
-    other = keras.models.clone_model(model)
-    other.set_weights([1.5 * weights for weights in model.get_weights()])
-    module._write_tflite(other, path)
+def _save_changed(change):
+    """Function that writes the model with other weights, as a Keras file, which takes less time than a conversion."""
+
+    def write(model, path, images):
+        other = keras.models.clone_model(model)
+        other.set_weights([change(weights) for weights in model.get_weights()])
+        other.save(path)
+
+    return write
 
 
-def _cannot(model, path):
+def _cannot(model, path, images):
     raise RuntimeError("layer of a kind\nthat is not known")
 
 
 @pytest.mark.parametrize(
-    ("convert", "says"),
+    ("precision", "write", "says"),
     [
-        (_other_weights, "as tflite the model returns other logits, by up to"),
-        (_cannot, r"cannot be converted to tflite \(layer of a kind that is not known\)"),
+        ("float32", _save_changed(lambda weights: 1.5 * weights), "as tflite the model returns other logits, by up to"),
+        ("float32", _cannot, r"cannot be converted to tflite \(layer of a kind that is not known\)"),
+        ("float16", _save_changed(lambda weights: np.nan * weights), "tflite in float16 .* logits that are not finite"),
+        (
+            "int8",
+            _save_changed(lambda weights: 0 * weights),
+            r"accuracy on 6 validation images falls from \d+.\d% to 33.3%, by more than --tolerance 0.1",
+        ),
     ],
 )
-def test_a_wrong_export_is_not_saved(tiny_run, monkeypatch, convert, says, capfd):
-    monkeypatch.setitem(module.FORMATS, "tflite", Format("model.tflite", convert, module._load_tflite))
+def test_a_wrong_export_is_not_saved(tiny_run, monkeypatch, precision, write, says, capfd):
+    form = Format("model.keras", {precision: write}, lambda path: keras.saving.load_model(path).predict_on_batch)
+    monkeypatch.setitem(FORMATS, "tflite", form)
     with pytest.raises(UserError, match=says):
-        export(ExportConfig(str(tiny_run), "tflite"))
+        export(ExportConfig(str(tiny_run), "tflite", precision=precision, tolerance=0.1))
     assert list((tiny_run / "export").iterdir()) == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            {"format": "savedmodel", "precision": "int8"},
+            "--precision int8: --format savedmodel does not have it; choose",
+        ),
+        ({"format": "openvino", "precision": "int8"}, "choose litert, tflite or onnx"),
+        ({"tolerance": 2.0}, "--tolerance 2.0: must be between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_asked_for(tiny_run, options, says):
+    with pytest.raises(UserError, match=says):
+        export(ExportConfig(str(tiny_run), **options))
+    assert not (tiny_run / "export").exists()
 
 
 def test_a_missing_library_is_named(tiny_run, monkeypatch):
@@ -106,15 +180,8 @@ def test_a_missing_library_is_named(tiny_run, monkeypatch):
     assert not (tiny_run / "export").exists()
 
 
-def test_images_of_the_check_are_of_every_class(tiny_run):
-    dataset = open_run(tiny_run).load_dataset()
-    images = module._select_images(dataset)
-    assert len(images) == 18
-    np.testing.assert_array_equal(images, dataset.images[dataset.test])
-
-
-def test_data_that_has_moved(tiny_run, photos, tmp_path, configure):
+def test_data_that_has_moved(tiny_run, photos, configure):
     configure(tiny_run, data="/no/such/photos")
     with pytest.raises(UserError, match="if it has moved, name its new place with --data"):
         export(ExportConfig(str(tiny_run)))
-    assert export(ExportConfig(str(tiny_run), data=str(photos))).images == 18
+    assert export(ExportConfig(str(tiny_run), data=str(photos))).images

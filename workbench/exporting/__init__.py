@@ -1,0 +1,1 @@
+"""The formats that `python -m workbench.export` writes: one file each."""
