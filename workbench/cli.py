@@ -218,6 +218,9 @@ def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str]
         return _fail(str(error))
     except BrokenPipeError:  # the reader of the output has ended, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # of which rich, which prints help texts, makes an exit
+            raise
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)
         return 130

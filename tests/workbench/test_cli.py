@@ -479,16 +479,19 @@ def test_help_groups_the_options_by_section(capsys):
     assert all(len(line.rstrip()) <= 80 for line in shown.splitlines())
 
 
-def test_the_reader_of_the_output_may_end_early():
+@pytest.mark.parametrize(("show", "argv"), [("print", []), ("console.print", []), ("print", ["--help"])])
+def test_the_reader_of_the_output_may_end_early(show, argv):
     code = (
-        "import dataclasses; from workbench import cli\n"
-        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    n: int = 100000\n"
-        "count = lambda config: [print(i) for i in range(config.n)]\n"
-        "cli.main(Config, count, description='', argv=[], needs_tensorflow=False)"
+        "import dataclasses, sys; from workbench import cli; from workbench.console import console\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    n: int = 10000\n"
+        f"count = lambda config: [{show}(i) for i in range(config.n)]\n"
+        "sys.stdin.read()\n"
+        f"sys.exit(cli.main(Config, count, description='', prog='p', argv={argv}, needs_tensorflow=False))"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"0\n"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe) as process:
         process.stdout.close()
+        process.stdin.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
 
