@@ -20,6 +20,7 @@ from workbench.wording import agree, format_count
 
 MAX_ATTEMPTS = 3  # runs of a trial whose worker dies each time; then the trial fails, and the sweep continues
 REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
+_PAUSE = 10  # seconds between two looks at the workers; after longer ones this process was stopped meanwhile
 
 
 class NoTrial(enum.Enum):
@@ -99,6 +100,7 @@ class Scheduler:
         self._max_retries, self._max_failures = max_retries, max_consecutive_failures
         self._lock = threading.RLock()
         self._seen: dict[str, float] = {}  # worker -> time of its last sign of life
+        self._last_look = time.monotonic()  # of `requeue_trials_of_silent_workers`
         self._local: set[str] = set()  # workers whose processes this command watches
         self._asked: set[str] = set()  # workers whose present process has asked for a trial
         self._deaths: dict[str, int] = {}  # trial id -> workers that died while they ran it
@@ -211,10 +213,18 @@ class Scheduler:
                 self.finish(trial.id, {"status": "failed", "reason": reason})
 
     def requeue_trials_of_silent_workers(self) -> None:
-        """Give the trials of workers on other machines that have been silent for long to other workers."""
+        """Give the trials of workers on other machines that have been silent for long to other workers.
+
+        Call it a few times a second. Time in which this process was stopped (SIGSTOP, a suspended laptop) is no
+        silence: nobody has read the workers' signs of life.
+        """
         with self._lock:
+            now = time.monotonic()
+            since_last_look, self._last_look = now - self._last_look, now
+            if since_last_look > _PAUSE:
+                self._seen = {worker: min(now, seen + since_last_look) for worker, seen in self._seen.items()}
             for worker, trial in list(self.running.items()):
-                if worker not in self._local and time.monotonic() - self._seen[worker] > REMOTE_SILENCE:
+                if worker not in self._local and now - self._seen[worker] > REMOTE_SILENCE:
                     self._waiting.append(trial)
                     del self.running[worker]
 

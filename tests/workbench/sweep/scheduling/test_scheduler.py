@@ -233,6 +233,24 @@ def test_a_silent_worker_may_still_finish_its_trial(tmp_path, monkeypatch):
     assert scheduler.next_trial("near") is NoTrial.STOP
 
 
+def test_time_in_which_the_command_was_stopped_is_no_silence(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.time.monotonic", lambda: now[0])
+    scheduler = make(tmp_path, max_trials=2)
+    trial = scheduler.next_trial("far")
+    now[0] += 3600  # SIGSTOP, SIGCONT
+    scheduler.requeue_trials_of_silent_workers()
+    assert [worker for worker, _ in scheduler.list_running()] == ["far"]
+    for _ in range(59):  # the worker has a minute to be heard from then on
+        now[0] += 1
+        scheduler.requeue_trials_of_silent_workers()
+    assert [worker for worker, _ in scheduler.list_running()] == ["far"]
+    now[0] += 2
+    scheduler.requeue_trials_of_silent_workers()
+    assert scheduler.list_running() == []
+    assert scheduler.next_trial("near") is trial
+
+
 def test_the_budget_ends_the_sweep_before_a_trial_that_would_not_fit(tmp_path):
     scheduler = make(tmp_path, budget=1000)
     finish(scheduler, scheduler.next_trial("worker1"), seconds=500)
