@@ -20,9 +20,10 @@ from transfer.feature_precision import choose_feature_precision
 from transfer.feature_store import StoredFeatures, count_bytes, open_features
 from transfer.frozen_part import BATCH, FORMAT, FORMATS, FrozenPart
 from workbench.console import console, format_duration, open_bar
+from workbench.data.augmentation import Augmentation, augment
 from workbench.data.dataset import Dataset
-from workbench.data.pipeline import augment
 from workbench.errors import UserError
+from workbench.training.batches import read_augmentation
 from workbench.wording import format_count
 
 _MEASURED = 3  # batches after which the speed is known; the graph is traced in the first one
@@ -87,12 +88,14 @@ class _Plan:
         batches: the batches.
         rows: rows of the data set, of all batches together.
         views: augmented views of each image; 0 for the images as they are.
+        augmentation: of the views.
     """
 
     what: str
     batches: list[_Batch]
     rows: np.ndarray
     views: int
+    augmentation: Augmentation
 
 
 def compute_features(
@@ -112,13 +115,15 @@ def compute_features(
         UserError: the disk is full, or the activations are too large for float16.
     """
     frozen = FrozenPart(operation)
-    exact = _open_part(frozen, dataset, _plan_batches("validation", dataset.validation, 0), config, "float32")
+    exact = _open_part(
+        frozen, dataset, _plan_batches("validation", dataset.validation, 0, Augmentation()), config, "float32"
+    )
     precision: str = config.features.feature_precision
     agreement = None
     if precision == "auto":
         precision, agreement = choose_feature_precision(network, operation, frozen, dataset, exact.values, config)
     rows = dataset.train if views else np.sort(dataset.train)
-    plan = _plan_batches("training", rows, views)
+    plan = _plan_batches("training", rows, views, read_augmentation(config.training))
     training = _open_part(frozen, dataset, plan, config, precision)
     rows = np.concatenate([plan.rows, dataset.validation])
     count = len(plan.rows)
@@ -149,7 +154,8 @@ def _open_part(
         return _compute(frozen, dataset.images, plan, rows_done, seed, precision)
 
     settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, plan.views, seed if plan.views else None)
-    digest = hashlib.sha256(repr((*settings, compute_dtype, stored_dtype, frozen.digest)).encode())
+    changed = () if plan.augmentation == Augmentation() else (plan.augmentation,)  # so that older features are found
+    digest = hashlib.sha256(repr((*settings, *changed, compute_dtype, stored_dtype, frozen.digest)).encode())
     digest.update(plan.rows.astype("<i8").tobytes())
     start = time.perf_counter()
     part = open_features(digest.hexdigest()[:24], shape, stored_dtype, config.data.cache_dir, compute_blocks)
@@ -159,11 +165,11 @@ def _open_part(
     return part
 
 
-def _plan_batches(what: str, rows: np.ndarray, views: int) -> _Plan:
+def _plan_batches(what: str, rows: np.ndarray, views: int, augmentation: Augmentation) -> _Plan:
     """Plan the computation of some rows of the data set, or of augmented views of them."""
     kinds = range(views) if views else [None]
     batches = [_Batch(view, rows[first : first + BATCH]) for view in kinds for first in range(0, len(rows), BATCH)]
-    return _Plan(what, batches, np.tile(rows, len(kinds)), views)
+    return _Plan(what, batches, np.tile(rows, len(kinds)), views, augmentation)
 
 
 def _announce(count: int, what: str, shape: tuple[int, ...], stored_dtype: str, compute_dtype: str) -> None:
@@ -193,7 +199,7 @@ def _compute(
                     console.print(f"expected: {format_duration(seconds)} for the frozen layers", style="dim")
                 pixels = tf.constant(images[batch.rows])
                 if batch.view is not None:
-                    pixels = augment(pixels, tf.constant([seed, first], tf.int64))
+                    pixels = augment(pixels, tf.constant([seed, first], tf.int64), how=plan.augmentation)
                 yield _convert(frozen.compute(pixels, compute_dtype), stored_dtype)
             first += len(batch.rows)
             progress.update(task, completed=first)

@@ -63,6 +63,10 @@ class TrainingConfig:
         label_smoothing: Share of the target that is spread over all classes.
         class_weights: `balanced` weighs each training image by the inverse of its class's frequency.
         data_aug: Random resized crop, horizontal flip and colour jitter of the training images.
+        crop_area: For data_aug: smallest share of an image's area that a crop keeps and enlarges.
+        shift: For data_aug: instead of cropping, move images by up to this share of their side, the edge mirrored;
+            better for small images. 0 crops.
+        jitter: For data_aug: share by which brightness, contrast and saturation vary at most.
         mixup: Alpha of MixUp: training images are blended in pairs, with their labels; 0 for none.
         cutmix: Alpha of CutMix: a box of one training image is pasted into another; 0 for none.
         erasing: Share of the training images in which a random box is filled with one colour (random erasing).
@@ -87,6 +91,9 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     data_aug: bool = False
+    crop_area: float = 0.35
+    shift: float = 0.0
+    jitter: float = 0.2
     mixup: float = 0.0
     cutmix: float = 0.0
     erasing: float = 0.0
@@ -197,6 +204,11 @@ def check_training(config: TrainingConfig) -> None:
             raise UserError(f"{_given(config, name)}: must be 0 or more")
     if not 0 <= config.erasing <= 1:
         raise UserError(f"{_given(config, 'erasing')}: must be between 0 and 1, a share of the images")
+    if not 0 < config.crop_area <= 1:
+        raise UserError(f"{_given(config, 'crop_area')}: must be above 0 and at most 1, a share of the area")
+    for name in ("shift", "jitter"):
+        if not 0 <= getattr(config, name) <= 0.5:
+            raise UserError(f"{_given(config, name)}: must be between 0 and 0.5")
     for name in ("label_smoothing", "ema"):
         if not 0 <= getattr(config, name) < 1:
             raise UserError(f"{_given(config, name)}: must be at least 0 and below 1")

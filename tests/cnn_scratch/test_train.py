@@ -290,6 +290,8 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--batch-size", "0"], "--batch-size 0"),
         (["--mixup", "-1"], "--mixup -1.0: must be 0 or more"),
         (["--erasing", "2"], "--erasing 2.0: must be between 0 and 1"),
+        (["--crop-area", "0"], "--crop-area 0.0: must be above 0 and at most 1"),
+        (["--shift", "2"], "--shift 2.0: must be between 0 and 0.5"),
         (["--ema", "1"], "--ema 1.0: must be at least 0 and below 1"),
         (["--learning-rate", "0"], "--learning-rate 0"),
         (["--activation", "tanh"], "--activation: 'tanh' is not allowed; expected mish or gelu or relu or silu"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from workbench.data.augmentation import Augmentation, augment, choose_flips, to_uint8
 from workbench.data.dataset import Dataset
 from workbench.data.mixing import erase_boxes, mix_images
 from workbench.errors import UserError
@@ -22,7 +23,7 @@ def make_training_batches(
     dataset: Dataset,
     batch_size: int,
     *,
-    data_aug: bool,
+    augmentation: Augmentation | None,
     seed: int,
     first_epoch: int = 0,
     class_weights: np.ndarray | None = None,
@@ -38,9 +39,9 @@ def make_training_batches(
     epoch k with `first_epoch=k` gets the same batches as an uninterrupted one.
 
     Args:
-        dataset: its `train` rows are used. If it is not `augmentable`, `data_aug` has no effect.
+        dataset: its `train` rows are used. If it is not `augmentable`, `augmentation` has no effect.
         batch_size: images a batch; the last batch of an epoch holds the remainder.
-        data_aug: whether images are cropped, flipped and jittered at random.
+        augmentation: how images are cropped or shifted, flipped and jittered at random; None changes nothing.
         seed: of order and augmentation.
         first_epoch: number of the first epoch, counted from 0.
         class_weights: weight of the images of each class, float32 (num_classes,), or None.
@@ -55,15 +56,17 @@ def make_training_batches(
     read = _make_reader(dataset, dataset.train)
     make_targets = _make_target_function(dataset, one_hot)
     size = image_size or dataset.images.shape[1]
+    mirrored = choose_flips(len(dataset.train), seed)
 
     @_without_autograph
     def load(epoch: tf.Tensor, batch: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
         images, labels = read(rows)
         targets, key = make_targets(labels), _make_key(seed, _AUGMENT, epoch, batch)
-        if data_aug and dataset.augmentable:
-            images = augment(images, key, size)
+        if augmentation and dataset.augmentable:
+            flipped = tf.not_equal(tf.gather(mirrored, rows), epoch % 2 == 1)
+            images = augment(images, key, size, augmentation, flipped)
         elif size != images.shape[1]:
-            images = _to_uint8(tf.image.resize(images, (size, size), antialias=True))
+            images = to_uint8(tf.image.resize(images, (size, size), antialias=True))
         if erasing:
             images = erase_boxes(images, erasing, tf.random.fold_in(key, 1))
         if mixup or cutmix:
@@ -127,45 +130,6 @@ def count_steps(dataset: Dataset, batch_size: int) -> int:
             f"and no more than the {len(dataset.train):,} training images"
         )
     return len(dataset.train) // batch_size
-
-
-def augment(images: tf.Tensor, key: tf.Tensor, image_size: int | None = None) -> tf.Tensor:
-    """Crop, flip and jitter each image of a batch at random (random resized crop, horizontal flip, colour jitter).
-
-    Args:
-        images: uint8 (batch, height, width, 3).
-        key: two integers; the same key gives the same result.
-        image_size: side of the results in pixels; by default that of the images.
-
-    Returns:
-        uint8 (batch, image_size, image_size, 3). The crop covers 35 to 100 % of the area at a ratio of 3:4 to 4:3,
-        the flip is done for half the images, and brightness, contrast and saturation vary by up to 20 %.
-    """
-    count, size = tf.shape(images)[0], (image_size, image_size) if image_size else images.shape[1:3]
-    draw = tf.unstack(tf.random.stateless_uniform([8, count], key))
-    area = 0.35 + 0.65 * draw[0]
-    ratio = tf.exp((2 * draw[1] - 1) * np.log(4 / 3).astype(np.float32))
-    height = tf.minimum(tf.sqrt(area / ratio), 1.0)
-    width = tf.minimum(tf.sqrt(area * ratio), 1.0)
-    top, left = draw[2] * (1 - height), draw[3] * (1 - width)
-    flipped = draw[4] < 0.5
-    x1, x2 = tf.where(flipped, left + width, left), tf.where(flipped, left, left + width)
-    boxes = tf.stack([top, x1, top + height, x2], axis=1)
-    images = tf.image.crop_and_resize(images, boxes, tf.range(count), size)
-    return _jitter(images, *(0.8 + 0.4 * value[:, None, None, None] for value in draw[5:]))
-
-
-def _jitter(images: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
-    images *= brightness
-    mean = tf.reduce_mean(images, axis=[1, 2, 3], keepdims=True)
-    images = mean + contrast * (images - mean)
-    grey = tf.reduce_sum(images * [0.299, 0.587, 0.114], axis=-1, keepdims=True)
-    images = grey + saturation * (images - grey)
-    return _to_uint8(images)
-
-
-def _to_uint8(images: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(tf.clip_by_value(images, 0.0, 255.0)), tf.uint8)
 
 
 def _make_reader(dataset: Dataset, rows: np.ndarray) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from workbench.config import TrainingConfig
 from workbench.data import pipeline
+from workbench.data.augmentation import Augmentation
 from workbench.data.dataset import Dataset, compute_class_weights
 from workbench.training.optimizer import needs_one_hot
 
@@ -18,7 +19,7 @@ def make_training_batches(
     return pipeline.make_training_batches(
         dataset,
         training.batch_size,
-        data_aug=training.data_aug,
+        augmentation=read_augmentation(training) if training.data_aug else None,
         seed=training.seed,
         first_epoch=first_epoch,
         class_weights=compute_class_weights(dataset) if training.class_weights == "balanced" else None,
@@ -37,3 +38,8 @@ def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.da
         dataset = dataclasses.replace(dataset, images=dataset.validation_images, labels=dataset.labels[rows])
         rows = np.arange(len(rows))
     return pipeline.make_evaluation_batches(dataset, rows, training.batch_size, one_hot=needs_one_hot(training))
+
+
+def read_augmentation(training: TrainingConfig) -> Augmentation:
+    """Return how `data_aug` changes images."""
+    return Augmentation(training.crop_area, training.shift, training.jitter)

@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 
 from workbench.config import DataConfig
+from workbench.data.augmentation import Augmentation, augment
 from workbench.data.dataset import load_dataset
-from workbench.data.pipeline import augment, count_steps, make_evaluation_batches, make_training_batches
+from workbench.data.pipeline import count_steps, make_evaluation_batches, make_training_batches
 
 ROOT = Path(__file__).parents[3]
+
+CROPS, SHIFTS = Augmentation(), Augmentation(shift=0.1)
 
 
 @pytest.fixture
@@ -27,10 +31,10 @@ def take(batches, count):
     return [(images.numpy(), labels.numpy()) for images, labels in batches.take(count)]
 
 
-def epochs(dataset, count, batch_size=10, data_aug=False, seed=0, first_epoch=0):
+def epochs(dataset, count, batch_size=10, augmentation=None, seed=0, first_epoch=0):
     """The next epochs' batches, a list for each epoch."""
     steps = count_steps(dataset, batch_size)
-    stream = make_training_batches(dataset, batch_size, data_aug=data_aug, seed=seed, first_epoch=first_epoch)
+    stream = make_training_batches(dataset, batch_size, augmentation=augmentation, seed=seed, first_epoch=first_epoch)
     batches = take(stream, count * steps)
     return [batches[start : start + steps] for start in range(0, len(batches), steps)]
 
@@ -80,18 +84,18 @@ def test_the_remainder_is_a_batch(dataset):
     assert [len(labels) for _, labels in epochs(dataset, 1, batch_size=100)[0]] == [24]
 
 
-@pytest.mark.parametrize("data_aug", [False, True])
-def test_resumed_epochs_are_those_of_an_uninterrupted_training(dataset, data_aug):
-    uninterrupted = epochs(dataset, 4, data_aug=data_aug)
+@pytest.mark.parametrize("augmentation", [None, CROPS, SHIFTS])
+def test_resumed_epochs_are_those_of_an_uninterrupted_training(dataset, augmentation):
+    uninterrupted = epochs(dataset, 4, augmentation=augmentation)
     for first_epoch in (1, 3):
-        resumed = epochs(dataset, 4 - first_epoch, data_aug=data_aug, first_epoch=first_epoch)
+        resumed = epochs(dataset, 4 - first_epoch, augmentation=augmentation, first_epoch=first_epoch)
         for epoch, other in zip(uninterrupted[first_epoch:], resumed, strict=True):
             assert_same(epoch, other)
 
 
-@pytest.mark.parametrize("data_aug", [False, True])
-def test_seed_fixes_order_and_augmentation(dataset, data_aug):
-    first, same, other = (epochs(dataset, 1, data_aug=data_aug, seed=seed)[0] for seed in (1, 1, 2))
+@pytest.mark.parametrize("augmentation", [None, CROPS, SHIFTS])
+def test_seed_fixes_order_and_augmentation(dataset, augmentation):
+    first, same, other = (epochs(dataset, 1, augmentation=augmentation, seed=seed)[0] for seed in (1, 1, 2))
     assert_same(first, same)
     assert not all(np.array_equal(one, two) for (one, _), (two, _) in zip(first, other, strict=True))
 
@@ -125,7 +129,7 @@ def test_a_slice_of_the_stored_images_is_read_correctly(dataset):
 
 def test_augmentation_changes_training_images_and_not_their_labels(dataset):
     shown = []
-    for plain, augmented in zip(epochs(dataset, 2), epochs(dataset, 2, data_aug=True), strict=True):
+    for plain, augmented in zip(epochs(dataset, 2), epochs(dataset, 2, augmentation=CROPS), strict=True):
         for (images, labels), (other_images, other_labels) in zip(plain, augmented, strict=True):
             np.testing.assert_array_equal(labels, other_labels)
             assert other_images.dtype == np.uint8
@@ -139,7 +143,7 @@ def test_augmentation_changes_training_images_and_not_their_labels(dataset):
 
 def test_images_that_may_not_be_augmented_are_not(dataset):
     stored = dataclasses.replace(dataset, augmentable=False)
-    assert_same(epochs(stored, 1, data_aug=True)[0], epochs(dataset, 1)[0])
+    assert_same(epochs(stored, 1, augmentation=CROPS)[0], epochs(dataset, 1)[0])
 
 
 def test_augmentation_flips_half_crops_and_jitters():
@@ -162,15 +166,48 @@ def test_augmentation_flips_half_crops_and_jitters():
 def test_mixed_batches_are_resumed_with_weights_that_follow_their_labels(dataset):
     weights = np.array([1.0, 2.0, 4.0], np.float32)
     options = {"erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "one_hot": True, "class_weights": weights}
-    stream = make_training_batches(dataset, 10, data_aug=True, seed=0, **options)
+    stream = make_training_batches(dataset, 10, augmentation=CROPS, seed=0, **options)
     whole = [[part.numpy() for part in batch] for batch in stream.take(6)]
-    resumed = make_training_batches(dataset, 10, data_aug=True, seed=0, first_epoch=1, **options)
+    resumed = make_training_batches(dataset, 10, augmentation=CROPS, seed=0, first_epoch=1, **options)
     for batch, other in zip(whole[3:], resumed.take(3), strict=True):
         for one, same in zip(batch, other, strict=True):
             np.testing.assert_array_equal(one, same)
     assert any((targets.max(1) < 0.99).any() for _, targets, _ in whole)
     for _, targets, seen in whole:
         np.testing.assert_allclose(seen, targets @ weights, rtol=1e-5)
+
+
+def test_shifted_images_are_moved_by_whole_pixels_with_mirrored_edges():
+    """Pixel (row, column) of the images is (row, column, 0)."""
+    size, count = 16, 200
+    rows, columns = np.mgrid[:size, :size]
+    image = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+    flipped = np.arange(count) % 2 == 1
+    how = Augmentation(shift=0.25, jitter=0.0)
+    images = augment(np.stack([image] * count), [3, 4], how=how, flipped=tf.constant(flipped)).numpy()
+    down, right = (size // 2 - images[:, size // 2, size // 2, axis].astype(int) for axis in (0, 1))
+    right[flipped] = size // 2 - (size - 1 - images[flipped, 0, size // 2, 1].astype(int))
+    assert set(down) == set(right) == set(range(-4, 5))
+    for image, dy, dx, is_flipped in zip(images, down, right, flipped, strict=True):
+        padded = np.pad(np.stack([rows, columns], -1), ((4, 4), (4, 4), (0, 0)), mode="reflect")
+        expected = padded[4 - dy : 4 - dy + size, 4 - dx : 4 - dx + size]
+        if is_flipped:
+            expected = expected.copy()
+            expected[..., 1] = size - 1 - expected[..., 1]
+        np.testing.assert_array_equal(image[..., :2], expected)
+
+
+def test_each_image_is_flipped_in_every_other_epoch(dataset):
+    still = Augmentation(shift=1e-9, jitter=0.0)
+    flips = []
+    for plain, augmented in zip(epochs(dataset, 3), epochs(dataset, 3, augmentation=still), strict=True):
+        images, changed = (np.concatenate([images for images, _ in epoch]) for epoch in (plain, augmented))
+        is_flipped = (images[:, :, ::-1] == changed).all((1, 2, 3))
+        assert ((images == changed).all((1, 2, 3)) != is_flipped).all()
+        flips.append(dict(zip(rows_of(dataset, plain), is_flipped, strict=True)))
+    assert {flips[0][row] for row in dataset.train} == {True, False}
+    assert all(flips[0][row] != flips[1][row] for row in dataset.train)
+    assert flips[2] == flips[0]
 
 
 def test_augmentation_depends_on_the_key_only():
@@ -192,9 +229,9 @@ from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
 
 dataset = load_dataset(DataConfig(data=sys.argv[1], image_size=16), seed=0)
-plain = [image.numpy() for image, _ in pipeline.make_training_batches(dataset, 10, data_aug=True, seed=0).take(6)]
+plain = [image.numpy() for image, _ in pipeline.make_training_batches(dataset, 10, augmentation=None, seed=0).take(6)]
 pipeline.list_gpus = lambda: ["/device:CPU:1"]
-batches = pipeline.make_training_batches(dataset, 10, data_aug=True, seed=0)
+batches = pipeline.make_training_batches(dataset, 10, augmentation=None, seed=0)
 for other, (images, labels) in zip(plain, batches, strict=False):
     assert images.device.endswith("CPU:1"), images.device
     assert labels.device.endswith("CPU:1"), labels.device
@@ -222,7 +259,7 @@ def test_batches_are_prefetched_to_a_device(photo_folder):
 def test_no_thread_tunes_a_pipeline(dataset):
     """TensorFlow's autotuning can miss that an iterator ends, which then waits for it: seconds at the end of a fit."""
     for batches in (
-        make_training_batches(dataset, 4, data_aug=True, seed=0),
+        make_training_batches(dataset, 4, augmentation=CROPS, seed=0),
         make_evaluation_batches(dataset, dataset.test, 5),
     ):
         assert batches.options().autotune.enabled is False
@@ -230,6 +267,6 @@ def test_no_thread_tunes_a_pipeline(dataset):
 
 def test_class_weights_come_with_the_batches(dataset):
     weights = np.array([0.5, 1.0, 2.0], np.float32)
-    batches = make_training_batches(dataset, 10, data_aug=False, seed=0, class_weights=weights)
+    batches = make_training_batches(dataset, 10, augmentation=None, seed=0, class_weights=weights)
     for _, labels, batch_weights in batches.take(3):
         np.testing.assert_array_equal(batch_weights, weights[labels.numpy()])
