@@ -21,7 +21,7 @@ class DataConfig:
     Args:
         data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
             val/ next to it, or <class>/*. A class folder may be a link; in it, links to images are read, links to
-            folders are not followed.
+            folders are not followed. Or a CSV file with the columns image,label or image,label,split.
         image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
         resize: `crop` keeps the proportions and cuts out the centre; `stretch` keeps the whole image.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).

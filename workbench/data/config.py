@@ -23,7 +23,8 @@ class InspectConfig:
     """Inspection.
 
     Args:
-        data: Data to look through, as for training: a folder, `nature_12k`, `tfds:NAME[:VERSION]` or `digits`.
+        data: Data to look through, as for training: a folder, a CSV file, `nature_12k`, `tfds:NAME[:VERSION]`,
+            or `digits`.
         page: HTML file to write; by default inspect-NAME.html in the working folder.
         fix_splits: List the held-out images that are also in the training set in the data's left_out.csv, which
             every later command leaves out. No image is moved or deleted.

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from workbench.data.folder_source import open_folder
+from workbench.data.manifest_source import SUFFIXES, open_manifest
 from workbench.data.source import UNSPLIT, Item, Source
 from workbench.data.tfds_source import PREFIX, open_nature_12k, open_tfds
 from workbench.errors import UserError
 
 
 def open_source(spec: str) -> Source:
-    """Return the source for `digits`, `nature_12k`, `tfds:NAME[:VERSION]` or the path of a folder.
+    """Return the source for `digits`, `nature_12k`, `tfds:NAME[:VERSION]`, or the path of a folder or a CSV file.
 
     Raises:
         UserError: there is no such data, or it is not laid out as images with one label each.
@@ -21,10 +22,18 @@ def open_source(spec: str) -> Source:
     root = Path(spec).expanduser()
     if not root.exists():
         known = ", ".join(NAMED)
-        raise UserError(f"--data {spec}: no such folder; give a folder of class folders, {known}, or tfds:NAME")
-    if not root.is_dir():
-        raise UserError(f"--data {spec}: is a file; give the folder that holds one folder of images a class")
-    return open_folder(root.resolve())
+        kind = "file" if root.suffix.lower() in SUFFIXES else "folder"
+        raise UserError(
+            f"--data {spec}: no such {kind}; give a folder of class folders, a CSV file, {known}, or tfds:NAME"
+        )
+    if root.is_dir():
+        return open_folder(root.resolve())
+    if root.suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"--data {spec}: is a file; give the folder that holds one folder of images a class, or a CSV file "
+            "with the columns image,label"
+        )
+    return open_manifest(root)
 
 
 def open_digits() -> Source:

@@ -54,7 +54,7 @@ def _exclude_repeats(source: Source, scan: Scan, repeats: dict[int, int]) -> dic
         if rows and all(row in repeats for row in rows):
             raise UserError(
                 f"every {part} image of {source.name} is also in the training set; nothing was listed: "
-                f"remove the {part} folder, and a part of the training set is held out instead"
+                f"remove the {part} images, and a part of the training set is held out instead"
             )
     reasons = {scan.names[row]: f"also {scan.names[twin]}" for row, twin in repeats.items()}
     left_out = {**source.left_out, **reasons}
