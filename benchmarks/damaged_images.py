@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,17 @@ from PIL import Image
 Rng = np.random.Generator
 
 CLASSES = ("first", "second")
-KINDS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp"}
+KINDS = {
+    "JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp",
+    "TIFF": ".tif", "AVIF": ".avif", "HEIF": ".heic",
+}
+MODES = {
+    "JPEG": ("RGB", "L", "CMYK"),
+    "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"),
+    "GIF": ("P", "L"),
+    "TIFF": ("RGB", "RGBA", "L", "CMYK", "P", "1", "I;16"),
+    "HEIF": ("RGB", "RGBA", "L"),
+}
 
 
 def write_damaged_images(root: Path, count: int, seed: int) -> dict[str, str]:
@@ -31,7 +42,8 @@ def write_damaged_images(root: Path, count: int, seed: int) -> dict[str, str]:
         mutation = "whole" if number < 40 else names[number % len(names)]
         data, suffix = MUTATIONS[mutation](_image(rng, kind), rng), KINDS[kind]
         if mutation == "wrong name" or rng.integers(10) == 0:
-            suffix = (*KINDS.values(), ".txt", "", ".JPEG", ".heic")[rng.integers(len(KINDS) + 4)]
+            suffix = (*KINDS.values(), ".txt", "", ".JPEG")[rng.integers(len(KINDS) + 3)]
+            suffix = "" if (kind, suffix) == ("TIFF", ".txt") else suffix  # not an image, see `is_image`
         path = Path(CLASSES[number % 2]) / f"{number:05d}{suffix}"
         (root / path).write_bytes(data)
         mutations[str(path)] = mutation
@@ -41,13 +53,17 @@ def write_damaged_images(root: Path, count: int, seed: int) -> dict[str, str]:
 def _image(rng: Rng, kind: str) -> bytes:
     """Return the file of a small image of noise and colour, in one of the modes that its format has."""
     height, width = rng.integers(1, 80, 2)
-    modes = {"JPEG": ("RGB", "L", "CMYK"), "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"), "GIF": ("P", "L")}
-    mode = modes.get(kind, ("RGB",))[rng.integers(len(modes.get(kind, ("RGB",))))]
+    modes = MODES.get(kind, ("RGB",))
+    mode = modes[rng.integers(len(modes))]
     pixels = rng.integers(0, 256, (height, width, 3)) // 2 + rng.integers(0, 128, 3)
     image = Image.fromarray(pixels.astype(np.uint8))
     image = Image.fromarray((pixels[..., 0] * 257).astype(np.uint16)) if mode == "I;16" else image.convert(mode)
-    options: dict[str, bool | bytes] = {"progressive": bool(rng.integers(2))} if kind == "JPEG" else {}
-    if kind in ("JPEG", "PNG", "WEBP") and rng.integers(2):
+    options: dict[str, Any] = {"progressive": bool(rng.integers(2))} if kind == "JPEG" else {}
+    if kind == "TIFF" and rng.integers(2):
+        options = {"compression": "tiff_adobe_deflate"}
+    if kind == "AVIF":
+        options = {"speed": 10}
+    if kind in ("JPEG", "PNG", "WEBP", "AVIF", "HEIF") and rng.integers(2):
         exif = Image.Exif()
         exif[0x0112] = int(rng.integers(0, 10))
         options["exif"] = exif.tobytes()

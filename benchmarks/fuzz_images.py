@@ -2,8 +2,8 @@
 
     python -m benchmarks.fuzz_images [--files 5000] [--seed 0]
 
-Writes JPEG, PNG, GIF, BMP and WebP files with flipped bits, cut short, named wrongly, empty, filled with zeros or
-noise, joined from two files, or declaring enormous sizes, among whole ones. Then inspects them as
+Writes JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF and HEIC files with flipped bits, cut short, named wrongly, empty, filled
+with zeros or noise, joined from two files, or declaring enormous sizes, among whole ones. Then inspects them as
 `python -m workbench.data inspect` does, trains a tiny network on them and classifies each. Prints how many files were
 used and listed, how long each command took and how much memory it needed at most.
 """

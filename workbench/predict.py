@@ -19,6 +19,7 @@ import numpy as np
 
 from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
 from workbench.data.folder_source import describe_links, list_files, make_printable, read_image_file
+from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import rank_classes, softmax
@@ -45,7 +46,7 @@ def predict(config: PredictConfig) -> tuple[int, int]:
     if config.top_k < 1 or config.batch_size < 1:
         raise UserError("--top-k and --batch-size must be at least 1")
     resize, width = run.data_config.resize, max(map(len, run.class_names))
-    failures: list[str] = []
+    failures: list[str] = []  # why files could not be read
     empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
     model, done, start = run.model, 0, time.perf_counter()
     images = _report_unreadable(decode_items(_list_items(config.images), run.image_size, resize), failures, empty)
@@ -57,6 +58,8 @@ def predict(config: PredictConfig) -> tuple[int, int]:
         sys.stdout.flush()
         done += len(batch)
     seconds = time.perf_counter() - start
+    for line in describe_missing_decoders(failures):
+        print(line, file=sys.stderr)
     if empty:
         _report_empty(list(empty.values()), has_images=bool(done or failures))
     if done + len(failures) > 1:
@@ -93,7 +96,7 @@ def _list_items(paths: Sequence[str]) -> Iterator[Item]:
 def _report_unreadable(
     decoded: Iterable[tuple[Item, DecodingResult]], failures: list[str], empty: dict[int, str]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (name, pixels) of the images that could be decoded. Report others on stderr and in `failures`.
+    """Yield (name, pixels) of the images that could be decoded. Report others on stderr, and why in `failures`.
 
     Paths that hold an image, readable or not, are removed from `empty`.
     """
@@ -104,8 +107,9 @@ def _report_unreadable(
         if isinstance(result, DecodedImage):
             yield item.name, result.pixels
         else:
-            failures.append(item.name)
-            print(f"cannot read {item.name}: {result}", file=sys.stderr)
+            failures.append(result)
+            if not describe_missing_decoders([result]):  # one line at the end says so of all these
+                print(f"cannot read {item.name}: {result}", file=sys.stderr)
 
 
 def _report_empty(folders: Sequence[str], *, has_images: bool) -> None:
@@ -116,7 +120,7 @@ def _report_empty(folders: Sequence[str], *, has_images: bool) -> None:
     """
     message = f"{', '.join(map(make_printable, folders))}: {agree(len(folders), 'holds', 'hold')} no images"
     if not has_images:
-        raise UserError(f"{message} (JPEG, PNG, GIF, BMP or WebP); give image files or folders that hold some")
+        raise UserError(f"{message} ({READABLE}); give image files or folders that hold some")
     print(message, file=sys.stderr)
 
 

@@ -11,6 +11,7 @@ from workbench import cli
 from workbench import predict as module
 from workbench.commands import PredictConfig
 from workbench.data.decoding import decode
+from workbench.data.image_formats import MISSING_DECODERS, READABLE
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
 from workbench.predict import predict, predict_or_exit
@@ -104,6 +105,29 @@ def test_unreadable_files_are_reported_and_skipped(trained_once, pictures, capsy
     assert errors[-1].endswith("; 4 could not be read")
 
 
+def test_photos_of_phones_and_scanners(trained_once, pictures, capsys):
+    photo = Image.open(pictures / "0.png")
+    for name, kind in (("a.heic", "HEIF"), ("b.avif", "AVIF"), ("c.tif", "TIFF")):
+        photo.save(pictures / "below" / name, kind, quality=100)
+    assert predict(PredictConfig(str(trained_once), [str(pictures / "below")], json=True)) == (5, 0)
+    found, _ = printed(capsys)
+    want = expected(trained_once, pictures / "0.png")[0]
+    for row in found[:3]:
+        values = {top["class"]: top["probability"] for top in row["predictions"]}
+        assert [values[name] for name in NAMES] == pytest.approx(want.tolist(), abs=0.05)
+
+
+def test_one_line_counts_the_heic_images_that_need_pillow_heif(trained_once, pictures, capsys, monkeypatch):
+    monkeypatch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install 'image-workbench[heic]'")
+    for number in range(2):
+        Image.open(pictures / "0.png").save(pictures / f"photo{number}.heic", "HEIF")
+    assert predict(PredictConfig(str(trained_once), [str(pictures)], json=True)) == (7, 2)
+    errors = printed(capsys)[1]
+    assert errors[0] == "2 HEIC images need pillow-heif: pip install 'image-workbench[heic]'"
+    assert errors[1].startswith("7 images in ")
+    assert len(errors) == 2
+
+
 def test_links_to_folders_are_not_followed_and_links_to_images_are(trained_once, pictures, capsys):
     (pictures / "below" / "up").symlink_to(pictures)
     (pictures / "linked.png").symlink_to(pictures / "0.png")
@@ -128,7 +152,7 @@ def test_a_folder_without_images_is_an_error(trained_once, pictures, capsys):
         assert run_command(str(trained_once), str(pictures / folder)) == 2
         shown = capsys.readouterr()
         assert shown.out == ""
-        assert shown.err.startswith(f"error: {pictures / folder}: holds no images (JPEG, PNG, GIF, BMP or WebP); give")
+        assert shown.err.startswith(f"error: {pictures / folder}: holds no images ({READABLE}); give")
         assert shown.err.count("\n") == 1
 
 

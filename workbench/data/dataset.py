@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench.config import DataConfig
+from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 from workbench.data.sources import open_source
 from workbench.data.splits.drawing import TEST_SHARE, VALIDATION_SHARE, draw_split
@@ -114,6 +115,7 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
     uneven = describe_imbalance(dataset) if class_weights == "none" else None
     notes = [_describe_folders(dataset.folders), _describe_missing_classes(dataset), *dataset.warnings, uneven]
+    notes += describe_missing_decoders(reason for _, reason in dataset.unreadable)
     notes += dataset.changes
     return [line, *filter(None, notes)]
 
@@ -239,11 +241,14 @@ def _check_config(data: DataConfig, seed: int) -> None:
 
 def _check_unreadable(unreadable: Sequence[Sequence[str]], num_readable: int, data: DataConfig) -> None:
     count, total = len(unreadable), len(unreadable) + num_readable
+    missing = describe_missing_decoders(reason for _, reason in unreadable)
     if not num_readable:
-        raise UserError(f"--data {data.data}: holds no readable image (JPEG, PNG, GIF, BMP or WebP)")
+        raise UserError(f"--data {data.data}: {'; '.join(missing) or f'holds no readable image ({READABLE})'}")
     if count > data.max_unreadable * total:
         name, reason = unreadable[0]
         enough = math.ceil(1000 * count / total) / 1000
+        if missing:
+            raise UserError(f"--data {data.data}: {'; '.join(missing)}; or skip images with --max-unreadable {enough}")
         images = f"{count} of {format_count(total, 'image')} {agree(count, 'is', 'are')}"
         raise UserError(
             f"--data {data.data}: {images} unreadable ({count / total:.1%}), "

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -10,26 +11,26 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 
+from workbench.data.image_formats import HEADER_BYTES, READABLE, explain_missing_decoder, find_image_type
 from workbench.data.source import ImageData, Item
 from workbench.data.thread_pool import map_in_order
 
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"GIF87a": "GIF",
-    b"GIF89a": "GIF",
-    b"BM": "BMP",
-}
-_IMAGE_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
-    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2"),
-}
 MAX_PIXELS = 120_000_000  # a file that declares more is refused before it is decoded
 _LARGE = 25_000_000  # pixels; larger ones are decoded one at a time, so that threads do not add up their memory
 _ONE_LARGE = threading.Lock()
 warnings.filterwarnings("ignore", module=r"PIL\.")  # damaged images raise errors; the warnings add nothing
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # nor do the messages, which would go to stderr
 _ORIENTATION = 0x0112  # the EXIF tag
+_READABLE_TIFF = "8 and 16 bits, grey or RGB"
+_UNSIGNED, _SEPARATE, _WHITE_IS_ZERO = 1, 2, 0  # values of the TIFF's tags
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,18 +64,6 @@ class UnreadableImage(Exception):
     """Raised for a file that should be an image and cannot be read as one; the message is the reason."""
 
 
-def find_image_type(header: bytes) -> str | None:
-    """Return `JPEG`, `PNG`, `GIF`, `BMP` or `WEBP` from the first 12 bytes of a file; None for another type."""
-    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
-        return "WEBP"
-    return next((name for signature, name in _SIGNATURES.items() if header.startswith(signature)), None)
-
-
-def has_image_suffix(name: str) -> bool:
-    """Return whether a file's name ends like an image's; its bytes may say otherwise."""
-    return any(name.lower().endswith(suffix) for suffix in _IMAGE_SUFFIXES)
-
-
 def decode(data: ImageData, size: int, resize: str) -> np.ndarray:
     """Decode one image and resize it to a square.
 
@@ -88,7 +77,7 @@ def decode(data: ImageData, size: int, resize: str) -> np.ndarray:
         transparent pixels on white.
 
     Raises:
-        UnreadableImage: the bytes are not a JPEG, PNG, GIF, BMP or WebP that can be decoded whole.
+        UnreadableImage: the bytes are not an image of a known format that can be decoded whole.
     """
     return _decode(data, size, resize)[0]
 
@@ -141,25 +130,44 @@ def _open_image(data: ImageData) -> Image.Image:
         return Image.fromarray(data)
     if not data:
         raise UnreadableImage("the file is empty")
-    kind = find_image_type(data[:12])
+    kind = find_image_type(data[:HEADER_BYTES])
     if kind is None:
-        raise UnreadableImage("the bytes are not of a JPEG, PNG, GIF, BMP or WebP image")
+        raise UnreadableImage(f"the bytes are not of a {READABLE} image")
+    if missing := explain_missing_decoder(kind):
+        raise UnreadableImage(missing)
     too_large = UnreadableImage(f"it declares more than {MAX_PIXELS:,} pixels")
     try:
         image = Image.open(io.BytesIO(data), formats=[kind])
     except UnidentifiedImageError:
-        raise UnreadableImage(f"the header of the {kind} is damaged") from None
+        unknown = f", or it is of a kind that is not read ({_READABLE_TIFF} are)" if kind == "TIFF" else ""
+        raise UnreadableImage(f"the header of the {kind} is damaged{unknown}") from None
     except Image.DecompressionBombError:
         raise too_large from None
     if image.width * image.height > MAX_PIXELS:
         raise too_large
+    if isinstance(image, TiffImageFile):
+        _check_tiff(image)
     return image
 
 
+def _check_tiff(image: TiffImageFile) -> None:
+    """Refuse a TIFF whose numbers have no black and white of their own, or that Pillow misreads.
+
+    A scale made from each image's darkest and brightest pixel would hide how bright it is.
+    """
+    tags = image.tag_v2
+    bits, formats = max(tags.get(BITSPERSAMPLE, (1,))), {*tags.get(SAMPLEFORMAT, (_UNSIGNED,))}
+    if formats != {_UNSIGNED} or bits > 16:
+        kind = {2: "signed ", 3: "floating-point "}.get(max(formats), "")
+        raise UnreadableImage(f"it holds {kind}numbers of {bits} bits; save it as unsigned numbers of 8 or 16 bits")
+    if bits == 16 and tags.get(PLANAR_CONFIGURATION) == _SEPARATE and image.info["compression"] == "raw":
+        raise UnreadableImage("it holds 16-bit colours in separate planes; save it with interleaved colours")
+
+
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode.startswith("I"):
+        return _scale_grey(image).convert("RGB")
+    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         background = Image.new("RGB", image.size, "white")
         background.paste(image, mask=image.getchannel("A"))
@@ -167,8 +175,18 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _scale_grey(image: Image.Image) -> Image.Image:
+    """Return 8 bits of grey for the 12 or 16 of an image, so that white stays white."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    (bits,) = tags.get(BITSPERSAMPLE, (16,))
+    grey = (np.asarray(image) // ((2**bits - 1) // 255)).astype(np.uint8)
+    return Image.fromarray(255 - grey if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO else grey)
+
+
 def _read_turn(image: Image.Image) -> Image.Transpose | None:
     """Return the turn that the EXIF orientation asks for, or None; damaged EXIF data is ignored."""
+    if isinstance(image, TiffImageFile):  # Pillow turns these itself, as pillow-heif does HEIC
+        return None
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.data.decoding import find_image_type, has_image_suffix
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
+from workbench.data.image_formats import HEADER_BYTES, has_image_suffix, is_image
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.errors import UserError
 
@@ -172,7 +172,7 @@ def make_printable(name: str) -> str:
 def read_image_file(path: str | Path) -> bytes | None:
     """Return a file's bytes; None if neither its content nor its name is that of an image."""
     with open(path, "rb") as file:
-        header = file.read(12)
-        if find_image_type(header) is None and not has_image_suffix(os.fspath(path)):
+        header = file.read(HEADER_BYTES)
+        if not is_image(os.path.basename(path), header):
             return None
         return header + file.read()

@@ -1,7 +1,8 @@
 """The decode-once store: every image of a source as uint8 at one size, in one file that is mapped into memory.
 
 A store is the folder `<cache>/<key>/`, see `workbench.data.resumable_array`. The key covers the source's content, the
-image size and the resize mode, so that runs, trials and processes share a store.
+image size and the resize mode, so that runs, trials and processes share a store; and the decoders that are missing, so
+that the images are decoded again when they are installed.
 """
 
 import dataclasses
@@ -13,11 +14,12 @@ import numpy as np
 
 from workbench.cache import find_cache_dir
 from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
+from workbench.data.image_formats import MISSING_DECODERS
 from workbench.data.resumable_array import Block, ResumableArray
 from workbench.data.source import Item, Source
 from workbench.errors import UserError
 
-FORMAT = 3  # raised whenever decoding or the layout changes, so that older stores are not used
+FORMAT = 4  # raised whenever decoding or the layout changes, so that older stores are not used
 DecodedItem = tuple[Item, DecodingResult]
 Progress = Callable[[Iterable[DecodedItem], int], Iterable[DecodedItem]]
 
@@ -65,7 +67,8 @@ def open_store(
         UserError: the cache folder cannot be written.
     """
     cache = find_cache_dir(cache_dir)
-    key = hashlib.sha256(f"{FORMAT} {source.key} {size} {resize}".encode()).hexdigest()[:24]
+    settings = [FORMAT, source.key, size, resize, *(f"without {kind}" for kind in MISSING_DECODERS)]
+    key = hashlib.sha256(" ".join(map(str, settings)).encode()).hexdigest()[:24]
     columns = ("labels", "parts", "names", "short_sides", "digests", "unreadable")
     array = ResumableArray(cache / key, "images.bin", (size, size, 3), "uint8", columns)
 

@@ -14,6 +14,7 @@ from workbench.data.dataset import (
     describe_imbalance,
     load_dataset,
 )
+from workbench.data.image_formats import MISSING_DECODERS
 from workbench.errors import UserError
 
 
@@ -245,6 +246,39 @@ def test_max_unreadable_is_a_share(photo_folder, share):
 def test_nothing_readable(photo_folder):
     root = photo_folder(train=2, test=None)
     assert "no readable image" in refused(damaged(root, 6), max_unreadable=1.0)
+
+
+@pytest.fixture
+def without_pillow_heif(monkeypatch):
+    monkeypatch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install 'image-workbench[heic]'")
+
+
+def as_heic(root, count):
+    """Write the first images of a folder as HEIC instead."""
+    for path in sorted(root.rglob("*.jpg"))[:count]:
+        Image.open(path).save(path.with_suffix(".heic"), "HEIF")
+        path.unlink()
+    return root
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_heic_without_pillow_heif_says_how_many_and_what_to_install(photo_folder, without_pillow_heif, count):
+    root = as_heic(photo_folder(train=10, test=None), count)
+    message = refused(root)
+    assert f"{root}: {count} HEIC images need pillow-heif: pip install 'image-workbench[heic]'" in message
+    assert message.endswith("; or skip images with --max-unreadable 0.1" if count == 3 else "[heic]'")
+
+
+def test_heic_is_skipped_where_that_is_allowed_and_read_once_pillow_heif_is_installed(photo_folder, monkeypatch):
+    root = as_heic(photo_folder(train=10, test=None), 1)
+    with monkeypatch.context() as patch:
+        patch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install 'image-workbench[heic]'")
+        dataset = load(root, max_unreadable=0.1)
+        assert len(dataset.labels) == 29
+        assert "1 HEIC image needs pillow-heif: pip install 'image-workbench[heic]'" in describe(dataset)
+    dataset = load(root)
+    assert len(dataset.labels) == 30
+    assert dataset.unreadable == []
 
 
 def test_files_that_are_not_images_do_not_count(photo_folder):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.data.image_formats import describe_missing_decoders
 from workbench.data.inspecting.scan import PARTS, Scan
 from workbench.data.source import Source
 from workbench.wording import agree, format_count
@@ -60,6 +61,7 @@ def summarize(findings: Findings) -> list[str]:
         pairs_are = f"{len(conflicts):,} of these pairs {agree(len(conflicts), 'is', 'are')}"
         lines.append(f"{pairs_are} in two classes, such as {one} and {other}")
     lines += _describe_leaks(findings)
+    lines += describe_missing_decoders(reason for _, reason in scan.unreadable)
     lines += findings.source.warnings
     if findings.left_out:
         missing = findings.left_out.keys() - set(scan.names) - {name for name, _ in scan.unreadable}
