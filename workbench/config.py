@@ -23,7 +23,8 @@ class DataConfig:
             val/ next to it, or <class>/*. A class folder may be a link; in it, links to images are read, links to
             folders are not followed. Or a CSV file with the columns image,label or image,label,split.
         image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
-        resize: `crop` keeps the proportions and cuts out the centre; `stretch` keeps the whole image.
+        resize: `crop` keeps the proportions and cuts out the centre; `pad` keeps them and the whole image, with grey
+            bars; `stretch` keeps the whole image, but not its proportions.
         max_unreadable: Share of the images that may be unreadable (they are skipped and listed).
         cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
         split_seed: Seed of the validation split, and of the test split where the data has no test set; --seed by
@@ -32,7 +33,7 @@ class DataConfig:
 
     data: str = "digits"
     image_size: int | None = None
-    resize: Literal["crop", "stretch"] = "crop"
+    resize: Literal["crop", "pad", "stretch"] = "crop"
     max_unreadable: float = 0.01
     cache_dir: str | None = None
     split_seed: int | None = None

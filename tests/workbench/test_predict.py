@@ -76,7 +76,7 @@ def test_the_table_has_one_line_per_image(trained_once, pictures, capsys):
     assert shown.err.startswith("3 images in ")
 
 
-@pytest.mark.parametrize("resize", ["crop", "stretch"])
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
 def test_images_are_resized_as_in_training(tiny_run, configure, tmp_path, capsys, resize):
     wide = np.zeros((32, 96, 3), np.uint8)
     wide[:, :32], wide[:, 32:64], wide[:, 64:] = (200, 190, 60), (110, 60, 190), (190, 60, 80)

@@ -31,6 +31,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # nor do the message
 _ORIENTATION = 0x0112  # the EXIF tag
 _READABLE_TIFF = "8 and 16 bits, grey or RGB"
 _UNSIGNED, _SEPARATE, _WHITE_IS_ZERO = 1, 2, 0  # values of the TIFF's tags
+# Networks subtract about this much from pixels, so the padding is close to zero for them, as is that of a convolution.
+PAD_COLOUR = (128, 128, 128)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -70,7 +72,8 @@ def decode(data: ImageData, size: int, resize: str) -> np.ndarray:
     Args:
         data: the file's bytes, or a uint8 array of shape (height, width) or (height, width, 3).
         size: side of the result in pixels.
-        resize: `crop` scales the short side to `size` and cuts out the centre; `stretch` ignores the proportions.
+        resize: `crop` scales the short side to `size` and cuts out the centre; `pad` scales the long side to `size`
+            and fills the rest with mid grey; `stretch` ignores the proportions.
 
     Returns:
         uint8 RGB array of shape (size, size, 3): the first frame, upright by its EXIF orientation;
@@ -203,7 +206,18 @@ def _resize(image: Image.Image, size: int, resize: str) -> Image.Image:
         return image
     if resize == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    if resize == "pad":
+        return _pad(image, size)
     return image.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    """Scale the long side to `size` and centre the image on mid grey."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    square = Image.new("RGB", (size, size), PAD_COLOUR)
+    square.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((size - width) // 2, (size - height) // 2))
+    return square
 
 
 def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tuple[Item, DecodingResult]]:

@@ -59,7 +59,7 @@ def open_store(
     Args:
         source: the images.
         size: side of the square images in pixels.
-        resize: `crop` or `stretch`, see `workbench.data.decoding.decode`.
+        resize: `crop`, `pad` or `stretch`, see `workbench.data.decoding.decode`.
         cache_dir: folder of all stores; by default the user's cache folder.
         progress: called with the decoded images and their number; returns the images, and may show the progress.
 

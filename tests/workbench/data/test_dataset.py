@@ -301,13 +301,15 @@ def test_default_image_sizes():
     assert choose_image_size(DataConfig(data="somewhere", image_size=64)) == 64
 
 
-def test_crop_and_stretch_differ(photo_folder):
+def test_crop_stretch_and_pad_differ(photo_folder):
     root = photo_folder(classes=("a", "b"), train=4, test=None)
     wide = Image.new("RGB", (90, 30), "red")
     wide.paste("blue", (60, 0, 90, 30))
     wide.save(root / "a" / "a-00.jpg")
-    crop, stretch = (load(root, resize=resize).images[0] for resize in ("crop", "stretch"))
+    crop, stretch, pad = (load(root, resize=resize).images[0] for resize in ("crop", "stretch", "pad"))
     assert crop[..., 2].mean() < 30 < stretch[..., 2].mean()
+    assert (pad[:5] == 128).all()
+    assert pad[8, -2, 2] > 200
 
 
 def test_wrong_path(tmp_path):

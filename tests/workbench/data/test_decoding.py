@@ -177,6 +177,29 @@ def test_crop_keeps_proportions_and_the_centre():
     assert_halves(decode(encoded(image, "PNG"), 15, "stretch"), RED, BLUE)
 
 
+def test_pad_keeps_proportions_and_the_whole_image():
+    grey = (128,) * 3
+    wide = decode(encoded(halves(width=40, height=20), "PNG"), 20, "pad")
+    assert_halves(wide[5:15, 5:15], RED, BLUE)
+    for bars in (wide[:5], wide[15:]):
+        assert (bars == grey).all()
+    tall = decode(encoded(halves(width=20, height=40), "PNG"), 20, "pad")
+    assert (tall[:, :5] == grey).all()
+    assert (tall[:, 15:] == grey).all()
+    np.testing.assert_allclose(tall[10, 5:9], [RED] * 4, atol=12)
+    small = decode(encoded(halves(width=8, height=8), "PNG"), 20, "pad")
+    assert_halves(small, RED, BLUE)
+
+
+def test_pad_turns_the_image_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = decode(encoded(halves(width=40, height=20), "JPEG", exif=exif.tobytes(), quality=95), 20, "pad")
+    assert (pixels[:, :4] == 128).all()
+    np.testing.assert_allclose(pixels[:8, 7:13].mean((0, 1)), RED, atol=20)
+    np.testing.assert_allclose(pixels[12:, 7:13].mean((0, 1)), BLUE, atol=20)
+
+
 def test_an_image_of_the_right_size_is_left_as_it_is():
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
     np.testing.assert_array_equal(decode(encoded(Image.fromarray(pixels), "PNG"), 24, "crop"), pixels)
@@ -191,10 +214,13 @@ def test_large_jpeg_is_as_good_through_the_scaled_decoder():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1)])
-@pytest.mark.parametrize("resize", ["crop", "stretch"])
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
 def test_one_pixel_wide(shape, resize):
-    data = encoded(Image.new("RGB", shape, RED), "PNG")
-    assert_halves(decode(data, 12, resize), RED, RED)
+    pixels = decode(encoded(Image.new("RGB", shape, RED), "PNG"), 12, resize)
+    if resize == "pad" and shape != (1, 1):
+        assert (pixels == RED).all(axis=2).sum() == 12
+    else:
+        assert_halves(pixels, RED, RED)
 
 
 def test_arrays():

@@ -91,9 +91,9 @@ def test_decodes_once(source):
 
 def test_size_and_resize_mode_have_stores_of_their_own(source):
     reads = []
-    for size, resize in ((16, "crop"), (16, "stretch"), (20, "crop"), (16, "crop")):
+    for size, resize in ((16, "crop"), (16, "stretch"), (16, "pad"), (20, "crop"), (16, "crop")):
         assert open_store(counted(source, reads), size, resize).images.shape[1:3] == (size, size)
-    assert len(reads) == 3 * 42
+    assert len(reads) == 4 * 42
 
 
 def test_changed_content_is_decoded_again(photo_folder):
