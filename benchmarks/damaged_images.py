@@ -15,8 +15,14 @@ Rng = np.random.Generator
 
 CLASSES = ("first", "second")
 KINDS = {
-    "JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WEBP": ".webp",
-    "TIFF": ".tif", "AVIF": ".avif", "HEIF": ".heic",
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "WEBP": ".webp",
+    "TIFF": ".tif",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
 }
 MODES = {
     "JPEG": ("RGB", "L", "CMYK"),
