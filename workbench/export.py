@@ -27,8 +27,9 @@ from workbench.exporting.format import Format, Predict
 from workbench.exporting.litert import LITERT
 from workbench.exporting.onnx import ONNX
 from workbench.exporting.openvino import OPENVINO
+from workbench.exporting.readme import describe_use
 from workbench.exporting.savedmodel import SAVEDMODEL
-from workbench.files import format_bytes, write_json
+from workbench.files import format_bytes, write_json, write_text
 from workbench.finished_run import open_run
 from workbench.runtime import hold_back_stderr
 from workbench.wording import format_count
@@ -68,7 +69,8 @@ def export(config: ExportConfig) -> Exported:
 
     In every format the model takes uint8 RGB images (batch, size, size, 3) and returns float32 logits
     (batch, num_classes). In float32 it must return the same logits; in float16 and int8 it may lose as much accuracy
-    as the option `tolerance` allows. The names of the classes are saved in classes.json in the same folder.
+    as the option `tolerance` allows. The names of the classes are saved in classes.json in the same folder,
+    and README.txt there says how images are resized.
 
     Raises:
         UserError: the run or its data cannot be opened, a library is missing, the format does not have the number
@@ -93,6 +95,8 @@ def export(config: ExportConfig) -> Exported:
             shutil.rmtree(target)
         os.replace(temporary, target)
     write_json(target.parent / "classes.json", run.class_names)
+    use = describe_use(run.image_size, run.data_config.resize, len(run.class_names))
+    write_text(target.parent / "README.txt", use)
     console.print(f"{target} ({format_bytes(_count_bytes(target))})", *_summarize(exported, config), sep="\n")
     return exported
 

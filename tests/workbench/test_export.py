@@ -31,7 +31,8 @@ def measure_accuracy(run, predict):
     return float((logits.argmax(axis=1) == dataset.labels[dataset.validation]).mean())
 
 
-def test_savedmodel_replaces_an_earlier_one(tiny_run, images, capsys):
+def test_savedmodel_replaces_an_earlier_one(tiny_run, configure, images, capsys):
+    configure(tiny_run, resize="pad")
     earlier = tiny_run / "export" / "savedmodel"
     earlier.mkdir(parents=True)
     for name in ("saved_model.pb", "earlier.txt"):
@@ -39,10 +40,14 @@ def test_savedmodel_replaces_an_earlier_one(tiny_run, images, capsys):
     exported = export(ExportConfig(str(tiny_run), "savedmodel"))
     assert exported.path == tiny_run / "export" / "savedmodel"
     assert not (earlier / "earlier.txt").exists()
-    assert {path.name for path in exported.path.parent.iterdir()} == {"savedmodel", "classes.json"}
+    assert {path.name for path in exported.path.parent.iterdir()} == {"savedmodel", "classes.json", "README.txt"}
     loaded = tf.saved_model.load(str(exported.path))
     np.testing.assert_allclose(loaded.serve(images), keras_logits(tiny_run, images), atol=1e-4)
     assert json.loads((tiny_run / "export" / "classes.json").read_text()) == ["daisy", "iris", "rose"]
+    use = (tiny_run / "export" / "README.txt").read_text()
+    assert "Scale the long side to 32 pixels" in use
+    assert "a square of RGB (128, 128, 128)" in use
+    assert "logits (batch, 3)" in use
     dataset = open_run(tiny_run).load_dataset()
     assert exported.images == exported.same_class == len(dataset.validation)
     assert exported.accuracy == exported.keras_accuracy
@@ -92,7 +97,11 @@ def test_onnx(tiny_run, images, onnxruntime):
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_onnx_in_fewer_bits(tiny_run, images, precision, onnxruntime):
     exported = export(ExportConfig(str(tiny_run), "onnx", precision=precision, tolerance=0.5))
-    assert {path.name for path in exported.path.parent.iterdir()} == {f"model-{precision}.onnx", "classes.json"}
+    assert {path.name for path in exported.path.parent.iterdir()} == {
+        f"model-{precision}.onnx",
+        "classes.json",
+        "README.txt",
+    }
     session = onnxruntime.InferenceSession(str(exported.path))
     assert session.get_inputs()[0].type == "tensor(uint8)"
     assert session.run(["logits"], {"image": images})[0].dtype == np.float32
