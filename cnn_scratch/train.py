@@ -2,13 +2,13 @@
 
 import sys
 
-from cnn_scratch.config import TrainConfig, check_network
+from cnn_scratch.commands import TRAIN
 from workbench import cli
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return cli.main(TrainConfig, "cnn_scratch.train:train", description=__doc__, argv=argv)
+    return cli.main(TRAIN, argv)
 
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
@@ -17,9 +17,11 @@ if __name__ == "__main__":  # parse first: the imports below load TensorFlow
 import dataclasses
 from pathlib import Path
 
+from cnn_scratch.config import TrainConfig, check_network
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn, check_growing, check_memory, compute_network_cost
+from workbench.commandline.calls import format_call
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
@@ -106,5 +108,5 @@ def suggest_learning_rate(asked: TrainConfig, config: TrainConfig, dataset: Data
     rate = f"{test.suggestion:.2g}"
     options = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
     console.print(f"the loss falls fastest at a learning rate of {rate}: {picture}")
-    console.print(f"train with it:  python -m cnn_scratch.train{options} --learning-rate {rate}")
+    console.print(f"train with it:  {format_call('cnn_scratch.train')}{options} --learning-rate {rate}")
     return folder.path

@@ -3,26 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from cnn_scratch.config import TRIAL, TrainConfig, TuneConfig
+from cnn_scratch.commands import TUNE
 from workbench import cli
-from workbench.sweep.workers import start_workers_early, uses_gpu
-
-_HELP = (
-    """Options of cnn_scratch.train that the sweep file does not vary can be given too, for all trials: --epochs 3."""
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return cli.main(
-        TuneConfig,
-        "cnn_scratch.tune:tune",
-        description=f"{__doc__} {_HELP}",
-        argv=argv,
-        before=lambda config: start_workers_early(config, TRIAL),
-        use_gpu=uses_gpu,
-        needs_keras_tuner=True,
-    )
+    return cli.main(TUNE, argv)
 
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
@@ -33,6 +20,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from cnn_scratch.config import TRIAL, TrainConfig, TuneConfig
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache, build_plain_model
 from cnn_scratch.model import Cost, check_memory, compute_network_cost

@@ -2,13 +2,13 @@
 
 import sys
 
-from transfer.config import CompareConfig
+from transfer.commands import COMPARE
 from workbench import cli
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return cli.main(CompareConfig, "transfer.compare:compare", description=__doc__, argv=argv, needs_tensorflow=False)
+    return cli.main(COMPARE, argv)
 
 
 if __name__ == "__main__":  # parse first: the imports below are slow
@@ -21,10 +21,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
-from transfer.config import FreezingConfig, TransferConfig
+from transfer.config import CompareConfig, FreezingConfig, TransferConfig
 from transfer.defaults import resolve
 from workbench import commands
 from workbench import compare as comparison
+from workbench.commandline.calls import format_call
 from workbench.config import TrainingRunConfig, flatten, replace
 from workbench.console import console, show_decoding, show_table
 from workbench.data.dataset import load_dataset
@@ -98,7 +99,9 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
     write_json(output / "strategies.json", rows)
     table = _build_cost_table(rows)
     show_table(table)
-    write_page(output, rows, f"python -m transfer.compare{cli.format_options(config, skip={'overwrite'})}", [table])
+    write_page(
+        output, rows, f"{format_call('transfer.compare')}{cli.format_options(config, skip={'overwrite'})}", [table]
+    )
     return rows
 
 
@@ -131,7 +134,7 @@ def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
         words = f" --resume {shlex.quote(str(folder))}"
     elif others:
         _check_same_data(config, others[0])
-    command = f"python -m transfer.run{words}"
+    command = f"{format_call('transfer.run')}{words}"
     console.print(f"\n{config.freezing.mode}: {command}", soft_wrap=True)
     arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": make_python_path()}
     try:

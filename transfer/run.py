@@ -2,13 +2,13 @@
 
 import sys
 
-from transfer.config import TransferConfig
+from transfer.commands import RUN
 from workbench import cli
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return cli.main(TransferConfig, "transfer.run:run", description=__doc__, argv=argv)
+    return cli.main(RUN, argv)
 
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
@@ -17,6 +17,7 @@ if __name__ == "__main__":  # parse first: the imports below load TensorFlow
 from pathlib import Path
 
 from transfer.backbone import build_network
+from transfer.config import TransferConfig
 from transfer.defaults import resolve
 from transfer.features import Features, compute_features, describe_origin
 from transfer.finetune import build_trained_part, check_augmentation, count_trained_parameters, train_head

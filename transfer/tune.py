@@ -1,40 +1,30 @@
 """Sweep how a pretrained network is fine-tuned, with KerasTuner; the same command again continues the sweep."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from transfer.config import BackboneConfig, TransferConfig, TuneConfig
-from transfer.defaults import TRIAL
+from transfer.commands import TUNE
 from workbench import cli
-from workbench.sweep.workers import start_workers_early, uses_gpu
-
-_HELP = """Options of transfer.run that the sweep file does not vary can be given too, for all trials: --epochs 3."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return cli.main(
-        TuneConfig,
-        "transfer.tune:tune",
-        description=f"{__doc__} {_HELP}",
-        argv=argv,
-        before=lambda config: start_workers_early(config, TRIAL),
-        use_gpu=uses_gpu,
-        needs_keras_tuner=True,
-    )
+    return cli.main(TUNE, argv)
 
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
     sys.exit(main())
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from transfer.backbone import DROPOUT, Network, build_network
-from transfer.defaults import resolve
+from transfer.config import BackboneConfig, TransferConfig, TuneConfig
+from transfer.defaults import TRIAL, resolve
 from transfer.features import compute_features
 from transfer.finetune import (
     build_trained_part,

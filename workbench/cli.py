@@ -6,50 +6,25 @@ the command line and in YAML files it is flat: `--epochs 5`, `epochs: 5`. Import
 
 import dataclasses
 import importlib
-import inspect
 import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import cyclopts
-from cyclopts.exceptions import (
-    CoercionError,
-    CycloptsError,
-    MissingArgumentError,
-    UnknownOptionError,
-    UnusedCliTokensError,
-)
 
 from workbench.clock import start_command
-from workbench.config import flatten, option_name, replace
+from workbench.commandline.calls import read_summary
+from workbench.commandline.parser import make_app, make_group_app, parse_words
+from workbench.config import flatten, option_name
 from workbench.errors import UserError
 from workbench.failures import describe_failure
-from workbench.help_text import HelpText
-from workbench.options import (
-    Option,
-    Source,
-    convert,
-    describe_choices,
-    describe_refusal,
-    list_options,
-    read_config_file,
-    read_values,
-)
+from workbench.options import read_values
 from workbench.signals import interrupt_on_sigterm
 
 Config = TypeVar("Config")
-_CONFIG = Annotated[
-    list[str],
-    cyclopts.Parameter(
-        group=cyclopts.Group("General", sort_key=-1),
-        help="YAML file with any of the values below. Options on the command line win over it.",
-        metavar="FILE",
-        show_default=False,
-    ),
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +34,8 @@ class Command:
     Attributes:
         config_class: dataclass of the command's options.
         target: `package.module:function`, or the function; called with the configuration.
-        description: first paragraph of the help text.
+        description: first sentence of the help text; by default the first one of the target's module.
+        details: further sentences of the help text.
         before: called with the configuration before TensorFlow is imported, such as to start worker processes.
         needs_tensorflow: whether TensorFlow is imported before the target.
         use_gpu: False hides the GPUs from TensorFlow; a function decides from the configuration.
@@ -68,7 +44,8 @@ class Command:
 
     config_class: type
     target: str | Callable[[Any], Any]
-    description: str
+    description: str | None = None
+    details: str = ""
     before: Callable[[Any], None] | None = None
     needs_tensorflow: bool = True
     use_gpu: bool | Callable[[Any], bool] = True
@@ -78,6 +55,11 @@ class Command:
     def module(self) -> str:
         """Name of the target's module."""
         return self.target.partition(":")[0] if isinstance(self.target, str) else self.target.__module__
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the help text."""
+        return read_summary(self.module) if self.description is None else self.description
 
     def run(self, config: Any) -> None:
         """Import TensorFlow where it is needed, then the target, and call it."""
@@ -98,6 +80,37 @@ class Command:
         getattr(module, function)(config)
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Commands that are called by a word after the name of their group.
+
+    Attributes:
+        summary: first sentence of the help text.
+        commands: by their names.
+    """
+
+    summary: str
+    commands: "Mapping[str, Command | Group | DeferredCommand]"
+
+
+@dataclasses.dataclass(frozen=True)
+class DeferredCommand:
+    """A command, or a group, of a module that is imported when the command is called.
+
+    Attributes:
+        place: `package.module:NAME`.
+        summary: first sentence of its help text.
+    """
+
+    place: str
+    summary: str
+
+    def load(self) -> Command | Group:
+        """Import the module, and return the command."""
+        module, _, name = self.place.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
 def positional(default: Any = None, *, optional: bool = False) -> Any:
     """Return a dataclass field that is given as a bare word; one of type `list[str]` takes all words that remain."""
     metadata = {"positional": True, "optional": optional}
@@ -106,58 +119,35 @@ def positional(default: Any = None, *, optional: bool = False) -> Any:
     return dataclasses.field(default_factory=lambda: default, metadata=metadata)
 
 
-def main(
-    config_class: type,
-    target: str | Callable[[Any], Any],
-    *,
-    description: str | None,
-    prog: str | None = None,
-    argv: Sequence[str] | None = None,
-    before: Callable[[Any], None] | None = None,
-    needs_tensorflow: bool = True,
-    use_gpu: bool | Callable[[Any], bool] = True,
-    needs_keras_tuner: bool = False,
-) -> int:
-    """Parse `argv`, then import TensorFlow and the target, and call the target with the configuration.
+def main(command: Command, argv: Sequence[str] | None = None, *, prog: str | None = None) -> int:
+    """Parse `argv`, then import TensorFlow and the command's target, and call it with the configuration.
 
     Args:
-        config_class: frozen dataclass of options or of sections of options.
-        target: `package.module:function`, or the function itself.
-        description: first paragraph of the help text.
-        prog: how the command is called; by default `python -m` and the target's module.
+        command: what to run.
         argv: arguments to parse; by default those of the process.
-        before, needs_tensorflow, use_gpu, needs_keras_tuner: see `Command`.
+        prog: how the command is called; by default `python -m` and the target's module.
 
     Returns:
         The exit code: 0; 2 after a `UserError`, or an error of the machine such as a full disk (one line on stderr, no
         traceback); 130 after Ctrl-C or SIGTERM (what the `KeyboardInterrupt` says is printed on stderr, such as how to
         resume).
     """
-    command = Command(config_class, target, description or "", before, needs_tensorflow, use_gpu, needs_keras_tuner)
-    prog = prog or f"python -m {command.module}"
-    return _run(_app(config_class, prog=prog, description=command.description), {prog: command}, argv)
+    words = sys.argv[1:] if argv is None else argv
+    return _main(command, words, prog or f"python -m {command.module}", is_process=argv is None)
 
 
-def choose(
-    commands: Mapping[str, Command], *, prog: str, description: str | None, argv: Sequence[str] | None = None
-) -> int:
-    """Run the sub-command that the first word of `argv` names, with the words that remain.
+def choose(group: Group, *, prog: str, argv: Sequence[str] | None = None) -> int:
+    """Run the command of a group that the first word of `argv` names, with the words that remain.
 
     Args:
-        commands: name -> command.
-        prog, description, argv: as for `main`, of all sub-commands together.
+        group: the commands.
+        prog: how the group is called.
+        argv: arguments to parse; by default those of the process.
 
     Returns:
         The exit code, as `main`.
     """
-    argv = sys.argv[1:] if argv is None else argv
-    app = _empty_app(prog, description or "", usage=f"{prog} COMMAND [--option VALUE ...]")
-    by_prog = {}
-    for name, command in commands.items():
-        by_prog[f"{prog} {name}"] = command
-        app.command(_app(command.config_class, prog=f"{prog} {name}", description=command.description), name=name)
-    missing = f"{prog}: a command is missing: expected {' or '.join(commands)}; see --help"
-    return _run(app, by_prog, argv) if argv else _fail(missing)
+    return _choose(group, sys.argv[1:] if argv is None else argv, prog, is_process=argv is None)
 
 
 def parse(
@@ -169,10 +159,10 @@ def parse(
         UserError: an unknown option or key, or an ill-typed value; names it and what is allowed.
         SystemExit: the help text was asked for and is printed.
     """
-    parsed = _parse(_app(config_class, prog=prog, description=description), argv)
-    if parsed is None:
+    config = parse_words(make_app(config_class, prog=prog, description=description), argv)
+    if config is None:
         sys.exit(0)
-    return parsed[1]
+    return config
 
 
 def from_values(config_class: type[Config], values: Mapping[str, Any], *, where: str | Path) -> Config:
@@ -181,10 +171,10 @@ def from_values(config_class: type[Config], values: Mapping[str, Any], *, where:
     Raises:
         UserError: an unknown key or an ill-typed value; begins with `where`.
     """
-    app = _app(config_class, source=read_values(config_class, values, str(where)), all_optional=True)
-    parsed = _parse(app, [])
-    assert parsed is not None  # no help text was asked for
-    return parsed[1]
+    app = make_app(config_class, source=read_values(config_class, values, str(where)), all_optional=True)
+    config = parse_words(app, [])
+    assert config is not None  # no help text was asked for
+    return config
 
 
 def format_options(config: Any, skip: Sequence[str] | set[str] = ()) -> str:
@@ -204,16 +194,41 @@ def format_options(config: Any, skip: Sequence[str] | set[str] = ()) -> str:
     return words
 
 
-def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str] | None) -> int:
-    """Parse, run the command that was chosen, and turn its errors into a line on stderr and an exit code."""
+def _main(command: Command, words: Sequence[str], prog: str, is_process: bool) -> int:
+    description = f"{command.summary} {command.details}".strip()
+    return _run(make_app(command.config_class, prog=prog, description=description), command, words, is_process)
+
+
+def _choose(group: Group, words: Sequence[str], prog: str, is_process: bool) -> int:
+    if not words:
+        return _fail(f"{prog}: a command is missing: expected {' or '.join(group.commands)}; see --help")
+    chosen, called = group.commands.get(words[0]), f"{prog} {words[0]}"
+    if isinstance(chosen, DeferredCommand):
+        chosen = chosen.load()
+    if isinstance(chosen, Group):
+        return _choose(chosen, words[1:], called, is_process)
+    if chosen:
+        return _main(chosen, words[1:], called, is_process)
+    listed = {name: entry.summary for name, entry in group.commands.items()}
+    return _run(make_group_app(listed, prog=prog, description=group.summary), None, words, is_process)
+
+
+def _run(app: cyclopts.App, command: Command | None, words: Sequence[str], is_process: bool) -> int:
+    """Parse, run the command if there is one, and turn its errors into a line on stderr and an exit code.
+
+    Args:
+        app: parses the words.
+        command: what to run; without one only a help text can be printed.
+        words: of the command line, after the name of the command.
+        is_process: whether the command is what this process was started for.
+    """
     options: list[str] = []
     try:
-        parsed = _parse(app, argv)
-        if parsed:
-            prog, config = parsed
+        config = parse_words(app, words)
+        if config is not None and command:
             options = list(flatten(config))
-            with start_command(is_process=argv is None), interrupt_on_sigterm():
-                commands[prog].run(config)
+            with start_command(is_process=is_process), interrupt_on_sigterm():
+                command.run(config)
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of the output has ended, such as `| head`
@@ -235,126 +250,3 @@ def _run(app: cyclopts.App, commands: Mapping[str, Command], argv: Sequence[str]
 def _fail(message: str) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
-
-
-def _parse(app: cyclopts.App, argv: Sequence[str] | None) -> tuple[str, Any] | None:
-    """Return (prog, configuration), or None where the help text was printed instead.
-
-    Raises:
-        UserError: says in one line what is wrong.
-    """
-    try:
-        return app(
-            sys.argv[1:] if argv is None else list(argv),
-            exit_on_error=False,
-            print_error=False,
-            help_on_error=False,
-            verbose=False,
-            result_action="return_value",
-        )
-    except CycloptsError as error:
-        raise UserError(_explain(error)) from None
-
-
-def _explain(error: CycloptsError) -> str:
-    """Return cyclopts' message in our words where the user needs more."""
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"unexpected word '{error.unused_tokens[0]}': see --help; options begin with --"
-    if isinstance(error, MissingArgumentError) and error.argument is not None and error.app is not None:
-        if error.argument.field_info.is_positional and not error.argument.tokens and error.keyword is None:
-            return f"{error.argument.parameter.metavar} is missing; usage: {error.app.usage}"
-        return f"{error.keyword or error.argument.name}: its value is missing"
-    if isinstance(error, CoercionError) and error.argument is not None:
-        token = error.token if error.token and error.token.keyword else error.argument.tokens[-1]
-        given = "null" if token.implicit_value is None else token.value
-        where = None if token.source == "cli" else token.source
-        return describe_refusal(error.argument.field_info.name, given, error.argument.hint, where)
-    message = " ".join(str(error).split()).rstrip(".").replace(". Did you mean", "; did you mean")
-    if isinstance(error, UnknownOptionError) and "?" not in message:
-        message += "; see --help for all options"
-    return message[:1].lower() + message[1:]
-
-
-def _empty_app(prog: str, description: str, usage: str, source: Source | None = None) -> cyclopts.App:
-    app = cyclopts.App(
-        name=prog,
-        help=description,
-        help_format="plaintext",
-        help_formatter=HelpText(),
-        usage=usage,
-        version_flags=(),
-        config=source,
-        default_parameter=cyclopts.Parameter(negative_iterable=(), negative_none=(), allow_repeating=True),
-    )
-    app["--help"].show = False
-    return app
-
-
-def _app(
-    config_class: type,
-    *,
-    prog: str = "",
-    description: str = "",
-    source: Source | None = None,
-    all_optional: bool = False,
-) -> cyclopts.App:
-    """Return an app that returns (prog, configuration).
-
-    Args:
-        config_class: the configuration's class.
-        prog, description: for the help text.
-        source: reads values from somewhere else than the command line; by default from the file of `--config`.
-        all_optional: whether positional options may be missing.
-    """
-    listed = list_options(config_class)
-    usage = f"{prog}{_describe_positionals(listed)} [--config FILE] [--option VALUE ...]".strip()
-    app = _empty_app(prog, description, usage, source or read_config_file(config_class))
-    groups = {title: cyclopts.Group.create_ordered(title) for title in dict.fromkeys(option.group for option in listed)}
-    parameters = [_parameter(option, groups[option.group], all_optional) for option in listed]
-    parameters += [inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, annotation=_CONFIG, default=[])]
-
-    def build(*args: Any, **values: Any) -> tuple[str, Any]:
-        given = signature.bind_partial(*args, **values).arguments
-        return prog, replace(config_class(), **{name: given[name] for name in given if name != "config"})
-
-    signature = inspect.Signature(sorted(parameters, key=lambda parameter: parameter.kind))
-    build.__signature__ = signature  # type: ignore[attr-defined]
-    build.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.default(build)
-    return app
-
-
-def _parameter(option: Option, group: cyclopts.Group, all_optional: bool) -> inspect.Parameter:
-    """Return an option as the parameter of a function, as cyclopts reads it."""
-    details = cyclopts.Parameter(
-        name=option_name(option.name),
-        group=group,
-        help=f"{option.help} {describe_choices(option.type)}".strip(),
-        converter=lambda _, tokens: convert(option, tokens),
-        json_list=False,
-        metavar=option.word if option.positional else None,
-        show=option.is_listed,
-        show_default=_format_default,
-        show_choices=False,
-        negative=() if option.type is not bool or option.name.startswith("no_") else None,
-    )
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if option.positional else inspect.Parameter.KEYWORD_ONLY
-    required = option.positional and not option.optional and not all_optional
-    default = inspect.Parameter.empty if required else option.default
-    return inspect.Parameter(option.name, kind, annotation=Annotated[option.type, details], default=default)
-
-
-def _describe_positionals(options: Sequence[Option]) -> str:
-    words = ""
-    for option in options:
-        if option.positional:
-            word = f"{option.word} ..." if option.is_list else option.word
-            words += f" [{word}]" if option.optional else f" {word}"
-    return words
-
-
-def _format_default(default: Any) -> str:
-    """Return a default as the help text shows it; nothing where it is plain."""
-    if default is None or default is False or default == []:
-        return ""
-    return str(default)

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from workbench import cli
+from workbench.data.config import InspectConfig, Nature12kConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,3 +122,28 @@ def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportCon
     from workbench.finished_run import open_run  # imported late: a help text must not wait for it
 
     open_run(config.run)
+
+
+EVALUATE = cli.Command(EvaluateConfig, "workbench.evaluate:evaluate", before=check_run)
+EXPLAIN = cli.Command(ExplainConfig, "workbench.explain:explain", before=check_run)
+PREDICT = cli.Command(PredictConfig, "workbench.predict:predict_or_exit", before=check_run)
+COMPARE = cli.Command(CompareConfig, "workbench.compare:compare", needs_tensorflow=False)
+EXPORT = cli.Command(ExportConfig, "workbench.export:export", before=check_run)
+REPORT = cli.Command(ReportConfig, "workbench.report:report", needs_tensorflow=False)
+DATA = cli.Group(
+    "Prepare the data set nature_12k, and look through any data set before training on it.",
+    {
+        "nature_12k": cli.Command(
+            Nature12kConfig,
+            "workbench.data.nature_12k:prepare",
+            "Download and prepare the 10-class iNaturalist subset for --data nature_12k.",
+            use_gpu=False,
+        ),
+        "inspect": cli.Command(
+            InspectConfig,
+            "workbench.data.inspecting.inspection:inspect",
+            "Count, measure and look through a data set: unreadable files, duplicates, leaks; write a page.",
+            needs_tensorflow=False,
+        ),
+    },
+)

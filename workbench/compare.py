@@ -3,10 +3,11 @@
 import sys
 
 from workbench import cli
-from workbench.commands import CompareConfig
+from workbench.commandline.calls import format_call
+from workbench.commands import COMPARE, CompareConfig
 
 if __name__ == "__main__":  # parse first: the imports below are slow
-    sys.exit(cli.main(CompareConfig, "workbench.compare:compare", description=__doc__, needs_tensorflow=False))
+    sys.exit(cli.main(COMPARE))
 
 import shlex
 from pathlib import Path
@@ -33,7 +34,9 @@ def compare(config: CompareConfig) -> list[ComparedRun]:
     """
     runs = [open_run(path) for path in config.runs]
     if len({run.path.resolve() for run in runs}) < max(2, len(runs)):
-        raise UserError("give at least two runs, and each only once; usage: python -m workbench.compare RUN RUN ...")
+        raise UserError(
+            f"give at least two runs, and each only once; usage: {format_call('workbench.compare')} RUN RUN ..."
+        )
     check_same_classes(runs)
     rows = compare_scores(runs, [_find_or_compute_score(run) for run in runs])
 
@@ -42,7 +45,7 @@ def compare(config: CompareConfig) -> list[ComparedRun]:
     write_json(folder / "comparison.json", rows)
     write_csv(folder / "comparison.csv", rows)
     draw_comparison(folder / "comparison.png", rows, [read_curve(run) for run in runs])
-    command = f"python -m workbench.compare {shlex.join([*config.runs, '--output', config.output])}"
+    command = f"{format_call('workbench.compare')} {shlex.join([*config.runs, '--output', config.output])}"
     page = write_page(folder, rows, command)
 
     show_table(build_results_table(rows))

@@ -3,10 +3,10 @@
 import sys
 
 from workbench import cli
-from workbench.commands import EvaluateConfig, check_run
+from workbench.commands import EVALUATE, EvaluateConfig
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
-    sys.exit(cli.main(EvaluateConfig, "workbench.evaluate:evaluate", description=__doc__, before=check_run))
+    sys.exit(cli.main(EVALUATE))
 
 from collections.abc import Iterator
 

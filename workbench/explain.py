@@ -3,10 +3,10 @@
 import sys
 
 from workbench import cli
-from workbench.commands import ExplainConfig, check_run
+from workbench.commands import EXPLAIN, ExplainConfig
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
-    sys.exit(cli.main(ExplainConfig, "workbench.explain:explain", description=__doc__, before=check_run))
+    sys.exit(cli.main(EXPLAIN))
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence

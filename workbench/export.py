@@ -3,10 +3,10 @@
 import sys
 
 from workbench import cli
-from workbench.commands import ExportConfig, check_run
+from workbench.commands import EXPORT, ExportConfig
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
-    sys.exit(cli.main(ExportConfig, "workbench.export:export", description=__doc__, before=check_run))
+    sys.exit(cli.main(EXPORT))
 
 import contextlib
 import dataclasses

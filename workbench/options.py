@@ -9,12 +9,13 @@ import shlex
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import cyclopts
 import docstring_parser
 
+from workbench.commandline.calls import format_call
+from workbench.commandline.shipped_files import describe_shipped, find_file
 from workbench.config import option_name
 from workbench.errors import UserError
 from workbench.files import read_yaml
@@ -121,12 +122,12 @@ def read_config_file(config_class: type) -> Source:
 
     def read(app: cyclopts.App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
         for token in reversed(arguments.get("--config").tokens):
-            where = f"--config {token.value}"
+            where, path = f"--config {token.value}", find_file(token.value)
             try:
-                values = read_yaml(token.value)
-                is_empty = values is None and not Path(token.value).read_text(encoding="utf-8-sig").strip()
+                values = read_yaml(path)
+                is_empty = values is None and not path.read_text(encoding="utf-8-sig").strip()
             except OSError as error:
-                raise UserError(f"{where}: {error.strerror}") from None
+                raise UserError(f"{where}: {error.strerror}{describe_shipped(token.value)}") from None
             except UserError as error:
                 raise UserError(f"--config {error}") from None
             if is_empty:
@@ -173,7 +174,7 @@ def _refuse_foreign_file(values: Mapping[str, Any], known: Mapping[str, Option],
     own, other = find_command(option.name for option in known.values()), find_command(map(str, values))
     is_foreign = find_command(str(key) for key in values if option_name(str(key))[2:] not in known)
     if is_foreign and other and own != other:
-        raise UserError(f"{where}: has options of {other}; call python -m {other} --config {shlex.quote(path)}")
+        raise UserError(f"{where}: has options of {other}; call {format_call(other)} --config {shlex.quote(path)}")
     if is_sweep(values) and "space" not in known:
         raise UserError(f"{where}: has options of a sweep; give it to cnn_scratch.tune or transfer.tune")
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.commandline.calls import format_call
 from workbench.files import read_json
 
 _OF_CNN = {
@@ -75,9 +76,9 @@ def describe_resuming(folder: str | Path, values: Mapping[str, Any]) -> str:
     path = Path(folder)
     command = find_command_of_run(path, values)
     config, quoted = shlex.quote(str(path / "config.yaml")), shlex.quote(str(folder))
-    if not is_sweep(values):
-        return f"is a run of {command}; continue it with python -m {command} --resume {quoted}"
     if command is None:
-        return "is a sweep; the command that began it continues it"
+        return f"is a {'sweep' if is_sweep(values) else 'run'}; the command that began it continues it"
+    if not is_sweep(values):
+        return f"is a run of {command}; continue it with {format_call(command)} --resume {quoted}"
     space = shlex.quote(str(path / "space.yaml"))
-    return f"is a sweep of {command}; continue it with python -m {command} --config {config} --space {space}"
+    return f"is a sweep of {command}; continue it with {format_call(command)} --config {config} --space {space}"

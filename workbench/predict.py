@@ -3,10 +3,10 @@
 import sys
 
 from workbench import cli
-from workbench.commands import PredictConfig, check_run
+from workbench.commands import PREDICT, PredictConfig
 
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
-    sys.exit(cli.main(PredictConfig, "workbench.predict:predict_or_exit", description=__doc__, before=check_run))
+    sys.exit(cli.main(PREDICT))
 
 import functools
 import itertools

@@ -3,10 +3,10 @@
 import sys
 
 from workbench import cli
-from workbench.commands import ReportConfig
+from workbench.commands import REPORT, ReportConfig
 
 if __name__ == "__main__":  # parse first: the imports below are slow
-    sys.exit(cli.main(ReportConfig, "workbench.report:report", description=__doc__, needs_tensorflow=False))
+    sys.exit(cli.main(REPORT))
 
 import time
 from pathlib import Path

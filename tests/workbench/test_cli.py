@@ -252,7 +252,7 @@ def test_unknown_key_in_a_file(tmp_path):
 
 
 def run(target, argv=(), config_class=House):
-    return cli.main(config_class, target, description="Build.", prog="house", argv=argv, needs_tensorflow=False)
+    return cli.main(cli.Command(config_class, target, "Build.", needs_tensorflow=False), argv, prog="house")
 
 
 def test_main_calls_the_target_with_the_configuration():
@@ -272,7 +272,7 @@ def test_a_script_is_imported_as_a_module_once_it_is_parsed(tmp_path):
         "from workbench import cli\n"
         "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    floors: int = 1\n"
         "if __name__ == '__main__':\n"
-        "    sys.exit(cli.main(Config, 'house:build', description='', needs_tensorflow=False))\n"
+        "    sys.exit(cli.main(cli.Command(Config, 'house:build', needs_tensorflow=False)))\n"
         "def build(config):\n    print(type(config) is Config, config)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
@@ -285,14 +285,13 @@ def test_a_script_is_imported_as_a_module_once_it_is_parsed(tmp_path):
 
 def test_something_is_done_before_the_target_runs():
     calls = []
-    code = cli.main(
+    command = cli.Command(
         House,
         lambda config: calls.append("target"),
-        description="Build.",
-        argv=[],
         before=lambda config: calls.append("before"),
         needs_tensorflow=False,
     )
+    code = cli.main(command, [])
     assert (code, calls) == (0, ["before", "target"])
 
 
@@ -434,6 +433,7 @@ COMMANDS = {
     "paint": cli.Command(Paint, print, "Paint the house.", needs_tensorflow=False),
     "bring": cli.Command(Errand, print, "Bring something.", needs_tensorflow=False),
 }
+HOUSE = cli.Group("All about houses.", COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -452,7 +452,7 @@ COMMANDS = {
     ],
 )
 def test_sub_commands(capsys, words, code, shown):
-    assert cli.choose(COMMANDS, prog="house", description="All about houses.", argv=words) == code
+    assert cli.choose(HOUSE, prog="house", argv=words) == code
     printed = capsys.readouterr()
     assert shown in " ".join((printed.err if code else printed.out).split())
 
@@ -486,7 +486,7 @@ def test_the_reader_of_the_output_may_end_early(show, argv):
         "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    n: int = 10000\n"
         f"count = lambda config: [{show}(i) for i in range(config.n)]\n"
         "sys.stdin.read()\n"
-        f"sys.exit(cli.main(Config, count, description='', prog='p', argv={argv}, needs_tensorflow=False))"
+        f"sys.exit(cli.main(cli.Command(Config, count, '', needs_tensorflow=False), {argv}, prog='p'))"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe) as process:

@@ -115,7 +115,7 @@ def test_runs_on_other_test_images_are_refused(tiny_run, other_run, photos, tmp_
     Image.new("RGB", (32, 32)).save(more / "test" / "rose" / "rose-99.png")
     configure(other_run, data=str(more))
     words = [str(tiny_run), str(other_run), "--output", str(tmp_path / "comparison")]
-    assert cli.main(CompareConfig, compare, description=None, argv=words) == 2
+    assert cli.main(cli.Command(CompareConfig, compare), words) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "were tested on different images (18 and 19; they differ in test/rose/rose-99.png)" in error

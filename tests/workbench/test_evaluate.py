@@ -24,7 +24,7 @@ FIGURES = {"confusion_matrix.png", "reliability.png", "per_class.png", "predicti
 
 def run_command(*words):
     """Run the command line, and return its exit code."""
-    return cli.main(EvaluateConfig, evaluate, description=None, argv=words)
+    return cli.main(cli.Command(EvaluateConfig, evaluate), words)
 
 
 def test_measure_by_hand():

@@ -119,7 +119,7 @@ def test_a_dead_layer_is_one_line_and_earlier_figures_are_kept(run):
 def test_an_unreadable_image_is_one_line_and_exit_code_2(run, tmp_path, capsys):
     damaged = tmp_path / "torn.jpg"
     damaged.write_bytes(b"\xff\xd8\xff torn")
-    assert cli.main(ExplainConfig, explain, description=None, argv=[str(run), "--image", str(damaged)]) == 2
+    assert cli.main(cli.Command(ExplainConfig, explain), [str(run), "--image", str(damaged)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: --image {damaged}: ")
     assert error.count("\n") == 1

@@ -21,7 +21,7 @@ NAMES = ["daisy", "iris", "rose"]
 
 def run_command(*words):
     """Run the command line, and return its exit code."""
-    return cli.main(PredictConfig, predict_or_exit, description=None, argv=words)
+    return cli.main(cli.Command(PredictConfig, predict_or_exit), words)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ class Outline(HTMLParser):
 
 def run_command(folder):
     """Run the command line, and return its exit code."""
-    return cli.main(ReportConfig, report, description=None, argv=[str(folder)])
+    return cli.main(cli.Command(ReportConfig, report), [str(folder)])
 
 
 def page_of(folder):

@@ -14,6 +14,7 @@ import filelock
 import tensorflow_datasets as tfds
 
 from workbench.cache import find_cache_dir
+from workbench.commandline.calls import format_call
 from workbench.console import console, show_transfer
 from workbench.data.config import Nature12kConfig
 from workbench.data.download import Checksum, compute_checksum, download, unpack
@@ -159,7 +160,7 @@ def _prepare(config: Nature12kConfig, url: str, downloads: Path) -> None:
     if counts != EXPECTED:
         console.print(f"note: the reference project's copy has {EXPECTED['train']:,} and {EXPECTED['test']:,}")
     console.print(f"prepared in {builder.data_path}; the archive is not needed any more")
-    console.print("next: python -m cnn_scratch.train --data nature_12k")
+    console.print(f"next: {format_call('cnn_scratch.train')} --data nature_12k")
 
 
 def check_space(folder: Path, needed: float, purpose: str) -> None:

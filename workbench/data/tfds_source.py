@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.commandline.calls import format_call
 from workbench.console import console
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
 from workbench.data.folder_source import make_printable
@@ -46,7 +47,7 @@ def open_nature_12k() -> Source:
     folder = Path(find_data_dir()) / NATURE_12K / NATURE_12K_VERSION
     if not (folder / "dataset_info.json").exists():
         raise UserError(
-            f"--data nature_12k: not prepared yet in {folder}; run python -m workbench.data nature_12k "
+            f"--data nature_12k: not prepared yet in {folder}; run {format_call('workbench.data')} nature_12k "
             "(a download of about 3.6 GB, or --archive FILE for a copy you have); "
             "a set prepared elsewhere is found through TFDS_DATA_DIR"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from workbench.commandline.calls import format_call
 from workbench.console import format_duration
 from workbench.evaluation.comparison import ComparedRun, CurvePoint
 from workbench.files import write_text
@@ -133,7 +134,9 @@ def write_page(folder: Path, rows: Sequence[ComparedRun], command: str, tables: 
         Path of report.html.
     """
     verdicts = [f"{format_verdict(row, rows[0])}." for row in rows[1:]]
-    reports = [Command(f"{row['name']}:", f"python -m workbench.report {shlex.quote(row['run'])}") for row in rows]
+    reports = [
+        Command(f"{row['name']}:", f"{format_call('workbench.report')} {shlex.quote(row['run'])}") for row in rows
+    ]
     page = Page(
         title=folder.resolve().name,
         lead=f"{len(rows)} classifiers, tested on the same {format_count(rows[0]['images'], 'image')}.",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.commandline.calls import format_call
 from workbench.console import format_duration
 from workbench.files import read_csv, read_json
 from workbench.finished_run import FinishedRun
@@ -49,7 +50,7 @@ def build_run_page(run: FinishedRun) -> Page:
 def report_command(run: FinishedRun) -> str:
     """Return the command that makes a run's page."""
     output = f" --out {shlex.quote(str(run.output))}" if run.output else ""
-    return f"python -m workbench.report {shlex.quote(str(run.path))}{output}"
+    return f"{format_call('workbench.report')} {shlex.quote(str(run.path))}{output}"
 
 
 def read_model_history(run: FinishedRun) -> list[EpochLog]:
@@ -154,18 +155,18 @@ def _build_next_section(run: FinishedRun, metrics: Metrics, has_explanations: bo
     folder, commands = shlex.quote(str(run.path)), []
     if not metrics.get("test"):
         what = "Test the model on the held-out images (accuracy, confusions, calibration):"
-        commands.append(Command(what, f"python -m workbench.evaluate {folder}"))
+        commands.append(Command(what, f"{format_call('workbench.evaluate')} {folder}"))
     elif metrics["test"].get("model_sha256") not in (None, run.hash_model()):
         what = "The model has changed since it was tested. Test it again:"
-        commands.append(Command(what, f"python -m workbench.evaluate {folder}"))
+        commands.append(Command(what, f"{format_call('workbench.evaluate')} {folder}"))
     if not has_explanations:
         what = "Explain what the network sees (filters, feature maps, guided backpropagation, Grad-CAM):"
-        commands.append(Command(what, f"python -m workbench.explain {folder}"))
+        commands.append(Command(what, f"{format_call('workbench.explain')} {folder}"))
     if commands:
         commands.append(Command("Then make this page again:", report_command(run)))
-    commands.append(Command("Classify photos:", f"python -m workbench.predict {folder} PHOTO_OR_FOLDER"))
+    commands.append(Command("Classify photos:", f"{format_call('workbench.predict')} {folder} PHOTO_OR_FOLDER"))
     if "train_module" in metrics and not (run.path / "best.yaml").exists():
         path, name = shlex.quote(str(run.path / "config.yaml")), shlex.quote(f"{run.name}-again")
-        line = f"python -m {metrics['train_module']} --config {path} --name {name}"
+        line = f"{format_call(metrics['train_module'])} --config {path} --name {name}"
         commands.append(Command("Train the model again:", line))
     return Section("next", heading, commands=commands)

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from workbench.commandline.calls import format_call
 from workbench.files import write_text
 from workbench.finished_run import open_run
 from workbench.sweep.results import is_sweep
@@ -46,4 +47,4 @@ def leave_report(folder: str | Path, output: str | Path | None = None) -> str:
         return str(write_report(folder, output))
     except Exception as error:  # the run itself is finished and saved, whatever fails here
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return f"none ({reason}); try again with python -m workbench.report {shlex.quote(str(folder))}"
+        return f"none ({reason}); try again with {format_call('workbench.report')} {shlex.quote(str(folder))}"

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from workbench.commandline.calls import format_call
 from workbench.console import format_duration
 from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
@@ -105,7 +106,7 @@ def _build_winner_section(results: SweepResults, run: FinishedRun, metrics: Mapp
     if best is None or best.score is None:
         return Section("winner", heading)
     if path.exists() and "train_module" in metrics:
-        line = f"python -m {metrics['train_module']} --config {shlex.quote(str(path))}"
+        line = f"{format_call(metrics['train_module'])} --config {shlex.quote(str(path))}"
         commands.append(Command("Train the saved winner again:", line))
     values = {name: format_value(value) for name, value in {**best.values, **results.fixed}.items()}
     score = f"{results.format_score(best.score)} {results.metric_name}"

@@ -9,6 +9,7 @@ from typing import Any
 import keras_tuner
 
 from workbench import cli
+from workbench.commandline.calls import format_call
 from workbench.config import parse_duration, replace
 from workbench.console import console
 from workbench.errors import UserError
@@ -181,14 +182,14 @@ class Sweep:
             ("its settings", path / "best.yaml"),
             ("report", leave_report(path)),
             ("curves and HParams", f"tensorboard --logdir {asked.run.logs_dir}"),
-            ("train the best again", f"python -m {self.train_command} --config {path / 'best.yaml'}"),
+            ("train the best again", f"{format_call(self.train_command)} --config {path / 'best.yaml'}"),
         ]
         if num_trials < len(self.space):
             more = replace(asked, max_trials=min(4 * num_trials, len(self.space)), budget=None)
             lines.append(("more trials", f"{format_command(self.command, more)}   (or all: {len(self.space):,})"))
         if asked.data.data == "digits":
             lines.append(
-                ("your own photos", f"python -m {self.command} --data FOLDER   (one folder of images a class)")
+                ("your own photos", f"{format_call(self.command)} --data FOLDER   (one folder of images a class)")
             )
         console.print()
         for what, where in lines:
@@ -197,4 +198,4 @@ class Sweep:
 
 def format_command(command: str, config: Any) -> str:
     """Return the command line that has this configuration."""
-    return f"python -m {command}{cli.format_options(config, skip={'overwrite'})}"
+    return f"{format_call(command)}{cli.format_options(config, skip={'overwrite'})}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from workbench.commandline.shipped_files import find_file
 from workbench.config import flatten, replace
 from workbench.errors import UserError
 from workbench.sweep import results
@@ -10,14 +11,10 @@ from workbench.sweep.config import check_sweep
 from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.sweep_file import TrialOptions, read_space
 
-_SHIPPED = Path(__file__).parents[2]  # the default spaces are found from any working directory
-
 
 def find_space(config: Any) -> Path:
     """Return the path of the sweep file that a command's configuration names."""
-    path = Path(config.search.space)
-    is_shipped = config.search.space == type(config)().search.space and not path.exists()
-    return _SHIPPED / path if is_shipped else path
+    return find_file(config.search.space)
 
 
 def list_given(config: Any) -> dict[str, results.Value]:

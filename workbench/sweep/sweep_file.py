@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.commandline.shipped_files import describe_shipped
 from workbench.config import build, option_name
 from workbench.errors import UserError
 from workbench.files import read_yaml
@@ -57,7 +58,7 @@ def read_space(path: str | Path, trial: TrialOptions, given: Mapping[str, result
     try:
         return _read_space(Path(path), trial, given or {})
     except OSError as error:
-        raise UserError(f"--space {path}: {error.strerror}") from None
+        raise UserError(f"--space {path}: {error.strerror}{describe_shipped(path)}") from None
     except UserError as error:
         raise UserError(f"--space {path}: {str(error).removeprefix(f'{path}: ')}") from None
 

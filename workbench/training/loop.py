@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from workbench.commandline.calls import format_call
 from workbench.config import TrainingConfig, TrainingRunConfig, flatten, replace
 from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
@@ -242,7 +243,7 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
             raise KeyboardInterrupt("stopped in the first epoch; nothing is kept") from None
         count = len(read_csv(folder.path / HISTORY))
         kept = f"{format_count(count, 'epoch')} {agree(count, 'is', 'are')} kept"
-        resume = f"python -m {command} --resume {shlex.quote(str(folder.path))}"
+        resume = f"{format_call(command)} --resume {shlex.quote(str(folder.path))}"
         raise KeyboardInterrupt(f"stopped; {kept}. To continue:\n  {resume}") from None
 
 

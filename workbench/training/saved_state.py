@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import NoReturn
 
+from workbench.commandline.calls import format_call
 from workbench.errors import UserError
 from workbench.training.history import read_history
 
@@ -71,7 +72,7 @@ def refuse_to_resume(folder: Path, name: str, problem: str, command: str | None)
     again = "train again under another --name"
     if command:
         config, new = shlex.quote(str(folder / "config.yaml")), shlex.quote(f"{folder.resolve().name}-again")
-        again = f"train again with python -m {command} --config {config} --name {new}"
+        again = f"train again with {format_call(command)} --config {config} --name {new}"
     raise UserError(
         f"{folder / name}: {problem}; the run cannot be resumed, and nothing was changed: restore the file, or {again}"
     )

@@ -39,14 +39,14 @@ class NoopTuneConfig:
 
 
 def main():
-    return cli.main(
+    command = cli.Command(
         NoopTuneConfig,
         "tests.workbench.sweep.noop:tune",
-        description=__doc__,
         before=lambda config: start_workers_early(config, TRIAL),
         use_gpu=uses_gpu,
         needs_keras_tuner=True,
     )
+    return cli.main(command)
 
 
 if __name__ == "__main__":

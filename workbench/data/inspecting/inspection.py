@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from workbench.commandline.calls import format_call
 from workbench.console import console
 from workbench.data import exclusions
 from workbench.data.config import InspectConfig
@@ -74,7 +75,7 @@ def _print_findings(findings: Findings, config: InspectConfig) -> None:
     if findings.added:
         console.print(f"listed in {findings.source.left_out_file}; training leaves them out from now on")
     elif findings.repeats:
-        console.print(f"to fix it:  python -m workbench.data inspect {config.data} --fix-splits")
+        console.print(f"to fix it:  {format_call('workbench.data')} inspect {config.data} --fix-splits")
     console.print(f"page:  {findings.page}")
 
 

@@ -19,7 +19,8 @@ class HelpText:
         if not panel.entries:
             return
         table = Table.grid(padding=(0, 1, 0, 0))
-        table.add_column(width=_NAMES)
+        is_list = panel.format == "command"
+        table.add_column(width=None if is_list else _NAMES, no_wrap=is_list)
         table.add_column()
         for entry in panel.entries:
             table.add_row(f"  {_name(entry)}", _describe(entry))
