@@ -16,7 +16,7 @@ from workbench.evaluation.tracking import log_test
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_figures
 from workbench.reporting.run_report import leave_report
-from workbench.wording import format_count
+from workbench.wording import agree, format_count
 
 
 def evaluate(config: EvaluateConfig) -> ModelMetrics:
@@ -51,6 +51,8 @@ def summarize(metrics: ModelMetrics) -> Iterator[str]:
     classes, k = len(metrics["per_class"]), metrics["top_k"]
     yield f"{format_count(metrics['images'], 'test image')} of {classes} classes, each used once"
     yield f"top-1:       {_format_share(metrics['accuracy'], metrics['accuracy_interval'])}"
+    if metrics["leaked"]:
+        yield describe_leaked(metrics)
     if k < classes:
         yield f"top-{k}:       {_format_share(metrics['top_k_accuracy'], metrics['top_k_interval'])}"
     means = f"mean confidence {metrics['confidence']:.1%}, accuracy {metrics['accuracy']:.1%}"
@@ -61,6 +63,15 @@ def summarize(metrics: ModelMetrics) -> Iterator[str]:
         pairs = (f"{pair['true']} as {pair['predicted']} ({pair['count']}x)" for pair in metrics["confused"][:3])
         yield "confused:     " + ", ".join(pairs)
     yield f"speed:        {metrics['images_per_second']:,.0f} images/s"
+
+
+def describe_leaked(metrics: ModelMetrics) -> str:
+    """Return a line with the accuracy on the test images whose photo is not also in the training or validation set."""
+    leaked = metrics["leaked"]
+    accuracy, interval = metrics["accuracy_without_leaked"], metrics["interval_without_leaked"]
+    label, images = f"without {leaked:,}:", f"test {agree(leaked, 'image that is', 'images that are')}"
+    share = "none is left" if accuracy is None or interval is None else _format_share(accuracy, interval)
+    return f"{label:12} {share}, without the {leaked:,} {images} also in the training or validation set"
 
 
 def _format_share(share: float, interval: tuple[float, float]) -> str:

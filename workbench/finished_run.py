@@ -11,6 +11,7 @@ from workbench.config import DataConfig, option_names
 from workbench.console import DecodingProgress, console
 from workbench.data.dataset import Dataset, load_dataset
 from workbench.data.splits.kept_split import DataChanged, Use, open_kept_split
+from workbench.data.splits.saved_split import SPLIT
 from workbench.errors import UserError
 from workbench.files import file_hash, read_json, read_yaml
 
@@ -55,6 +56,11 @@ class FinishedRun:
     def image_size(self) -> int:
         """Side of the model's square input in pixels."""
         return self.model.input_shape[1]
+
+    @property
+    def keeps_split(self) -> bool:
+        """Whether the run keeps its split; one of an earlier version does not, and its split is drawn again."""
+        return (self.path / SPLIT).exists()
 
     @property
     def metrics(self) -> dict[str, Any]:

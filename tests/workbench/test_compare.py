@@ -10,6 +10,7 @@ from PIL import Image
 from workbench import cli
 from workbench.commands import CompareConfig, EvaluateConfig
 from workbench.compare import compare
+from workbench.data.splits.saved_split import read_split, write_split
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.comparison import name_runs
@@ -71,6 +72,30 @@ def test_the_files_of_a_comparison(tiny_run, other_run, tmp_path):
     assert title in html.unescape(page)
 
 
+def test_leaked_images_are_shown_next_to_the_accuracy(tiny_run, other_run, tmp_path, capsys):
+    """One run may have been trained on an image that the other has not seen."""
+    split = read_split(tiny_run)
+    names = [image.name for image in split if image.part == "test"]
+    write_split(tiny_run, [image._replace(repeats=split[0].name * (image.name in names[:4])) for image in split])
+    first, second = compared(tmp_path, tiny_run, other_run)
+    assert (first["leaked"], second["leaked"]) == (4, 0)
+    clean = np.mean(right(tiny_run)[4:])
+    assert (first["accuracy_without_leaked"], second["accuracy_without_leaked"]) == (clean, second["accuracy"])
+    shown = capsys.readouterr().out
+    assert "without leaked" in shown
+    assert f"{clean:.1%} (-4)" in shown
+    assert f"{clean:.1%} (-4)" in (tmp_path / "comparison" / "report.html").read_text()
+
+
+def test_test_images_with_the_same_names_and_other_contents(tiny_run, other_run, tmp_path):
+    compared(tmp_path, tiny_run, other_run)
+    split = read_split(other_run)
+    last = max(image.name for image in split if image.part == "test")
+    write_split(other_run, [image._replace(digest="0" * 32) if image.name == last else image for image in split])
+    with pytest.raises(UserError, match=f"were tested on different images .* differ in {last}"):
+        compared(tmp_path, tiny_run, other_run)
+
+
 def test_the_names_of_runs_are_short_and_different(tmp_path):
     folders = ["runs/cnn", "runs/resnet", "elsewhere/runs/cnn", "x" * 100 + "-1", "x" * 100 + "-2"]
     names = name_runs([tmp_path / folder for folder in folders])
@@ -114,6 +139,7 @@ def test_runs_on_other_test_images_are_refused(tiny_run, other_run, photos, tmp_
     more = shutil.copytree(photos, tmp_path / "more")
     Image.new("RGB", (32, 32)).save(more / "test" / "rose" / "rose-99.png")
     configure(other_run, data=str(more))
+    (other_run / "split.csv").unlink()  # as in a run of an earlier version, whose split is drawn again
     words = [str(tiny_run), str(other_run), "--output", str(tmp_path / "comparison")]
     assert cli.main(cli.Command(CompareConfig, compare), words) == 2
     error = capsys.readouterr().err

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from workbench import cli
 from workbench.commands import EvaluateConfig
+from workbench.data.splits.saved_split import read_split, write_split
 from workbench.evaluate import evaluate
 from workbench.evaluation.metrics import wilson_interval
 from workbench.evaluation.probabilities import softmax
@@ -132,6 +133,56 @@ def test_the_pictures_are_in_wandb_where_it_is_on(tiny_run, configure, monkeypat
     assert {name.split("_0_")[0] for name in pictures} == {name.removesuffix(".png") for name in FIGURES}
 
 
+def mark_leaked(run, count):
+    """Note in a run's split that the first test images repeat a training image; return their names."""
+    split = read_split(run)
+    trained = next(image.name for image in split if image.part == "train")
+    leaked = [image.name for image in split if image.part == "test"][:count]
+    write_split(run, [image._replace(repeats=trained if image.name in leaked else "") for image in split])
+    return leaked
+
+
+def test_the_accuracy_without_leaked_images_is_given_next_to_the_accuracy(tiny_run, capsys):
+    unseen = "18 images that were used neither for training nor for any choice"
+    numbers = evaluate(EvaluateConfig(str(tiny_run)))
+    assert (numbers["leaked"], numbers["accuracy_without_leaked"]) == (0, numbers["accuracy"])
+    assert numbers["keeps_split"]
+    assert "also in the training" not in capsys.readouterr().out
+    assert unseen in (tiny_run / "report.html").read_text()
+
+    leaked = mark_leaked(tiny_run, 5)
+    numbers = evaluate(EvaluateConfig(str(tiny_run)))
+    rows = read_csv(tiny_run / "test_predictions.csv")
+    assert [row["image"] for row in rows if row["repeats"]] == leaked
+    others = [row["correct"] == "1" for row in rows if not row["repeats"]]
+    assert len(others) == 13
+    assert numbers["accuracy_without_leaked"] == np.mean(others)
+    assert tuple(numbers["interval_without_leaked"]) == wilson_interval(sum(others), 13)
+    shown = capsys.readouterr().out
+    assert f"without 5:   {np.mean(others):6.1%}   (95 % interval" in shown
+    assert "without the 5 test images that are also in the training or validation set" in shown
+    page = (tiny_run / "report.html").read_text()
+    assert unseen not in page
+    assert (
+        f"5 of these photos are also in the training or validation set; without them top-1 is {np.mean(others):.1%}"
+        in page
+    )
+    assert f"{np.mean(others):.1%} without 5 leaked images" in page
+
+    mark_leaked(tiny_run, 18)
+    numbers = evaluate(EvaluateConfig(str(tiny_run)))
+    assert numbers["accuracy_without_leaked"] is numbers["interval_without_leaked"] is None
+    assert "none is left" in capsys.readouterr().out
+
+
+def test_a_run_without_a_split_is_not_said_to_be_unseen(tiny_run):
+    (tiny_run / "split.csv").unlink()
+    assert not evaluate(EvaluateConfig(str(tiny_run)))["keeps_split"]
+    page = (tiny_run / "report.html").read_text()
+    assert "18 images of the test set" in page
+    assert "The run has no split.csv, so it is not known whether the data has changed since it was trained." in page
+
+
 def test_numbers_of_another_model_do_not_count(tiny_run):
     assert find_score(open_run(tiny_run)) is None
     evaluate(EvaluateConfig(str(tiny_run)))
@@ -149,6 +200,7 @@ def test_numbers_of_another_model_do_not_count(tiny_run):
 def test_data_without_a_test_image(tiny_run, photo_folder, configure, capsys):
     root = photo_folder(train=6, test=0)
     configure(tiny_run, data=str(root))
+    (tiny_run / "split.csv").unlink()
     before = (tiny_run / "metrics.json").read_text()
     assert run_command(str(tiny_run)) == 2
     error = capsys.readouterr().err

@@ -292,6 +292,8 @@ def make_comparison(folder):
             "accuracy": 0.7,
             "low": 0.6,
             "high": 0.8,
+            "leaked": 26,
+            "accuracy_without_leaked": 0.68,
             "top_k": 3,
             "top_k_accuracy": 0.9,
             "loss": 0.5,

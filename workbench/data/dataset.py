@@ -9,12 +9,13 @@ import numpy as np
 
 from workbench.config import DataConfig
 from workbench.data.image_formats import READABLE, describe_missing_decoders
-from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
 from workbench.data.sources import open_source
 from workbench.data.splits.drawing import TEST_SHARE, VALIDATION_SHARE, draw_split
 from workbench.data.splits.kept_split import KeptSplit, describe_changes, find_kept_images
+from workbench.data.splits.leaks import describe_leaks, find_conflicts, find_leaks, open_pairs
 from workbench.data.splits.saved_split import SplitImage
-from workbench.data.store import Progress, open_store
+from workbench.data.store import Progress, Store, open_store
 from workbench.errors import UserError
 from workbench.wording import agree, format_count
 
@@ -196,20 +197,12 @@ def load_dataset(
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
-    changes: list[str] = []
-    if kept:
-        found = find_kept_images(kept, store, source.class_names, source.left_out, data.data)
-        train, validation, test = (found.rows[part] for part in (TRAIN, VALIDATION, TEST))
-        changes = describe_changes(kept, found)
-    else:
-        parts = np.array(store.parts, object)
-        parts[[name in source.left_out for name in store.names]] = None
-        split_seed = seed if data.split_seed is None else data.split_seed
-        train, validation, test = draw_split(parts, store.labels, source, split_seed)
+    split_seed = seed if data.split_seed is None else data.split_seed
+    parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, split_seed)
     split = [
-        SplitImage(store.names[row], source.class_names[store.labels[row]], part, store.digests[row])
-        for part, rows in ((TRAIN, train), (VALIDATION, validation), (TEST, test))
-        for row in rows
+        SplitImage(name, source.class_names[store.labels[row]], part, store.digests[row], parts.repeats.get(row, ""))
+        for part, rows in parts.rows.items()
+        for row, name in ((row, store.names[row]) for row in rows.tolist())
     ]
     return Dataset(
         name=source.name,
@@ -217,18 +210,56 @@ def load_dataset(
         images=store.images,
         labels=store.labels,
         names=store.names,
-        train=train,
-        validation=validation,
-        test=test,
+        train=parts.rows[TRAIN],
+        validation=parts.rows[VALIDATION],
+        test=parts.rows[TEST],
         unreadable=unreadable,
         decode_seconds=store.decode_seconds,
         key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
         left_out=left_out,
         folders=source.folders,
-        warnings=source.warnings,
+        warnings=[*source.warnings, *describe_leaks(split, parts.conflicts, data.data)],
         split=split,
-        changes=changes,
+        changes=parts.changes,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """How a data set is split.
+
+    Attributes:
+        rows: part -> int64 rows of the store.
+        repeats: row -> name of an image of the same photo in an earlier part.
+        conflicts: names of two images of the same photo with different labels.
+        changes: lines on what has changed since the split was kept.
+    """
+
+    rows: Mapping[str, np.ndarray]
+    repeats: Mapping[int, str]
+    conflicts: Sequence[tuple[str, str]] = ()
+    changes: Sequence[str] = ()
+
+
+def _draw_split(store: Store, source: Source, seed: int) -> _Split:
+    """Draw a new split, and compare its images with each other."""
+    parts = np.array(store.parts, object)
+    parts[[name in source.left_out for name in store.names]] = None
+    rows = dict(zip((TRAIN, VALIDATION, TEST), draw_split(parts, store.labels, source, seed), strict=True))
+    pairs = open_pairs(store)
+    leaks = find_leaks(pairs, rows, len(store.names))
+    conflicts = find_conflicts(pairs, store.labels, np.concatenate(list(rows.values())))
+    return _Split(
+        rows,
+        repeats={row: store.names[other] for row, other in leaks.items()},
+        conflicts=[(store.names[one], store.names[other]) for one, other in conflicts],
+    )
+
+
+def _keep_split(kept: KeptSplit, store: Store, source: Source, data: str) -> _Split:
+    """Return the split that an earlier run keeps."""
+    found = find_kept_images(kept, store, source.class_names, source.left_out, data)
+    return _Split(found.rows, found.repeats, changes=describe_changes(kept, found))
 
 
 def _check_config(data: DataConfig, seed: int) -> None:

@@ -50,12 +50,12 @@ class DecodedImage(NamedTuple):
 
     Attributes:
         pixels: uint8 RGB array of shape (size, size, 3).
-        short_side: of the image before it was resized, in pixels.
+        sides: the short and the long side of the image before it was resized, in pixels.
         digest: of the data that it was decoded from, see `compute_digest`.
     """
 
     pixels: np.ndarray
-    short_side: int
+    sides: tuple[int, int]
     digest: str
 
 
@@ -85,15 +85,15 @@ def decode(data: ImageData, size: int, resize: str) -> np.ndarray:
     return _decode(data, size, resize)[0]
 
 
-def _decode(data: ImageData, size: int, resize: str) -> tuple[np.ndarray, int]:
-    """Return what `decode` returns, and the short side of the image before it was resized."""
+def _decode(data: ImageData, size: int, resize: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return what `decode` returns, and the short and the long side of the image before it was resized."""
     try:
         image = _open_image(data)
-        short_side = min(image.size)
+        sides = min(image.size), max(image.size)
         image.draft(None, (2 * size, 2 * size))  # lets the JPEG decoder skip detail that the resize would drop
         with _ONE_LARGE if image.width * image.height > _LARGE else contextlib.nullcontext():
             square = _resize(_convert_to_rgb(image), size, resize)
-        return np.asarray(_turn_upright(square, image)), short_side
+        return np.asarray(_turn_upright(square, image)), sides
     except UnreadableImage:
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside the decoder

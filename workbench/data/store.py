@@ -19,7 +19,7 @@ from workbench.data.resumable_array import Block, ResumableArray
 from workbench.data.source import Item, Source
 from workbench.errors import UserError
 
-FORMAT = 4  # raised whenever decoding or the layout changes, so that older stores are not used
+FORMAT = 5  # raised whenever decoding or the layout changes, so that older stores are not used
 DecodedItem = tuple[Item, DecodingResult]
 Progress = Callable[[Iterable[DecodedItem], int], Iterable[DecodedItem]]
 
@@ -33,22 +33,24 @@ class Store:
         labels: int32 array of shape (n,).
         parts: n part names (`train`, `validation`, `test` or `unsplit`).
         names: n names, paths relative to the source's folder.
-        short_sides: int32 array of shape (n,), short side of each image before it was resized, in pixels.
+        sides: int32 array of shape (n, 2), short and long side of each image before it was resized, in pixels.
         digests: n digests of the files' contents, see `workbench.data.decoding.compute_digest`.
         unreadable: [name, reason] of each image that could not be decoded.
         decode_seconds: time the decoding took just now, 0.0 if the store was there already.
         folder: that holds the store.
+        is_padded: whether the images are padded to squares.
     """
 
     images: np.ndarray
     labels: np.ndarray
     parts: list[str]
     names: list[str]
-    short_sides: np.ndarray
+    sides: np.ndarray
     digests: list[str]
     unreadable: list[list[str]]
     decode_seconds: float
     folder: Path
+    is_padded: bool
 
 
 def open_store(
@@ -69,7 +71,7 @@ def open_store(
     cache = find_cache_dir(cache_dir)
     settings = [FORMAT, source.key, size, resize, *(f"without {kind}" for kind in MISSING_DECODERS)]
     key = hashlib.sha256(" ".join(map(str, settings)).encode()).hexdigest()[:24]
-    columns = ("labels", "parts", "names", "short_sides", "digests", "unreadable")
+    columns = ("labels", "parts", "names", "sides", "digests", "unreadable")
     array = ResumableArray(cache / key, "images.bin", (size, size, 3), "uint8", columns)
 
     def decode_from(items_done: int) -> Iterable[Block]:
@@ -91,11 +93,12 @@ def open_store(
         labels=np.array(notes["labels"], np.int32),
         parts=notes["parts"],
         names=notes["names"],
-        short_sides=np.array(notes["short_sides"], np.int32),
+        sides=np.array(notes["sides"], np.int32).reshape(-1, 2),
         digests=notes["digests"],
         unreadable=notes["unreadable"],
         decode_seconds=stored.seconds,
         folder=array.folder,
+        is_padded=resize == "pad",
     )
 
 
@@ -103,6 +106,6 @@ def _make_block(item: Item, result: DecodingResult) -> Block:
     """Return what an item adds to the store: a row, the reason why it is unreadable, or nothing."""
     if isinstance(result, DecodedImage):
         notes = {"labels": item.label, "parts": item.part, "names": item.name}
-        notes |= {"short_sides": result.short_side, "digests": result.digest}
+        notes |= {"sides": result.sides, "digests": result.digest}
         return Block(result.pixels[None], {column: [value] for column, value in notes.items()})
     return Block(None, {} if result is None else {"unreadable": [[item.name, result]]})

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.evaluation.metrics import holm, mcnemar
 from workbench.evaluation.scoring import SavedScore
@@ -28,6 +29,8 @@ class ComparedRun(TypedDict):
         name: short name, different for each run.
         images: number of test images.
         accuracy, low, high: test accuracy, and its 95 % interval by Wilson's method.
+        leaked: number of test images whose photo is also in the training or the validation set.
+        accuracy_without_leaked: test accuracy on the other images.
         top_k, top_k_accuracy, loss, ece: see `workbench.evaluation.scoring.PredictionMetrics`.
         parameters, megabytes: size of the model.
         epochs, training_seconds: length of the training.
@@ -44,6 +47,8 @@ class ComparedRun(TypedDict):
     accuracy: float
     low: float
     high: float
+    leaked: int | None
+    accuracy_without_leaked: float | None
     top_k: int
     top_k_accuracy: float
     loss: float
@@ -85,6 +90,8 @@ def compare_scores(runs: Sequence[FinishedRun], scores: Sequence[SavedScore]) ->
                 "accuracy": metrics["accuracy"],
                 "low": low,
                 "high": high,
+                "leaked": metrics.get("leaked"),  # an earlier version did not count them
+                "accuracy_without_leaked": metrics.get("accuracy_without_leaked"),
                 "top_k": metrics["top_k"],
                 "top_k_accuracy": metrics["top_k_accuracy"],
                 "loss": metrics["loss"],
@@ -139,10 +146,13 @@ def check_same_classes(runs: Sequence[FinishedRun]) -> None:
 
 
 def _check_same_images(runs: Sequence[FinishedRun], predictions: Sequence[list[dict[str, str]]]) -> None:
-    """Refuse runs whose test images differ, in their names, their order or their true classes."""
-    first = [(row["image"], row["true"]) for row in predictions[0]]
-    for run, rows in zip(runs[1:], predictions[1:], strict=True):
-        other = [(row["image"], row["true"]) for row in rows]
+    """Refuse runs whose test images differ, in their names, their order, their true classes or their content."""
+    digests = [{image.name: image.digest for image in read_split(run.path) or ()} for run in runs]
+    for run, rows, contents in zip(runs[1:], predictions[1:], digests[1:], strict=True):
+        known = digests[0] if contents else {}  # those of an earlier version's run are not known
+        first = [(row["image"], row["true"], known.get(row["image"])) for row in predictions[0]]
+        contents = contents if known else {}
+        other = [(row["image"], row["true"], contents.get(row["image"])) for row in rows]
         if other == first:
             continue
         name = min(set(first) ^ set(other), default=("their order",))[0]

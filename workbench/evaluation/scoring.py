@@ -62,9 +62,28 @@ class PredictionMetrics(TypedDict):
     confused: list[Confusion]
 
 
-class ModelMetrics(PredictionMetrics):
-    """Metrics of a tested model, as they are saved under `test` in metrics.json."""
+class LeakMetrics(TypedDict):
+    """What test images mean for the accuracy that are also in the training or the validation set.
 
+    Attributes:
+        leaked: number of test images whose photo is also in the training or the validation set.
+        accuracy_without_leaked, interval_without_leaked: top-1 accuracy on the other test images, with its 95 %
+            interval; None if there are no others.
+    """
+
+    leaked: int
+    accuracy_without_leaked: float | None
+    interval_without_leaked: tuple[float, float] | None
+
+
+class ModelMetrics(PredictionMetrics, LeakMetrics):
+    """Metrics of a tested model, as they are saved under `test` in metrics.json.
+
+    Attributes:
+        keeps_split: whether the run keeps its split. If not, it is not known whether its data has changed.
+    """
+
+    keeps_split: bool
     images_per_second: float
     total_parameters: int
     model_bytes: int
@@ -90,6 +109,12 @@ class Outcome:
     def image(self, index: int | np.integer) -> np.ndarray:
         """Return a test image, uint8 RGB (size, size, 3)."""
         return self.dataset.images[self.dataset.test[index]]
+
+    @property
+    def repeats(self) -> list[str]:
+        """For each image the name of a training or validation image of the same photo, else an empty text."""
+        repeats = {image.name: image.repeats for image in self.dataset.split}
+        return [repeats.get(name, "") for name in self.names]
 
     @property
     def names(self) -> list[str]:
@@ -137,6 +162,8 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
         outcome = _predict(run, dataset, lambda batches: progress.track(batches, description="testing"))
     metrics: ModelMetrics = {
         **measure(outcome.labels, outcome.probabilities, run.class_names),
+        **measure_without_leaked(outcome),
+        "keeps_split": run.keeps_split,
         "images_per_second": len(outcome.labels) / outcome.seconds,
         "total_parameters": run.model.count_params(),
         "model_bytes": (run.path / "model.keras").stat().st_size,
@@ -203,6 +230,17 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Se
     }
 
 
+def measure_without_leaked(outcome: Outcome) -> LeakMetrics:
+    """Compute the accuracy on the test images whose photo is in neither the training nor the validation set."""
+    is_clean = np.array([not name for name in outcome.repeats], bool)
+    correct = outcome.correct[is_clean]
+    return {
+        "leaked": len(is_clean) - len(correct),
+        "accuracy_without_leaked": float(correct.mean()) if len(correct) else None,
+        "interval_without_leaked": wilson_interval(correct.sum(), len(correct)) if len(correct) else None,
+    }
+
+
 def _list_predictions(outcome: Outcome, class_names: Sequence[str]) -> list[dict[str, str | int | float]]:
     """Return the rows of test_predictions.csv."""
     top_3 = rank_classes(outcome.probabilities)[:, :3]
@@ -215,8 +253,15 @@ def _list_predictions(outcome: Outcome, class_names: Sequence[str]) -> list[dict
             "correct": int(top[0] == label),
             "true_probability": round(float(true_probability), 6),
             "top_3": " | ".join(f"{class_names[c]} {probabilities[c]:.3f}" for c in top),
+            "repeats": repeats,
         }
-        for name, label, probabilities, top, true_probability in zip(
-            outcome.names, outcome.labels, outcome.probabilities, top_3, outcome.true_probability, strict=True
+        for name, label, probabilities, top, true_probability, repeats in zip(
+            outcome.names,
+            outcome.labels,
+            outcome.probabilities,
+            top_3,
+            outcome.true_probability,
+            outcome.repeats,
+            strict=True,
         )
     ]

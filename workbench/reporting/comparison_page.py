@@ -19,6 +19,7 @@ from workbench.table import Column, Table
 from workbench.wording import format_count
 
 _RESULTS = ("accuracy", "95 % interval", "top-{}", "ECE", "parameters", "MB", "epochs", "training", "images/s")
+_LEAKED = 3  # place of the column that follows the interval
 _MARKERS = "osD^vP"  # more runs than colours have different markers
 _LINE = 22  # characters of a line of a run's name
 _VERY_DIFFERENT = 10  # times as long
@@ -28,7 +29,20 @@ _TEST = "By McNemar's exact test on the images that only one of both runs gets r
 def build_results_table(rows: Sequence[ComparedRun]) -> Table:
     """Build the table of results, with one row per run."""
     columns = [Column("run", False), *(Column(label.format(rows[0]["top_k"])) for label in _RESULTS)]
-    return Table("Each run on the test images", columns, [_format_results(row) for row in rows])
+    cells = [_format_results(row) for row in rows]
+    if any(row["leaked"] for row in rows):
+        columns.insert(_LEAKED, Column("without leaked"))
+        for row, line in zip(rows, cells, strict=True):
+            line.insert(_LEAKED, _format_without_leaked(row))
+    return Table("Each run on the test images", columns, cells)
+
+
+def _format_without_leaked(row: ComparedRun) -> str:
+    """Return the accuracy without the test images that are also in the training or validation set, and their number."""
+    if row["leaked"] is None:
+        return "?"
+    accuracy = row["accuracy_without_leaked"]
+    return f"{'none left' if accuracy is None else f'{accuracy:.1%}'} (-{row['leaked']:,})"
 
 
 def _format_results(row: ComparedRun) -> list[str]:

@@ -12,9 +12,9 @@ from PIL import Image
 
 from workbench.data.decoding import UnreadableImage, decode
 from workbench.data.inspecting.findings import Findings, summarize
-from workbench.data.inspecting.scan import PARTS, Scan
+from workbench.data.inspecting.scan import Scan
 from workbench.data.source import Item, Source
-from workbench.data.splits.duplicates import TURNS
+from workbench.data.splits.duplicates import PARTS, TURNS
 from workbench.files import write_text
 from workbench.reporting.templates import render
 

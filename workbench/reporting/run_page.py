@@ -110,18 +110,21 @@ def build_test_tiles(metrics: Metrics) -> list[Tile]:
     if not test:
         return []
     low, high = test["accuracy_interval"]
-    return [Tile("test accuracy", f"{test['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}")]
+    note = f"95 % interval {low:.1%} to {high:.1%}"
+    if test.get("leaked") and test["accuracy_without_leaked"] is not None:
+        leaked = format_count(test["leaked"], "leaked image")
+        note = f"{test['accuracy_without_leaked']:.1%} without {leaked}; {note}"
+    return [Tile("test accuracy", f"{test['accuracy']:.1%}", note)]
 
 
 def _build_test_section(metrics: Metrics, figures: Sequence[Picture]) -> Section:
     test = metrics.get("test")
     if not test:
         return Section("test", "Test")
-    images = f"{format_count(test['images'], 'image')} that {agree(test['images'], 'was', 'were')}"
     text = (
-        f"{images} used neither for training nor for any choice: "
+        f"{_describe_test_images(test)}: "
         f"top-1 {test['accuracy']:.1%}, top-{test['top_k']} {test['top_k_accuracy']:.1%}, "
-        f"calibration error {test['ece']:.1%}."
+        f"calibration error {test['ece']:.1%}.{_describe_leaked(test)}"
     )
     columns = [Column("class", False), Column("images"), Column("precision"), Column("recall"), Column("F1")]
     rows = [
@@ -134,6 +137,33 @@ def _build_test_section(metrics: Metrics, figures: Sequence[Picture]) -> Section
         pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]
         tables.append(Table("The most frequent confusions", columns, pairs))
     return Section("test", "Test", text, figures=figures, tables=tables)
+
+
+def _describe_test_images(test: Metrics) -> str:
+    """Return what is known of the test images. That nothing has seen them is said only if it was checked."""
+    images = format_count(test["images"], "image")
+    if test.get("leaked") == 0 and test["keeps_split"]:
+        return f"{images} that {agree(test['images'], 'was', 'were')} used neither for training nor for any choice"
+    return f"{images} of the test set"
+
+
+def _describe_leaked(test: Metrics) -> str:
+    """Return sentences on test images that training or a choice has seen, or may have seen."""
+    if "leaked" not in test:
+        return " An earlier version tested them and did not check whether they are also in the training set."
+    text, leaked = "", test["leaked"]
+    if leaked:
+        are, them = agree(leaked, "photo is", "photos are"), agree(leaked, "it", "them")
+        accuracy = test["accuracy_without_leaked"]
+        text = f" {leaked:,} of these {are} also in the training or validation set"
+        if accuracy is None:
+            text += "."
+        else:
+            low, high = test["interval_without_leaked"]
+            text += f"; without {them} top-1 is {accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})."
+    if not test["keeps_split"]:
+        text += " The run has no split.csv, so it is not known whether the data has changed since it was trained."
+    return text
 
 
 def _explanation_order(path: Path) -> tuple[int, str]:

@@ -94,12 +94,19 @@ def test_train_val_and_test_are_used_as_they_are(photo_folder):
     ]
 
 
+def copy_turned(folder, target):
+    """Copy photos and turn them by 90 degrees, so that they are not the same photos."""
+    shutil.copytree(folder, target)
+    for path in target.rglob("*.jpg"):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+
+
 def rename_test(root):
     (root / "test").rename(root / "val")
 
 
 def copy_test_to_valid(root):
-    shutil.copytree(root / "test", root / "valid")
+    copy_turned(root / "test", root / "valid")
 
 
 def remove_test(root):
@@ -139,7 +146,7 @@ def test_a_folder_without_parts_is_named_and_other_data_has_no_folders(photo_fol
 
 def test_a_class_that_is_missing_from_a_part_is_warned_of_in_one_line(photo_folder):
     root = photo_folder(train=10, test=4)
-    shutil.copytree(root / "test", root / "val")
+    copy_turned(root / "test", root / "val")
     shutil.rmtree(root / "test" / "iris")
     for image in (root / "val" / "rose").iterdir():
         image.unlink()

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from workbench.data.image_formats import describe_missing_decoders
-from workbench.data.inspecting.scan import PARTS, Scan
+from workbench.data.inspecting.scan import Scan
 from workbench.data.source import Source
+from workbench.data.splits.duplicates import PARTS
 from workbench.wording import agree, format_count
 
 
@@ -20,7 +21,7 @@ class Findings:
     Attributes:
         source: the data set.
         scan: what its files are.
-        repeats: row -> row of the same photo in an earlier part, see `workbench.data.inspecting.scan.find_repeats`.
+        repeats: row -> row of the same photo in an earlier part, see `workbench.data.splits.duplicates.find_repeats`.
         left_out: name -> reason of the images that left_out.csv lists, including those added by this inspection.
         added: how many images this inspection added to the list.
         page: path of the page.

@@ -10,9 +10,10 @@ from workbench.console import console
 from workbench.data import exclusions
 from workbench.data.config import InspectConfig
 from workbench.data.inspecting.findings import Findings, summarize
-from workbench.data.inspecting.scan import PARTS, Scan, find_repeats, scan_source
+from workbench.data.inspecting.scan import Scan, find_scanned_repeats, scan_source
 from workbench.data.source import TEST, VALIDATION, Source
 from workbench.data.sources import open_source
+from workbench.data.splits.duplicates import PARTS
 from workbench.data.tfds_source import NATURE_12K, PREFIX
 from workbench.errors import UserError
 from workbench.reporting.inspection_page import write_page
@@ -34,7 +35,7 @@ def inspect(config: InspectConfig) -> Findings:
     if not page.parent.is_dir():
         raise UserError(f"--page {page}: the folder {page.parent} does not exist")
     scan = scan_source(source)
-    repeats = find_repeats(scan, source.left_out)
+    repeats = find_scanned_repeats(scan, source.left_out)
     left_out = source.left_out
     if config.fix_splits and repeats:
         left_out = _exclude_repeats(source, scan, repeats)

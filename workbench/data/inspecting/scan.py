@@ -8,13 +8,20 @@ import numpy as np
 
 from workbench.console import console, open_bar
 from workbench.data.decoding import UnreadableImage, compute_digest, decode, read_dimensions
-from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
-from workbench.data.splits.duplicates import HASH_SIZE, Pairs, compute_fingerprints, find_pairs
+from workbench.data.source import Item, Source
+from workbench.data.splits.duplicates import (
+    HASH_SIZE,
+    PARTS,
+    Pairs,
+    compute_fingerprints,
+    find_pairs,
+    find_repeats,
+    shrink_images,
+)
 from workbench.data.thread_pool import map_in_order
 from workbench.wording import format_count
 
 Result = TypeVar("Result")
-PARTS = (TRAIN, UNSPLIT, VALIDATION, TEST)  # an image that is in two of them belongs to the first
 _CHUNK = 1024  # images whose pixels are in memory at a time
 
 
@@ -66,9 +73,9 @@ def scan_source(source: Source) -> Scan:
             rows.append((item.name, item.label, PARTS.index(item.part), *look.size, number, look.digest))
             pixels.append(look.pixels)
         if len(pixels) == _CHUNK:
-            prints.append(compute_fingerprints(np.stack(pixels)))
+            prints.append(compute_fingerprints(np.concatenate(pixels)))
             pixels.clear()
-    prints.append(compute_fingerprints(np.array(pixels, np.uint8).reshape(-1, HASH_SIZE, HASH_SIZE, 3)))
+    prints.append(compute_fingerprints(np.array(pixels, np.uint8).reshape(-1, HASH_SIZE, HASH_SIZE)))
     hashes, details = (np.concatenate(both) for both in zip(*prints, strict=True))
     numbers = np.array([row[1:6] for row in rows], np.int64).reshape(-1, 5)
     order = np.argsort(numbers[:, 1], kind="stable")
@@ -81,7 +88,7 @@ def scan_source(source: Source) -> Scan:
         items=numbers[:, 4],
         unreadable=unreadable,
         others=others,
-        pairs=find_pairs([row[6] for row in rows], hashes[order], details[order], numbers[:, 2:4]),
+        pairs=find_pairs([row[6] for row in rows], hashes[order], details[order], numbers[:, 2:4].min(axis=1)),
     )
 
 
@@ -91,7 +98,8 @@ def _look_at(item: Item) -> tuple[Item, _Look | str | None]:
         data = item.read()
         if data is None:
             return item, None
-        return item, _Look(decode(data, HASH_SIZE, "stretch"), read_dimensions(data), compute_digest(data))
+        pixels = shrink_images(decode(data, HASH_SIZE, "stretch")[None])
+        return item, _Look(pixels, read_dimensions(data), compute_digest(data))
     except UnreadableImage as error:
         return item, str(error)
     except OSError as error:
@@ -108,32 +116,12 @@ def _show_progress(results: Iterable[Result], total: int) -> Iterator[Result]:
             yield result
 
 
-def find_repeats(scan: Scan, left_out: Container[str]) -> dict[int, int]:
-    """Return row -> row that it repeats, for the images whose photo is already in an earlier part.
-
-    A training image repeats none. A validation or test image does if the same photo is in an earlier part. In a set
-    without a split, every image of a photo but the first one does.
+def find_scanned_repeats(scan: Scan, left_out: Container[str]) -> dict[int, int]:
+    """Return row -> row that it repeats, see `workbench.data.splits.duplicates.find_repeats`.
 
     Args:
         scan: of the data set.
         left_out: names of images that are not used; they neither repeat others nor are repeated.
     """
-    pairs, group = scan.pairs, np.arange(len(scan.names))
-    group[pairs.second[pairs.identical]] = pairs.first[pairs.identical]
-    near: dict[int, list[int]] = {}
-    for one, other in zip(pairs.first[~pairs.identical], pairs.second[~pairs.identical], strict=True):
-        near.setdefault(one, []).append(other)
-        near.setdefault(other, []).append(one)
-    repeated: dict[int, int] = {}
-    kept: dict[int, int] = {}
-    unsplit = PARTS.index(UNSPLIT)
-    for row, part in enumerate(scan.parts):
-        if scan.names[row] in left_out:
-            continue
-        twins = [kept[other] for other in (group[row], *near.get(group[row], ())) if other in kept]
-        earlier = [twin for twin in twins if scan.parts[twin] < part or part == unsplit]
-        if earlier:
-            repeated[row] = min(earlier)
-        else:
-            kept.setdefault(group[row], row)
-    return repeated
+    is_left_out = np.array([name in left_out for name in scan.names], bool)
+    return find_repeats(scan.pairs, np.where(is_left_out, -1, scan.parts))

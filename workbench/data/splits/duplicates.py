@@ -10,8 +10,12 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.fft import dctn
+from PIL import Image
+from scipy.fft import dct
 
+from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
+
+PARTS = (TRAIN, UNSPLIT, VALIDATION, TEST)  # a photo that is in two of them belongs to the first
 HASH_SIZE, DETAIL_SIZE = 32, 16  # side in pixels of the images that are hashed and of those that confirm a candidate
 TURNS = ("", "mirrored", "upside down", "turned by 180 degrees")
 MAX_DISTANCE = 8  # of 64 bits
@@ -19,7 +23,8 @@ MIN_CORRELATION = 0.93  # of the grey pixels of a pair
 _MIN_CONTRAST = 2.0  # standard deviation in grey levels; plain surfaces all look the same
 _NEIGHBOURS = 48  # hashes that each one is compared with under each order
 _CHUNK = 1 << 16
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_PRINTED = 4096  # images whose grey pixels are in memory at a time
+_COSINES = dct(np.eye(HASH_SIZE), axis=0, norm="ortho")[:9].astype(np.float32)  # the lowest frequencies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +45,57 @@ class Pairs:
     identical: np.ndarray
 
 
+def shrink_images(images: np.ndarray) -> np.ndarray:
+    """Return square images, uint8 (n, size, size, 3), as grey ones of 32 x 32 pixels, uint8 (n, 32, 32)."""
+    count, size = images.shape[:2]
+    if not count:
+        return np.zeros((0, HASH_SIZE, HASH_SIZE), np.uint8)
+    grey = np.asarray(Image.fromarray(images.reshape(count * size, size, 3)).convert("L")).reshape(count, size, size)
+    if size == HASH_SIZE:
+        return grey
+    target, method = (HASH_SIZE, HASH_SIZE), Image.Resampling.BILINEAR
+    return np.stack([np.asarray(Image.fromarray(pixels).resize(target, method, reducing_gap=2)) for pixels in grey])
+
+
 def compute_fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute what images are compared by.
 
     Args:
-        images: uint8 (n, 32, 32, 3), each a whole image resized to 32 x 32 pixels.
+        images: uint8 (n, 32, 32), as `shrink_images` returns them.
 
     Returns:
         (hashes, details): uint64 (n, 4), a hash for each of `TURNS`, and uint8 (n, 16, 16), the grey pixels.
     """
-    grey = images.astype(np.float32) @ _GREY
     rows, columns = np.mgrid[:9, :9].reshape(2, -1)
     low = np.argsort(100 * (rows + columns) + rows)[1:65]  # diagonal by diagonal, without the mean
     rows, columns = rows[low], columns[low]
-    frequencies = np.ascontiguousarray(dctn(grey, axes=(1, 2), norm="ortho")[:, rows, columns])
-    signs = [np.ones(64), (-1) ** columns, (-1) ** rows, (-1) ** (rows + columns)]  # by which each turn multiplies them
-    bits = [np.packbits(frequencies * sign > 1, axis=1).view(np.uint64)[:, 0] for sign in signs]
-    details = grey.reshape(-1, DETAIL_SIZE, 2, DETAIL_SIZE, 2).mean((2, 4))
-    return np.stack(bits, axis=1), details.round().astype(np.uint8)
+    kept = [
+        np.ones(64, bool),
+        columns % 2 == 0,
+        rows % 2 == 0,
+        (rows + columns) % 2 == 0,
+    ]  # others: a turn negates them
+    masks = [np.packbits(mask).view(np.uint64)[0] for mask in kept]
+    hashes = np.zeros((len(images), len(TURNS)), np.uint64)
+    details = np.zeros((len(images), DETAIL_SIZE, DETAIL_SIZE), np.uint8)
+    for first in range(0, len(images), _PRINTED):
+        part = slice(first, first + _PRINTED)
+        grey = images[part].astype(np.float32)
+        by_column = (grey.reshape(-1, HASH_SIZE) @ _COSINES.T).reshape(-1, HASH_SIZE, len(_COSINES))
+        frequencies = (np.ascontiguousarray(by_column.transpose(0, 2, 1)) @ _COSINES.T)[:, columns, rows]
+        high, negative = (_pack(frequencies > 1), _pack(frequencies < -1))
+        hashes[part] = np.stack([(high & mask) | (negative & ~mask) for mask in masks], axis=1)
+        pairs = grey[:, ::2] + grey[:, 1::2]
+        details[part] = ((pairs[:, :, ::2] + pairs[:, :, 1::2]) / 4).round()
+    return hashes, details
 
 
-def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, sizes: np.ndarray) -> Pairs:
+def _pack(bits: np.ndarray) -> np.ndarray:
+    """Return 64 bits of each image as one number; uint64 (n,)."""
+    return np.packbits(np.ascontiguousarray(bits), axis=1).view(np.uint64)[:, 0]
+
+
+def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, short_sides: np.ndarray) -> Pairs:
     """Find the pairs of the same photo among n images.
 
     Of several identical files, each is paired with the first one, and only the first one is compared with other images.
@@ -68,12 +103,12 @@ def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, 
     Args:
         digests: n digests of the files' bytes.
         hashes, details: of all images, as `compute_fingerprints` returns them.
-        sizes: (n, 2) width and height in pixels; only the bytes of an image with a side below 32 are compared.
+        short_sides: (n,) short side of each image in pixels; if it is below 32, only the files are compared.
     """
     _, first, group = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[group] != np.arange(len(group)))
     plain = details.std(axis=(1, 2)) < _MIN_CONTRAST
-    small = np.min(sizes, axis=1) < HASH_SIZE
+    small = short_sides < HASH_SIZE
     rows = np.setdiff1d(np.flatnonzero(~plain & ~small), copies)
     one, other, turn = _find_candidates(hashes[rows])
     one, other = rows[one], rows[other]
@@ -91,26 +126,33 @@ def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, 
 def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (first, second, turn) of the pairs with similar hashes, each pair of rows once, with its best turn."""
     count, turns = hashes.shape
-    every = hashes.T.ravel()  # entry t * count + i is image i under turn t
+    unsorted = hashes.T.ravel()  # entry t * count + i is image i under turn t
+    places = np.argsort(unsorted)
+    every = unsorted[places]
     entries = every.view(np.uint8).reshape(-1, 8)
-    found = np.zeros(0, np.int64)
-    for leading in itertools.combinations(range(8), 2):
-        order = [*leading, *(byte for byte in range(8) if byte not in leading)]
-        keys = np.ascontiguousarray(entries[:, order]).view(">u8")[:, 0].astype(np.uint64)
-        ranked = np.argsort(keys, kind="stable")
-        steps = range(1, min(_NEIGHBOURS + 1, len(ranked)))
-        near = [_find_near(every, ranked[:-step], ranked[step:], count) for step in steps]
-        found = np.unique(np.concatenate([found, *near]))
-    pair, rest = np.divmod(found, 64 * turns)
+    found = [np.zeros(0, np.int64)]
+    for one, other in itertools.combinations(range(8), 2):
+        leads = entries[:, one].astype(np.uint16) << 8 | entries[:, other]
+        ranked = np.argsort(leads, kind="stable")  # of equal leading bytes, similar hashes are still neighbours
+        leads, ranked_hashes = leads[ranked], every[ranked]
+        rest = np.arange(len(ranked))  # entries whose neighbours so far had the same leading bytes
+        for step in range(1, _NEIGHBOURS + 1):
+            rest = rest[rest + step < len(ranked)]
+            rest = rest[leads[rest] == leads[rest + step]]
+            if not len(rest):
+                break
+            near = rest[np.bitwise_count(ranked_hashes[rest] ^ ranked_hashes[rest + step]) <= MAX_DISTANCE]
+            ones, others = places[ranked[near]], places[ranked[near + step]]
+            found.append(_number_pairs(unsorted, ones, others, count))
+    numbers = np.unique(np.concatenate(found))
+    pair, rest = np.divmod(numbers, 64 * turns)
     pair, nearest = np.unique(pair, return_index=True)
     first, second = np.divmod(pair, count)
     return first, second, rest[nearest] % turns
 
 
-def _find_near(every: np.ndarray, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
-    """Return the similar pairs of which one is not turned, each as a number made of first, second, distance, turn."""
-    near = np.flatnonzero(np.bitwise_count(every[ones] ^ every[others]) <= MAX_DISTANCE)
-    ones, others = ones[near], others[near]
+def _number_pairs(every: np.ndarray, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
+    """Return the pairs of which one is not turned, each as a number made of first, second, distance, turn."""
     distance = np.bitwise_count(every[ones] ^ every[others]).astype(np.int64)
     turns = len(every) // count
     first, second = np.minimum(ones % count, others % count), np.maximum(ones % count, others % count)
@@ -135,3 +177,36 @@ def _correlate(details: np.ndarray, ones: np.ndarray, others: np.ndarray, turns:
 def _normalize(pixels: np.ndarray) -> np.ndarray:
     pixels = pixels - pixels.mean(axis=1, keepdims=True, dtype=np.float32)
     return pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+
+
+def find_repeats(pairs: Pairs, parts: np.ndarray) -> dict[int, int]:
+    """Return row -> row that it repeats, for the images whose photo is already in an earlier part.
+
+    A training image repeats none. A validation or test image does if the same photo is in an earlier part. In a set
+    without a split, every image of a photo but the first one does.
+
+    Args:
+        pairs: of the same photo.
+        parts: int (n,) indices into `PARTS`; -1 for images that are not used, which neither repeat others nor are
+            repeated.
+    """
+    group = np.arange(len(parts))
+    group[pairs.second[pairs.identical]] = pairs.first[pairs.identical]
+    near: dict[int, list[int]] = {}
+    for one, other in zip(pairs.first[~pairs.identical], pairs.second[~pairs.identical], strict=True):
+        near.setdefault(one, []).append(other)
+        near.setdefault(other, []).append(one)
+    repeated: dict[int, int] = {}
+    kept: dict[int, int] = {}
+    unsplit = PARTS.index(UNSPLIT)
+    rows = np.unique(np.concatenate([pairs.first, pairs.second]))
+    for row in rows[np.argsort(parts[rows], kind="stable")].tolist():
+        if parts[row] < 0:
+            continue
+        twins = [kept[other] for other in (group[row], *near.get(group[row], ())) if other in kept]
+        earlier = [twin for twin in twins if parts[twin] < parts[row] or parts[row] == unsplit]
+        if earlier:
+            repeated[row] = min(earlier)
+        else:
+            kept.setdefault(group[row], row)
+    return repeated

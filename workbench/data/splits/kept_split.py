@@ -44,12 +44,14 @@ class FoundImages:
 
     Attributes:
         rows: part -> int64 row numbers in the store, in the order of the kept split.
+        repeats: row -> name of an image of the same photo in an earlier part.
         added: names of the images that are in no part.
         gone, changed, left_out: part -> names of the images that are not in the data any more, whose file or class is
             another one, or that are listed in left_out.csv now.
     """
 
     rows: Mapping[str, np.ndarray]
+    repeats: Mapping[int, str]
     added: Sequence[str]
     gone: Mapping[str, Sequence[str]]
     changed: Mapping[str, Sequence[str]]
@@ -99,7 +101,9 @@ def find_kept_images(
     changed = {name for names in missing["changed"].values() for name in names}
     unused = {*changed, *(name for name in store.names if name in left_out)}
     added = [name for row, name in enumerate(store.names) if row not in used and name not in unused]
-    images = FoundImages({part: np.array(numbers, np.int64) for part, numbers in rows.items()}, added, **missing)
+    repeats = {row: image.repeats for image, row in zip(kept.images, found, strict=True) if row is not None}
+    arrays = {part: np.array(numbers, np.int64) for part, numbers in rows.items()}
+    images = FoundImages(arrays, repeats, added, **missing)
     _check_use(kept, images, data)
     return images
 

@@ -11,7 +11,7 @@ from workbench.errors import UserError
 from workbench.files import write_text
 
 SPLIT = "split.csv"
-_COLUMNS = ["image", "class", "part", "content"]
+_COLUMNS = ["image", "class", "part", "content", "repeats"]
 _NUMBER = "number"  # such as `3 of 960`, so that a file that was cut off is noticed
 
 
@@ -23,12 +23,14 @@ class SplitImage(NamedTuple):
         class_name: name of its class.
         part: `train`, `validation` or `test`.
         digest: of its file, see `workbench.data.decoding.compute_digest`.
+        repeats: name of an image of the same photo in an earlier part, else an empty text.
     """
 
     name: str
     class_name: str
     part: str
     digest: str
+    repeats: str = ""
 
 
 def write_split(folder: Path, images: Sequence[SplitImage]) -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 
 from workbench.data.decoding import decode
 from workbench.data.sources import open_source
-from workbench.data.splits.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs
+from workbench.data.splits.duplicates import HASH_SIZE, TURNS, compute_fingerprints, find_pairs, shrink_images
 
 
 def photo(seed, width=160, height=120):
@@ -25,8 +25,8 @@ def encoded(image, kind="JPEG", **options):
 
 def pairs_of(files, size=64):
     """(first, second, distance, turn, identical) of each pair among encoded images."""
-    prints = compute_fingerprints(np.stack([decode(data, HASH_SIZE, "stretch") for data in files]))
-    pairs = find_pairs(files, *prints, np.full((len(files), 2), size))
+    prints = compute_fingerprints(shrink_images(np.stack([decode(data, HASH_SIZE, "stretch") for data in files])))
+    pairs = find_pairs(files, *prints, np.full(len(files), size))
     columns = (pairs.first, pairs.second, pairs.distance, pairs.turn, pairs.identical)
     return list(zip(*(values.tolist() for values in columns), strict=True))
 
@@ -87,8 +87,8 @@ def test_plain_and_tiny_images_are_compared_byte_by_byte_alone():
 
 def test_no_images_and_one():
     assert pairs_of([encoded(photo(0))]) == []
-    nothing = compute_fingerprints(np.zeros((0, HASH_SIZE, HASH_SIZE, 3), np.uint8))
-    assert len(find_pairs([], *nothing, np.zeros((0, 2), int)).first) == 0
+    nothing = compute_fingerprints(shrink_images(np.zeros((0, HASH_SIZE, HASH_SIZE, 3), np.uint8)))
+    assert len(find_pairs([], *nothing, np.zeros(0, int)).first) == 0
 
 
 def test_many_hashes_are_searched_without_comparing_all_with_all():
@@ -101,7 +101,7 @@ def test_many_hashes_are_searched_without_comparing_all_with_all():
         bits = rng.choice(64, 6, replace=False).astype(np.uint64)
         hashes[row, 0] = hashes[original, 0] ^ np.bitwise_or.reduce(np.uint64(1) << bits)
         details[row] = details[original]
-    pairs = find_pairs(np.arange(30_300), hashes, details, np.full((30_300, 2), 64))
+    pairs = find_pairs(np.arange(30_300), hashes, details, np.full(30_300, 64))
     assert pairs.second.tolist() == [30_000 + int(np.flatnonzero(chosen == first)[0]) for first in pairs.first]
     assert len(pairs.first) == 300
     assert set(pairs.distance) == {6}

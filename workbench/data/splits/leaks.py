@@ -1,0 +1,140 @@
+"""Leaks: validation and test images whose photo is also in an earlier part, and photos with two labels."""
+
+import contextlib
+import dataclasses
+import functools
+import shlex
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from workbench.data.source import TEST, TRAIN, VALIDATION
+from workbench.data.splits.duplicates import (
+    DETAIL_SIZE,
+    HASH_SIZE,
+    PARTS,
+    TURNS,
+    Pairs,
+    compute_fingerprints,
+    find_pairs,
+    find_repeats,
+    shrink_images,
+)
+from workbench.data.splits.saved_split import SplitImage
+from workbench.data.store import Store
+from workbench.data.thread_pool import map_in_order
+from workbench.files import replace_file
+from workbench.wording import agree, format_count
+
+_FILE = "pairs-1.npz"  # the number is raised whenever other pairs are found
+_PRINTED, _SHRUNK = 4096, 256  # images whose fingerprints are computed at a time, and that a thread resizes
+
+
+def open_pairs(store: Store) -> Pairs:
+    """Return the pairs of the same photo among the images of a store. They are kept in the store's folder.
+
+    Similar images are compared as they are stored, so cut to a square if the store is.
+    """
+    path = store.folder / _FILE
+    pairs = _read_pairs(path)
+    if pairs is None:
+        pairs = find_pairs(store.digests, *_compute_fingerprints(store), store.sides[:, 0])
+        with contextlib.suppress(OSError), replace_file(path) as temporary:  # else they are found again next time
+            np.savez(temporary, **vars(pairs))
+    return pairs
+
+
+def _read_pairs(path: Path) -> Pairs | None:
+    """Return saved pairs; None if there are none, or if they are damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Pairs(**{field.name: arrays[field.name] for field in dataclasses.fields(Pairs)})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _compute_fingerprints(store: Store) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the fingerprints of all images; those of images that are too small to be compared remain zero."""
+    hashes = np.zeros((len(store.names), len(TURNS)), np.uint64)
+    details = np.zeros((len(store.names), DETAIL_SIZE, DETAIL_SIZE), np.uint8)
+    rows = np.flatnonzero(store.sides[:, 0] >= HASH_SIZE)
+    for first in range(0, len(rows), _PRINTED):
+        printed = rows[first : first + _PRINTED]
+        chunks = np.array_split(printed, -(-len(printed) // _SHRUNK))
+        grey = np.concatenate(list(map_in_order(functools.partial(_shrink, store), chunks)))
+        hashes[printed], details[printed] = compute_fingerprints(grey)
+    return hashes, details
+
+
+def _shrink(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Return images of a store in the size of fingerprints; of padded ones the square in their middle is shrunk."""
+    if not store.is_padded:
+        return shrink_images(store.images[rows])
+    shrunk, size = [], store.images.shape[1]
+    for image, (short, long) in zip(store.images[rows], store.sides[rows].tolist(), strict=True):
+        side = max(1, round(size * short / long))
+        cut = slice((size - side) // 2, (size - side) // 2 + side)
+        shrunk.append(shrink_images(image[None, cut, cut]))
+    return np.concatenate(shrunk)
+
+
+def find_leaks(pairs: Pairs, parts: Mapping[str, np.ndarray], num_images: int) -> dict[int, int]:
+    """Return row -> row of the same photo, for validation images that are in train and test images in either.
+
+    Args:
+        pairs: of the rows of the store.
+        parts: part -> rows.
+        num_images: number of rows.
+    """
+    ranks = np.full(num_images, -1)
+    for part, rows in parts.items():
+        ranks[rows] = PARTS.index(part)
+    return find_repeats(pairs, ranks)
+
+
+def describe_leaks(split: Sequence[SplitImage], conflicts: Sequence[tuple[str, str]], data: str) -> list[str]:
+    """Return one line that warns of leaks and of photos with two labels; none if there are none.
+
+    Args:
+        split: the images of all parts.
+        conflicts: names of two images of the same photo with different labels.
+        data: value of `--data`.
+    """
+    found = [*_describe_repeats(split)]
+    if conflicts:
+        (one, other), count = conflicts[0], len(conflicts)
+        photos = f"{format_count(count, 'photo')} {agree(count, 'is', 'are')} in two classes"
+        found.append(f"{photos}, such as {one} and {other}")
+    if not found:
+        return []
+    inspect = f"python -m workbench.data inspect {shlex.quote(data)}"
+    return [f"warning: {'; '.join(found)}; {inspect} shows them"]
+
+
+def _describe_repeats(split: Sequence[SplitImage]) -> Iterator[str]:
+    part_of = {image.name: image.part for image in split}
+    for part in (TEST, VALIDATION):
+        images = [image for image in split if image.part == part]
+        repeats = [image for image in images if image.repeats]
+        if repeats:
+            earlier = {part_of.get(image.repeats, TRAIN) for image in repeats}
+            where = " or ".join(name for name in (TRAIN, VALIDATION) if name in earlier)
+            of_images = f"{len(repeats):,} of {format_count(len(images), f'{part} image')}"
+            also = f"{agree(len(repeats), 'is', 'are')} also in {where}"
+            yield f"{of_images} {also}, such as {repeats[0].name} ({repeats[0].repeats})"
+
+
+def find_conflicts(pairs: Pairs, labels: np.ndarray, used: np.ndarray) -> list[tuple[int, int]]:
+    """Return the pairs of rows that show the same photo under two labels.
+
+    Args:
+        pairs: of the rows of the store.
+        labels: (n,) class indices.
+        used: rows that are in any part.
+    """
+    is_used = np.isin(np.arange(len(labels)), used)
+    differ = labels[pairs.first] != labels[pairs.second]
+    numbers = np.flatnonzero(differ & is_used[pairs.first] & is_used[pairs.second])
+    return [(int(pairs.first[number]), int(pairs.second[number])) for number in numbers]
