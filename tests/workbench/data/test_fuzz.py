@@ -12,10 +12,11 @@ from workbench.data.inspecting.inspection import inspect
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
 
-@pytest.fixture
-def fuzzed(tmp_path):
-    """Write 300 files; return (their folder, path -> mutation)."""
-    return tmp_path / "fuzzed", write_damaged_images(tmp_path / "fuzzed", 300, seed=1)
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory):
+    """Write 300 files; return (their folder, path -> mutation). Tests must not write to the folder."""
+    root = tmp_path_factory.mktemp("data") / "fuzzed"
+    return root, write_damaged_images(root, 300, seed=1)
 
 
 @pytest.mark.usefixtures("workdir")
