@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from workbench import cli
 from workbench.config import DataConfig, option_names
 from workbench.console import DecodingProgress, console
@@ -14,6 +16,7 @@ from workbench.data.splits.kept_split import DataChanged, Use, open_kept_split
 from workbench.data.splits.saved_split import SPLIT
 from workbench.errors import UserError
 from workbench.files import file_hash, read_json, read_yaml
+from workbench.wording import format_count
 
 if TYPE_CHECKING:
     import keras
@@ -139,9 +142,30 @@ class FinishedRun:
             ) from error
         if list(dataset.class_names) != self.class_names:
             raise UserError(f"--data {config.data}: has other classes than those {self.path} was trained on")
+        if kept is None and use == "test" and not dataset.left_out:
+            self._check_counts(dataset)
         for line in dataset.changes:
             console.print(line)
         return dataset
+
+    def _check_counts(self, dataset: Dataset) -> None:
+        """Refuse data with other numbers of test images than the run was tested on, where it keeps no split.
+
+        Raises:
+            UserError: names the first class whose number differs.
+        """
+        tested = self.metrics.get("test")
+        rows = tested.get("per_class") if isinstance(tested, dict) else None
+        counts = np.bincount(dataset.labels[dataset.test], minlength=len(self.class_names)).tolist()
+        before = [row.get("images") for row in rows or () if isinstance(row, dict)]
+        for name, count, old in zip(self.class_names, counts, before, strict=False):
+            if count != old:
+                images = format_count(count, "test image")
+                raise UserError(
+                    f"--data {self.data_config.data}: has {images} of '{name}', and {self.path} was tested on {old}; "
+                    "the data has changed, and this run of an earlier version keeps no split: restore the data, or "
+                    "train again"
+                )
 
 
 def open_run(folder: str | Path, *, data: str | None = None, output: str | Path | None = None) -> FinishedRun:

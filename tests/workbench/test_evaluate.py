@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from workbench import cli
 from workbench.commands import EvaluateConfig
 from workbench.data.splits.saved_split import read_split, write_split
+from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.metrics import wilson_interval
 from workbench.evaluation.probabilities import softmax
@@ -181,6 +182,16 @@ def test_a_run_without_a_split_is_not_said_to_be_unseen(tiny_run):
     page = (tiny_run / "report.html").read_text()
     assert "18 images of the test set" in page
     assert "The run has no split.csv, so it is not known whether the data has changed since it was trained." in page
+
+
+def test_moved_data_of_a_run_without_a_split_are_compared_by_their_counts(tiny_run, photos, tmp_path):
+    (tiny_run / "split.csv").unlink()
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    accuracy = evaluate(EvaluateConfig(str(tiny_run), data=str(moved)))["accuracy"]
+    assert evaluate(EvaluateConfig(str(tiny_run), data=str(moved)))["accuracy"] == accuracy
+    shutil.copy(moved / "train" / "iris" / "iris-00.png", moved / "test" / "iris" / "more.png")
+    with pytest.raises(UserError, match=f"--data {moved}: has 7 test images of 'iris', and .*tiny was tested on 6"):
+        evaluate(EvaluateConfig(str(tiny_run), data=str(moved)))
 
 
 def test_numbers_of_another_model_do_not_count(tiny_run):

@@ -11,6 +11,7 @@ from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
 from workbench.data.image_formats import HEADER_BYTES, has_image_suffix, is_image
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.errors import UserError
+from workbench.wording import agree, format_count
 
 # Folders that this project's commands write when they are run in the photos' folder; they hold no class.
 _OUTPUT_FOLDERS = {"runs": "*/config.yaml", "logs": "*/*tfevents*"}
@@ -62,7 +63,10 @@ def open_folder(root: Path) -> Source:
         left_out_file=root / EXCLUSIONS_FILE,
         left_out=read_exclusions(root / EXCLUSIONS_FILE),
         folders={part: make_printable(folder.name) for part, folder in parts},
-        warnings=describe_links([os.path.relpath(path, root) for path in not_followed]),
+        warnings=[
+            *describe_links([os.path.relpath(path, root) for path in not_followed]),
+            *_describe_loose_images(root, sorted({root, *(folder for _, folder in parts)})),
+        ],
     )
 
 
@@ -121,6 +125,23 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
     siblings = [name for name in _find_class_folders(training.parent, []) if _holds_images(training.parent / name)]
     above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
     return f"holds {loose} images and no class folders; {separate}, such as {training / 'cat'}{above}"
+
+
+def _describe_loose_images(root: Path, folders: Sequence[Path]) -> list[str]:
+    """Return one line about images that lie next to class folders and are not used; none if there are none."""
+    loose = [os.path.relpath(entry.path, root) for folder in folders for entry in _list_images(folder)]
+    if not loose:
+        return []
+    are, count = agree(len(loose), "is", "are"), len(loose)
+    move = agree(count, "move it into the folder of its class", "move them into the folders of their classes")
+    images = f"{format_count(count, 'image')} {are} in no class folder and {are} not used"
+    return [f"warning: {images}, such as {make_printable(loose[0])}; {move}"]
+
+
+def _list_images(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the files in a folder that are named like images, except hidden ones, sorted by name."""
+    entries = [entry for entry in os.scandir(folder) if has_image_suffix(entry.name) and entry.is_file()]
+    return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def _holds_images(folder: Path) -> bool:

@@ -300,3 +300,21 @@ def test_a_class_that_only_the_test_set_has(photo_folder):
     message = refused(root)
     assert "'bee'" in message
     assert str(root / "train") in message
+
+
+@pytest.mark.parametrize("test", [None, 4])
+def test_images_next_to_class_folders_are_named_in_one_line(photo_folder, test):
+    root = photo_folder(train=5, test=test)
+    training = root if test is None else root / "train"
+    shutil.copy(training / "iris" / "iris-00.jpg", root / "loose.jpg")
+    (root / "notes.txt").write_text("not an image")
+    (root / ".hidden.jpg").write_text("not listed")
+    assert open_source(str(root)).warnings == [
+        "warning: 1 image is in no class folder and is not used, such as loose.jpg; "
+        "move it into the folder of its class"
+    ]
+    shutil.copy(root / "loose.jpg", training / "b.jpg")
+    assert open_source(str(root)).warnings == [
+        "warning: 2 images are in no class folder and are not used, such as "
+        f"{'b.jpg' if test is None else 'loose.jpg'}; move them into the folders of their classes"
+    ]
