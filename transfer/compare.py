@@ -24,8 +24,8 @@ from typing import Any, Literal, TypedDict, get_args
 from transfer.config import CompareConfig, FreezingConfig, TransferConfig
 from transfer.defaults import resolve
 from workbench import commands
-from workbench import compare as comparison
 from workbench.commandline.calls import format_call
+from workbench.compare import compare as compare_runs
 from workbench.config import TrainingRunConfig, flatten, replace
 from workbench.console import console, show_decoding, show_table
 from workbench.data.dataset import load_dataset
@@ -94,7 +94,7 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
     output = Path(config.run.runs_dir) / name
     rows: list[ComparedStrategy] = [
         {**row, **_read_cost(open_run(run).metrics)}
-        for row, run in zip(comparison.compare(commands.CompareConfig(runs, str(output))), runs, strict=True)
+        for row, run in zip(compare_runs(commands.CompareConfig(runs, str(output))), runs, strict=True)
     ]
     write_json(output / "strategies.json", rows)
     table = _build_cost_table(rows)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,10 @@ class FinishedRun:
     class_names: list[str]
     moved_data: str | None = None
     output: Path | None = None
+
+    def __fspath__(self) -> str:
+        """Return the folder, so that a run can be given wherever a path can."""
+        return str(self.path)
 
     @property
     def results_path(self) -> Path:
@@ -168,7 +173,7 @@ class FinishedRun:
                 )
 
 
-def open_run(folder: str | Path, *, data: str | None = None, output: str | Path | None = None) -> FinishedRun:
+def open_run(folder: str | os.PathLike, *, data: str | None = None, output: str | Path | None = None) -> FinishedRun:
     """Open a run folder.
 
     Args:

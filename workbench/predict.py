@@ -8,6 +8,7 @@ from workbench.commands import PREDICT, PredictConfig
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
     sys.exit(cli.main(PREDICT))
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
@@ -23,12 +25,25 @@ from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import rank_classes, softmax
-from workbench.finished_run import open_run
+from workbench.finished_run import FinishedRun, open_run
 from workbench.wording import agree, format_count
 
 UNREADABLE_EXIT = 1
 
 Ranking = list[tuple[str, float]]  # class names and their probabilities, the most probable first
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The prediction for one image.
+
+    Attributes:
+        image: path of its file.
+        classes: the most probable classes with their probabilities, the most probable first.
+    """
+
+    image: str
+    classes: Ranking
 
 
 def predict(config: PredictConfig) -> tuple[int, int]:
@@ -42,31 +57,58 @@ def predict(config: PredictConfig) -> tuple[int, int]:
     Raises:
         UserError: the run cannot be opened, an option is out of range, or there are no images.
     """
-    run = open_run(config.run)
-    if config.top_k < 1 or config.batch_size < 1:
-        raise UserError("--top-k and --batch-size must be at least 1")
-    resize, width = run.data_config.resize, max(map(len, run.class_names))
-    failures: list[str] = []  # why files could not be read
-    empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
-    model, done, start = run.model, 0, time.perf_counter()
-    images = _report_unreadable(decode_items(_list_items(config.images), run.image_size, resize), failures, empty)
-    while batch := list(itertools.islice(images, config.batch_size)):
-        logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))
-        for (name, _), probabilities in zip(batch, softmax(logits), strict=True):
-            top = [(run.class_names[c], float(probabilities[c])) for c in rank_classes(probabilities)[: config.top_k]]
-            print(_format_json(name, top) if config.json else _format_line(name, top, width))
+    run, failures = open_run(config.run), list[str]()
+    width = max(map(len, run.class_names))
+    batches = classify(run, config, failures)
+    done, start = 0, time.perf_counter()
+    for batch in batches:
+        for prediction in batch:
+            print(_format_json(prediction) if config.json else _format_line(prediction, width))
         sys.stdout.flush()
         done += len(batch)
     seconds = time.perf_counter() - start
-    for line in describe_missing_decoders(failures):
-        print(line, file=sys.stderr)
-    if empty:
-        _report_empty(list(empty.values()), has_images=bool(done or failures))
     if done + len(failures) > 1:
         speed = f"{format_count(done, 'image')} in {seconds:.1f} s ({done / seconds:,.0f} images/s)"
         unreadable = f"; {len(failures):,} could not be read" if failures else ""
         print(f"{speed}{unreadable}", file=sys.stderr)
     return done, len(failures)
+
+
+def classify(run: FinishedRun, config: PredictConfig, failures: list[str]) -> Iterator[list[Prediction]]:
+    """Load the model, and return an iterator over the predictions for each batch of images, in the given order.
+
+    Args:
+        run: the run.
+        config: the images and the options.
+        failures: gets the reasons why files cannot be read. They are reported on stderr, and so are folders
+            without images.
+
+    Raises:
+        UserError: the model cannot be loaded, an option is out of range, or there are no images.
+    """
+    if config.top_k < 1 or config.batch_size < 1:
+        raise UserError("--top-k and --batch-size must be at least 1")
+    return _classify(run, run.model, config, failures)
+
+
+def _classify(
+    run: FinishedRun, model: keras.Model, config: PredictConfig, failures: list[str]
+) -> Iterator[list[Prediction]]:
+    empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
+    items = decode_items(_list_items(config.images), run.image_size, run.data_config.resize)
+    images, done = _report_unreadable(items, failures, empty), 0
+    while batch := list(itertools.islice(images, config.batch_size)):
+        logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))
+        predictions = []
+        for (name, _), probabilities in zip(batch, softmax(logits), strict=True):
+            ranked = rank_classes(probabilities)[: config.top_k]
+            predictions.append(Prediction(name, [(run.class_names[c], float(probabilities[c])) for c in ranked]))
+        yield predictions
+        done += len(batch)
+    for line in describe_missing_decoders(failures):
+        print(line, file=sys.stderr)
+    if empty:
+        _report_empty(list(empty.values()), has_images=bool(done or failures))
 
 
 def predict_or_exit(config: PredictConfig) -> None:
@@ -124,11 +166,12 @@ def _report_empty(folders: Sequence[str], *, has_images: bool) -> None:
     print(message, file=sys.stderr)
 
 
-def _format_line(name: str, top: Ranking, width: int) -> str:
+def _format_line(prediction: Prediction, width: int) -> str:
     """Return `daisy  93.1%   iris  4.2%   photos/a.jpg`, the classes in columns of this width."""
-    return "   ".join([*(f"{class_name:{width}} {probability:6.1%}" for class_name, probability in top), name])
+    columns = (f"{class_name:{width}} {probability:6.1%}" for class_name, probability in prediction.classes)
+    return "   ".join([*columns, prediction.image])
 
 
-def _format_json(name: str, top: Ranking) -> str:
-    predictions = [{"class": class_name, "probability": round(probability, 6)} for class_name, probability in top]
-    return json.dumps({"image": name, "predictions": predictions}, ensure_ascii=False)
+def _format_json(prediction: Prediction) -> str:
+    classes = [{"class": class_name, "probability": round(value, 6)} for class_name, value in prediction.classes]
+    return json.dumps({"image": prediction.image, "predictions": classes}, ensure_ascii=False)

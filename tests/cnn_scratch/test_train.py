@@ -109,7 +109,7 @@ def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
     monkeypatch.setattr("cnn_scratch.fast_model.LARGE_MAPS", 1000)
     config = replace(config, batch_size=8, epochs=2, dropout=0.0)
     plain = train(replace(config, name="plain"))
-    monkeypatch.setattr("cnn_scratch.train.choose_steps_per_execution", lambda steps_per_epoch: 2)
+    monkeypatch.setitem(train.__globals__, "choose_steps_per_execution", lambda steps_per_epoch: 2)
     several = train(replace(config, name="several"))
     histories = [[float(row["val_loss"]) for row in read_csv(run / "history.csv")] for run in (plain, several)]
     np.testing.assert_allclose(histories[1], histories[0], rtol=1e-3)

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from workbench import cli
-from workbench import predict as module
 from workbench.commands import PredictConfig
-from workbench.data.decoding import decode
+from workbench.data.decoding import decode, decode_items
 from workbench.data.image_formats import MISSING_DECODERS, READABLE
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
@@ -170,12 +169,12 @@ def test_many_files_stream(trained_once, pictures, capsys, monkeypatch):
     shown, counts = [], []
     monkeypatch.setattr("builtins.print", lambda *args, **kwargs: shown.append(args[0]))
 
-    def counting(items, size, resize, decode_items=module.decode_items):
+    def counting(items, size, resize, decode_items=decode_items):
         for count, result in enumerate(decode_items(items, size, resize), 1):
             counts.append((count, len(shown)))
             yield result
 
-    monkeypatch.setattr(module, "decode_items", counting)
+    monkeypatch.setitem(predict.__globals__, "decode_items", counting)
     assert predict(PredictConfig(str(trained_once), [str(pictures)], batch_size=10)) == (307, 0)
     assert len(shown) == 308
     assert all(decoded - printed <= 10 for decoded, printed in counts)  # never more than a batch is held back

@@ -216,7 +216,7 @@ def test_the_command_says_where_the_page_is(make_run, capsys):
 
 def test_the_command_neither_imports_tensorflow_nor_prints_its_messages(make_run):
     folder = make_run()
-    code = "import sys; from workbench import report; report.report(report.ReportConfig(sys.argv[1])); "
+    code = "import sys; from workbench.report import ReportConfig, report; report(ReportConfig(sys.argv[1])); "
     code += "print('tensorflow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
     assert ran.stderr == ""

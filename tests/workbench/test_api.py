@@ -1,0 +1,86 @@
+"""The Python API: the example of docs/api.md, and how the functions are imported."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnn_scratch
+import workbench
+from cnn_scratch import train, tune
+from workbench.errors import UserError
+from workbench.evaluation.probabilities import softmax
+from workbench.finished_run import FinishedRun
+from workbench.sweep.finished_sweep import FinishedSweep
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+def test_the_example_of_the_page(workdir, capsys):
+    example, _ = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names = {}
+    exec(compile(example, PAGE, "exec"), names)
+    run, sweep, tuned = names["run"], names["sweep"], names["tuned"]
+    assert isinstance(run, FinishedRun)
+    assert names["logits"].shape == (4, 10)
+    assert names["model"].output_shape == (None, 10)
+    assert 0.1 < run.metrics["val_accuracy"] <= 1
+    assert isinstance(sweep, FinishedSweep)
+    assert sorted(trial.values["learning_rate"] for trial in sweep.trials) == [0.001, 0.01]
+    assert sweep.trials[0].val_accuracy == max(trial.val_accuracy for trial in sweep.trials)
+    assert workbench.open_sweep(sweep.path).trials == sweep.trials
+    assert tuned.config["from_"] == str(run.path)
+    assert names["exported"].path.exists()
+    assert "best epoch" in capsys.readouterr().out  # what the command prints
+
+
+def test_finished_runs(tiny_run, photos):
+    run = workbench.open_run(tiny_run)
+    photo = next((photos / "test" / "iris").iterdir())
+    (prediction,) = workbench.predict(run, [photo], top_k=2)
+    probabilities = softmax(run.model.predict(np.asarray(Image.open(photo))[None], verbose=0)[0])
+    assert prediction.image == str(photo)
+    assert prediction.classes == [
+        (run.class_names[c], pytest.approx(probabilities[c], abs=1e-5)) for c in np.argsort(-probabilities)[:2]
+    ]
+    assert workbench.evaluate(run)["accuracy"] == run.metrics["test"]["accuracy"]
+    assert workbench.report(run) == tiny_run / "report.html"
+    with pytest.raises(UserError, match="no such file"):
+        workbench.explain(run, ["nowhere.png"])
+    with pytest.raises(UserError, match="each only once"):
+        workbench.compare([run, tiny_run])
+    with pytest.raises(UserError, match="not the folder of a sweep; open it with open_run"):
+        workbench.open_sweep(run)
+
+
+def test_what_cannot_be_asked_for(workdir):
+    with pytest.raises(TypeError, match=r"train\(\) has no option 'epoch'; did you mean 'epochs'"):
+        train(epoch=3)
+    with pytest.raises(UserError, match=r"train\(\): epochs: 'many' is not allowed; expected a whole number"):
+        train(epochs="many")
+    with pytest.raises(UserError, match="activation"):
+        tune({"activation": ["none of them"]}, workers=0)
+    with pytest.raises(UserError, match="no such run folder"):
+        workbench.evaluate("nowhere")
+    assert not (workdir / "runs").exists()
+
+
+def test_a_function_is_not_hidden_by_its_module():
+    import cnn_scratch.train as imported
+
+    assert "cnn_scratch.train" in sys.modules
+    assert cnn_scratch.train is train is imported
+    assert sys.modules["cnn_scratch.train"].train is not train
+    assert {"build_cnn", "train", "tune"} <= set(dir(cnn_scratch))
+    with pytest.raises(ImportError, match="no_such_thing"):
+        from cnn_scratch import no_such_thing  # noqa: F401
+
+
+def test_importing_the_packages_does_not_start_tensorflow():
+    code = "import sys, cnn_scratch, transfer, workbench; print({'tensorflow', 'keras'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PAGE.parents[1])
+    assert (ran.stdout, ran.stderr) == ("set()\n", "")
