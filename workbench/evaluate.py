@@ -69,9 +69,9 @@ def describe_leaked(metrics: ModelMetrics) -> str:
     """Return a line with the accuracy on the test images whose photo is not also in the training or validation set."""
     leaked = metrics["leaked"]
     accuracy, interval = metrics["accuracy_without_leaked"], metrics["interval_without_leaked"]
-    label, images = f"without {leaked:,}:", f"test {agree(leaked, 'image that is', 'images that are')}"
     share = "none is left" if accuracy is None or interval is None else _format_share(accuracy, interval)
-    return f"{label:12} {share}, without the {leaked:,} {images} also in the training or validation set"
+    these = agree(leaked, "this test image is", f"these {leaked:,} test images are")
+    return f"{f'without {leaked:,}:':12} {share}; {these} also in the training or validation set"
 
 
 def _format_share(share: float, interval: tuple[float, float]) -> str:

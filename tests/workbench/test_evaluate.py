@@ -161,7 +161,7 @@ def test_the_accuracy_without_leaked_images_is_given_next_to_the_accuracy(tiny_r
     assert tuple(numbers["interval_without_leaked"]) == wilson_interval(sum(others), 13)
     shown = capsys.readouterr().out
     assert f"without 5:   {np.mean(others):6.1%}   (95 % interval" in shown
-    assert "without the 5 test images that are also in the training or validation set" in shown
+    assert "these 5 test images are also in the training or validation set" in shown
     page = (tiny_run / "report.html").read_text()
     assert unseen not in page
     assert (

@@ -147,8 +147,8 @@ def _check_use(kept: KeptSplit, found: FoundImages, data: str) -> None:
         changes = list(_describe_missing(found, [TEST], ("gone", "changed")))
         if changes:
             raise DataChanged(
-                f"--data {data}: {', '.join(changes)}; {kept.run} cannot be tested on other images: restore them, or "
-                "train again"
+                f"--data {data}: {', '.join(changes)}; {kept.run} cannot be tested on other images: restore its "
+                "own, or train again"
             )
     elif kept.use == "resume":
         changes = list(_describe_missing(found, [TRAIN, VALIDATION], ("gone", "changed", "left_out")))

@@ -123,7 +123,8 @@ def _describe_repeats(split: Sequence[SplitImage]) -> Iterator[str]:
             where = " or ".join(name for name in (TRAIN, VALIDATION) if name in earlier)
             of_images = f"{len(repeats):,} of {format_count(len(images), f'{part} image')}"
             also = f"{agree(len(repeats), 'is', 'are')} also in {where}"
-            yield f"{of_images} {also}, such as {repeats[0].name} ({repeats[0].repeats})"
+            example = f", such as {repeats[0].name} ({repeats[0].repeats})" if part == TEST else ""
+            yield f"{of_images} {also}{example}"
 
 
 def find_conflicts(pairs: Pairs, labels: np.ndarray, used: np.ndarray) -> list[tuple[int, int]]:
