@@ -11,7 +11,7 @@ from workbench.sweep.sweep_file import TrialOptions
 
 NUM_BLOCKS = 5
 SMALLEST_IMAGE = 2**NUM_BLOCKS  # side in pixels; the five poolings reduce it to one
-_NOT_SWEPT = ("budget", "strategy", "start_size")
+_NOT_SWEPT = ("budget", "recipe", "strategy", "start_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +55,17 @@ class FinderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Configuration of `python -m cnn_scratch.train`."""
+    """Configuration of `python -m cnn_scratch.train`.
+
+    `given` has the names of the options that were given, by the command line, a file or a caller; a plan keeps them.
+    """
 
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     finder: FinderConfig = FinderConfig()
     run: TrainingRunConfig = TrainingRunConfig()
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
 
 
 def check_trial(config: TrainConfig) -> None:

@@ -21,6 +21,7 @@ from cnn_scratch.config import TrainConfig, check_network
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn, check_growing, check_memory, compute_network_cost
+from cnn_scratch.plan import is_planned, plan_image_size, plan_options
 from workbench.commandline.calls import format_call
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
@@ -42,21 +43,26 @@ def train(config: TrainConfig) -> Path:
         `lr_find.csv`.
 
     Raises:
-        UserError: the data, the network or the run folder cannot be used, no epoch fits into the budget, or the loss
+        UserError: the data, the network or the run folder cannot be used, the budget is too short, or the loss
             became NaN.
     """
     asked = config
     if config.run.resume:
         config = resume_config(config)
+    plans = is_planned(config) and not config.run.resume
+    check_training(config.training)
+    if plans:
+        config = plan_image_size(config)
     image_size = choose_image_size(config.data)
     config = replace(config, image_size=image_size)
-    check_training(config.training)
     check_network(config.network, image_size)
     check_growing(config.network, config.training.start_size, image_size)
     check_memory(config.network, image_size)
 
     dataset = load_dataset(config.data, config.training.seed, show_decoding, find_resumed_split(config.run))
     num_classes = len(dataset.class_names)
+    if plans:
+        config = plan_options(config, dataset)
     check_memory(config.network, image_size, num_classes, min(config.training.batch_size, len(dataset.train)))
     precision = choose_cnn_precision(config.network, config.training, image_size)
     config = replace(config, precision=precision)  # written down: a resumed run keeps its number format

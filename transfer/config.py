@@ -7,7 +7,7 @@ from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunC
 from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
 
-_NOT_SWEPT = ("budget", "strategy", "start_size", "optimizer")
+_NOT_SWEPT = ("budget", "recipe", "strategy", "start_size", "optimizer")
 
 
 @dataclasses.dataclass(frozen=True)

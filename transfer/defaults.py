@@ -61,6 +61,8 @@ def _check(config: TransferConfig) -> None:
         raise UserError("--k and --until: give only one of them")
     if training.start_size:
         raise UserError(f"--start-size {training.start_size}: fine-tuning trains at one image size; leave it out")
+    if training.recipe != "plain":
+        raise UserError(f"--recipe {training.recipe}: is for cnn_scratch.train; leave it out")
     if training.optimizer != "adam":
         raise UserError(f"--optimizer {training.optimizer}: fine-tuning uses adam; leave it out")
     for section, name in ((training, "backbone_learning_rate"), (training, "head_epochs"), (config.features, "views")):

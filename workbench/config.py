@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from workbench.errors import UserError
 
 Config = TypeVar("Config")
+GIVEN = "given"  # field with the names of the options that were given
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
@@ -50,6 +51,8 @@ class TrainingConfig:
     """Training.
 
     Args:
+        recipe: `planned` chooses the options of the training that are not given, from the number of images, their size,
+            and the epochs or the time; a budget implies it (cnn_scratch.train only). `plain` uses the defaults.
         epochs: Passes over the training images.
         budget: Train for this time, such as 10m or 2h, all included; learning rate and image size follow the clock, and
             --epochs is only how many are expected.
@@ -81,6 +84,7 @@ class TrainingConfig:
         seed: Seed of the split, the initial weights, shuffling, dropout and augmentation.
     """
 
+    recipe: Literal["plain", "planned"] = "plain"
     epochs: int = 10
     budget: str | None = None
     batch_size: int = 32
@@ -136,10 +140,15 @@ class TrainingRunConfig(RunConfig):
     resume: str | None = None
 
 
+def list_fields(config: Any) -> list[dataclasses.Field]:
+    """Return the fields of a configuration that are options or sections; `given` is neither."""
+    return [field for field in dataclasses.fields(config) if field.name != GIVEN]
+
+
 def flatten(config: Any) -> dict[str, Any]:
     """Return a configuration as option name -> value, its sections dissolved."""
     flat: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
+    for field in list_fields(config):
         value = getattr(config, field.name)
         flat.update(flatten(value) if dataclasses.is_dataclass(value) else {field.name: value})
     return flat
@@ -157,6 +166,8 @@ def build(config_class: type[Config], **values: Any) -> Config:
 def replace(config: Config, **values: Any) -> Config:
     """Return a copy of a configuration with other values, given by option name whatever section they are in.
 
+    A configuration with a field `given` remembers the names there.
+
     Raises:
         TypeError: the configuration has no option of that name.
     """
@@ -164,13 +175,14 @@ def replace(config: Config, **values: Any) -> Config:
     replaced: Config = _replace(config, remaining)
     if remaining:
         raise TypeError(f"{type(config).__name__} has no option {', '.join(remaining)}")
-    return replaced
+    given = getattr(config, GIVEN, None)
+    return replaced if given is None else dataclasses.replace(replaced, given=given | set(values))  # type: ignore
 
 
 def _replace(config: Any, remaining: dict[str, Any]) -> Any:
     """Replace the values that `config` or its sections have, and remove these from `remaining`."""
     changed: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
+    for field in list_fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             changed[field.name] = _replace(value, remaining)

@@ -16,7 +16,7 @@ import docstring_parser
 
 from workbench.commandline.calls import format_call
 from workbench.commandline.shipped_files import describe_shipped, find_file
-from workbench.config import option_name
+from workbench.config import list_fields, option_name
 from workbench.errors import UserError
 from workbench.files import read_yaml
 from workbench.origin import find_command, is_sweep, is_sweep_file
@@ -70,7 +70,7 @@ def _list_options(defaults: Any) -> list[Option]:
     options: list[Option] = []
     config_class = type(defaults)
     hints = typing.get_type_hints(config_class)
-    for field in dataclasses.fields(defaults):
+    for field in list_fields(defaults):
         default = getattr(defaults, field.name)
         if "option" in field.metadata:  # of a section that `make_unset_section` made
             options.append(field.metadata["option"])

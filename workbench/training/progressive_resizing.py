@@ -2,7 +2,7 @@
 
 from workbench.config import TrainingConfig
 
-_STAGES, _GRID = 4, 32  # sizes are multiples of 32 pixels, which five poolings halve without a remainder
+_STAGES, GRID = 4, 32  # sizes are multiples of 32 pixels, which five poolings halve without a remainder
 
 
 def plan_stages(training: TrainingConfig, image_size: int) -> list[tuple[int, int]]:
@@ -19,6 +19,6 @@ def plan_stages(training: TrainingConfig, image_size: int) -> list[tuple[int, in
     """
     start = training.start_size or image_size
     grown = [start + (image_size - start) * stage / (_STAGES - 1) for stage in range(_STAGES)]
-    sizes = [round(size / _GRID) * _GRID for size in grown[:-1]] if start < image_size else []
+    sizes = [round(size / GRID) * GRID for size in grown[:-1]] if start < image_size else []
     sizes = [*sorted({size for size in sizes if size < image_size}), image_size]
     return [(training.epochs * (number + 1) // len(sizes), size) for number, size in enumerate(sizes)]

@@ -45,6 +45,7 @@ def config(red_and_blue, workdir):
         dense_units=16,
         batch_size=4,
         schedule="cosine",
+        warmup_epochs=0,
         epochs=8,
         name="r",
     )

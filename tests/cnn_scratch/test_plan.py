@@ -1,0 +1,71 @@
+"""What `--recipe planned` and a budget choose, and what they leave alone."""
+
+import pytest
+import yaml
+
+from cnn_scratch import plan
+from cnn_scratch.config import TrainConfig
+from cnn_scratch.plan import is_planned, plan_image_size
+from cnn_scratch.train import main, train
+from workbench import cli
+from workbench.config import build, flatten, replace
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Function that sets the measured speed, in multiply-adds a second."""
+
+    def set_speed(speed):
+        monkeypatch.setattr(plan, "measure_speed", lambda: {"float32": speed, "bfloat16": speed})
+
+    return set_speed
+
+
+def test_what_was_given_is_remembered():
+    parsed = cli.parse(TrainConfig, ["--batch-size", "32", "--data", "digits"])
+    assert parsed.given == {"batch_size", "data"}
+    assert replace(parsed, epochs=3).given == {"batch_size", "data", "epochs"}
+    assert parsed == build(TrainConfig)  # given or not, the values are the same
+    assert "given" not in flatten(parsed)
+
+
+def test_a_budget_implies_the_plan():
+    assert is_planned(build(TrainConfig, budget="1m"))
+    assert is_planned(build(TrainConfig, recipe="planned"))
+    assert not is_planned(build(TrainConfig))
+
+
+@pytest.mark.parametrize(
+    ("side", "given", "expected"),
+    [(24, {}, 64), (64, {}, 64), (80, {}, 96), (200, {}, 128), (200, {"image_size": 48}, 48)],
+)
+def test_the_image_size_is_about_that_of_the_photos(photo_folder, side, given, expected):
+    config = build(TrainConfig, data=str(photo_folder(size=side, train=3, test=1)), recipe="planned", **given)
+    assert plan_image_size(config).data.image_size == expected
+
+
+def test_a_short_budget_has_smaller_images(photo_folder, slow):
+    config = build(TrainConfig, data=str(photo_folder(size=200, train=3, test=1)), recipe="planned", budget="1m")
+    slow(1e12)
+    assert plan_image_size(config).data.image_size == 128
+    slow(1e8)
+    assert plan_image_size(config).data.image_size == 64
+
+
+def test_digits_keep_their_size():
+    assert plan_image_size(build(TrainConfig, recipe="planned")).data.image_size is None
+
+
+def test_a_planned_run_is_written_down_and_keeps_what_was_given(red_and_blue, workdir, capsys):
+    words = ["--config", "tiny.yaml", "--data", str(red_and_blue), "--epochs", "2", "--batch-size", "8", "--name", "r"]
+    (workdir / "tiny.yaml").write_text("recipe: planned\nnum_filters: 8\nhead: gap\nimage_size: 64\nema: 0.5\n")
+    assert main(words) == 0
+    saved = yaml.safe_load((workdir / "runs/r/config.yaml").read_text())
+    assert (saved["batch_size"], saved["epochs"], saved["ema"]) == (8, 2, 0.5)
+    assert (saved["start_size"], saved["schedule"], saved["data_aug"]) == (32, "cosine", True)
+    shown = capsys.readouterr().out
+    assert "start-size 32" in shown
+    assert "batch-size" not in shown
+    train(build(TrainConfig, resume="runs/r", epochs=3))
+    resumed = yaml.safe_load((workdir / "runs/r/config.yaml").read_text())
+    assert {**resumed, "runs_dir": "runs"} == {**saved, "epochs": 3}

@@ -1,0 +1,62 @@
+"""The plan of a training, as functions of its data and its time."""
+
+import pytest
+
+from workbench.config import TrainingConfig, check_training
+from workbench.training.plan import Facts, plan_training
+from workbench.training.schedule import compute_learning_rate
+from workbench.training.speed import choose_fast_precision, count_images, measure_speed
+
+
+def plan(num_images=1000, image_size=128, can_grow=True, **facts):
+    return plan_training(Facts(num_images, image_size, can_grow, **facts))
+
+
+@pytest.mark.parametrize("num_images", [10, 576, 1056, 8000, 200_000])
+@pytest.mark.parametrize("image_size", [32, 64, 128, 224])
+@pytest.mark.parametrize("images_in_time", [None, 100.0, 1e5])
+def test_every_plan_can_be_trained(num_images, image_size, images_in_time):
+    values = plan(num_images, image_size, images_in_time=images_in_time)
+    training = TrainingConfig(**values)
+    check_training(training)
+    assert training.start_size == 0 or 32 <= training.start_size < image_size
+    steps = -(-num_images // training.batch_size)
+    rates = [compute_learning_rate(training, steps, step) for step in range(steps * training.epochs)]
+    assert max(rates) <= training.learning_rate
+    assert rates[-1] < 0.1 * training.learning_rate or len(rates) < 10
+
+
+def test_more_time_is_more_epochs_and_a_longer_average():
+    short, long = plan(images_in_time=1e4), plan(images_in_time=4e4)
+    assert long["epochs"] == pytest.approx(4 * short["epochs"], rel=0.1)
+    assert long["ema"] > short["ema"]
+
+
+def test_epochs_that_are_asked_for_are_kept():
+    assert plan(epochs=7, images_in_time=1e9)["epochs"] == 7
+
+
+def test_more_images_are_larger_batches_and_fewer_epochs():
+    few, many = plan(576), plan(8000)
+    assert (few["batch_size"], many["batch_size"]) == (16, 64)
+    assert few["learning_rate"] < many["learning_rate"]
+    assert few["epochs"] > many["epochs"]
+
+
+def test_small_images_are_shifted_and_large_ones_cropped():
+    assert plan(image_size=64)["shift"] > 0
+    assert plan(image_size=128)["shift"] == 0
+
+
+def test_images_grow_only_where_the_network_takes_other_sizes():
+    assert plan(image_size=128)["start_size"] == 64
+    assert plan(image_size=128, can_grow=False)["start_size"] == 0
+    assert plan(image_size=32)["start_size"] == 0
+
+
+def test_a_measured_speed_says_how_many_images_fit():
+    speed = measure_speed()
+    assert min(speed.values()) > 0
+    assert count_images(20, speed["float32"], 1e6) == pytest.approx(2 * count_images(10, speed["float32"], 1e6))
+    assert choose_fast_precision({"float32": 1.0, "bfloat16": 2.0}) == "bfloat16"
+    assert choose_fast_precision({"float32": 1.0, "bfloat16": 1.1}) == "float32"
