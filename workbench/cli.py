@@ -22,6 +22,7 @@ from workbench.config import flatten, option_name
 from workbench.errors import UserError
 from workbench.failures import describe_failure
 from workbench.options import read_values
+from workbench.runtime import load_tensorflow
 from workbench.signals import interrupt_on_sigterm
 
 Config = TypeVar("Config")
@@ -40,6 +41,7 @@ class Command:
         needs_tensorflow: whether TensorFlow is imported before the target.
         use_gpu: False hides the GPUs from TensorFlow; a function decides from the configuration.
         needs_keras_tuner: whether KerasTuner is imported before the target, without its slow optional libraries.
+        prints_data: whether other programs read what the command prints, so that notes go to stderr.
     """
 
     config_class: type
@@ -50,6 +52,7 @@ class Command:
     needs_tensorflow: bool = True
     use_gpu: bool | Callable[[Any], bool] = True
     needs_keras_tuner: bool = False
+    prints_data: bool = False
 
     @property
     def module(self) -> str:
@@ -62,14 +65,16 @@ class Command:
         return read_summary(self.module) if self.description is None else self.description
 
     def run(self, config: Any) -> None:
-        """Import TensorFlow where it is needed, then the target, and call it."""
+        """Import TensorFlow where it is needed and say what it computes on; then import the target, and call it."""
         if self.before:
             self.before(config)
         if self.needs_tensorflow:
-            from workbench.runtime import load_tensorflow  # imported late: a help text must not wait for it
+            from workbench.devices.device import announce_device  # imported late: a help text must not wait for it
 
             use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu
             load_tensorflow(use_gpu=use_gpu, with_keras_tuner=self.needs_keras_tuner)
+            if use_gpu:
+                announce_device(flatten(config).get("strategy", "single"), to_stderr=self.prints_data)
         if not isinstance(self.target, str):
             self.target(config)
             return

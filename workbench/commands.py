@@ -126,7 +126,7 @@ def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportCon
 
 EVALUATE = cli.Command(EvaluateConfig, "workbench.evaluate:evaluate", before=check_run)
 EXPLAIN = cli.Command(ExplainConfig, "workbench.explain:explain", before=check_run)
-PREDICT = cli.Command(PredictConfig, "workbench.predict:predict_or_exit", before=check_run)
+PREDICT = cli.Command(PredictConfig, "workbench.predict:predict_or_exit", before=check_run, prints_data=True)
 COMPARE = cli.Command(CompareConfig, "workbench.compare:compare", needs_tensorflow=False)
 EXPORT = cli.Command(ExportConfig, "workbench.export:export", before=check_run)
 REPORT = cli.Command(ReportConfig, "workbench.report:report", needs_tensorflow=False)

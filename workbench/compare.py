@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 from workbench.console import console, show_table
+from workbench.devices.device import announce_device
 from workbench.errors import UserError
 from workbench.evaluation.comparison import ComparedRun, check_same_classes, compare_scores, read_curve
 from workbench.evaluation.scoring import SavedScore, find_score, score_run
@@ -38,6 +39,9 @@ def compare(config: CompareConfig) -> list[ComparedRun]:
             f"give at least two runs, and each only once; usage: {format_call('workbench.compare')} RUN RUN ..."
         )
     check_same_classes(runs)
+    if not all(map(find_score, runs)):
+        load_tensorflow()  # only here: tested runs are compared without TensorFlow
+        announce_device()
     rows = compare_scores(runs, [_find_or_compute_score(run) for run in runs])
 
     folder = Path(config.output)
@@ -59,7 +63,6 @@ def _find_or_compute_score(run: FinishedRun) -> SavedScore:
     """Return a run's saved score; without one, test the run now."""
     score = find_score(run)
     if score is None:
-        load_tensorflow()  # only here: tested runs are compared without TensorFlow
         console.print(f"testing {run.path}", style="dim")
         score_run(run)
         score = find_score(run)

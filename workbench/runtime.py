@@ -113,6 +113,14 @@ def list_gpus() -> list[str]:
     return [device.name for device in tf.config.list_logical_devices("GPU")]
 
 
+def read_gpu_names() -> list[str]:
+    """Return the names of the GPUs that TensorFlow finds on this machine, also of those hidden from it later."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+
+
 def count_replicas() -> int:
     """Return the number of devices that share a batch: 1 outside `distribute("mirrored")`."""
     import tensorflow as tf

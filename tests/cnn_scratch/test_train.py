@@ -19,6 +19,7 @@ from tests.models import measure_saved_model
 from workbench import cli
 from workbench.config import build, replace
 from workbench.data.splits.saved_split import read_split
+from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.files import read_csv
 from workbench.training import loop
@@ -41,6 +42,7 @@ def test_a_run_folder_is_left(config, capsys):
     }
     history = read_csv(folder / "history.csv")
     metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["device"] == describe_device()
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert metrics["val_accuracy"] == max(float(row["val_accuracy"]) for row in history)
     assert json.loads((folder / "classes.json").read_text()) == ["blue", "red"]

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from workbench import cli
 from workbench.commands import EvaluateConfig
 from workbench.data.splits.saved_split import read_split, write_split
+from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.metrics import wilson_interval
@@ -82,6 +83,7 @@ def test_results_are_saved_in_the_run_folder(tiny_run):
     before = json.loads((tiny_run / "metrics.json").read_text())
     numbers = evaluate(EvaluateConfig(str(tiny_run)))
     after = json.loads((tiny_run / "metrics.json").read_text())
+    assert after["test"]["device"] == describe_device()
     assert after.pop("test") == json.loads(json.dumps(numbers))
     assert after == before
     assert {path.name for path in (tiny_run / "figures").iterdir()} == {*FIGURES, "learning_curves.png"}

@@ -8,19 +8,19 @@ import pytest
 from PIL import Image
 
 from workbench import cli
-from workbench.commands import PredictConfig
+from workbench.commands import PREDICT, PredictConfig
 from workbench.data.decoding import decode, decode_items
 from workbench.data.image_formats import MISSING_DECODERS, READABLE
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
-from workbench.predict import predict, predict_or_exit
+from workbench.predict import predict
 
 NAMES = ["daisy", "iris", "rose"]
 
 
 def run_command(*words):
     """Run the command line, and return its exit code."""
-    return cli.main(cli.Command(PredictConfig, predict_or_exit), words)
+    return cli.main(PREDICT, words)
 
 
 @pytest.fixture
@@ -97,6 +97,7 @@ def test_unreadable_files_are_reported_and_skipped(trained_once, pictures, capsy
     found, errors = printed(capsys)
     assert left.value.code == 1
     assert len(found) == 6
+    assert errors.pop(0).startswith("device: ")
     reported = [line.split(": ")[0] for line in errors[:-1]]
     unreadable = [pictures / "1.png", pictures / "3b.jpg", pictures / "notes.txt", pictures / "missing.png"]
     assert reported == [f"cannot read {path}" for path in unreadable]
@@ -151,8 +152,9 @@ def test_a_folder_without_images_is_an_error(trained_once, pictures, capsys):
         assert run_command(str(trained_once), str(pictures / folder)) == 2
         shown = capsys.readouterr()
         assert shown.out == ""
-        assert shown.err.startswith(f"error: {pictures / folder}: holds no images ({READABLE}); give")
-        assert shown.err.count("\n") == 1
+        device, error = shown.err.splitlines()
+        assert device.startswith("device: ")
+        assert error.startswith(f"error: {pictures / folder}: holds no images ({READABLE}); give")
 
 
 def test_a_folder_without_images_among_others_is_reported(trained_once, pictures, capsys):

@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 
 from workbench.console import open_bar, show_decoding
 from workbench.data.dataset import Dataset
+from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.evaluation.metrics import list_confusions, measure_calibration, wilson_interval
 from workbench.evaluation.probabilities import is_in_top, rank_classes, softmax
@@ -84,6 +85,7 @@ class ModelMetrics(PredictionMetrics, LeakMetrics):
     """
 
     keeps_split: bool
+    device: str
     images_per_second: float
     total_parameters: int
     model_bytes: int
@@ -164,6 +166,7 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
         **measure(outcome.labels, outcome.probabilities, run.class_names),
         **measure_without_leaked(outcome),
         "keeps_split": run.keeps_split,
+        "device": describe_device(),
         "images_per_second": len(outcome.labels) / outcome.seconds,
         "total_parameters": run.model.count_params(),
         "model_bytes": (run.path / "model.keras").stat().st_size,

@@ -14,6 +14,7 @@ from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
 from workbench.data.sources import open_source
 from workbench.data.splits.kept_split import open_kept_split
+from workbench.devices.device import describe_cpu, describe_device, describe_gpus, print_device
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.signals import interrupt_on_sigterm
@@ -68,11 +69,14 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
                 pool.move_logs(folder.path / "workers")
             _begin(config, folder, space)
             trial_defaults = make_trial_defaults(folder, type(config), trial)
+            device = describe_workers(pool)
+            if pool:
+                print_device(device)
             parameters = format_count(len(space.parameters), "parameter")
             console.print(f"space: {format_count(len(space), 'point')} of {parameters}")
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
-            yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, pool, results)
+            yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, pool, device, results)
     except KeyboardInterrupt:
         resume = format_command(command, asked)
         raise KeyboardInterrupt(f"stopped; finished trials are kept. To continue:\n  {resume}") from None
@@ -101,6 +105,7 @@ def work_for_chief(config: Any, hypermodel_class: type[ImageHyperModel], trial: 
         if pool is None:
             raise UserError("--workers 0: a worker command needs at least one worker process")
         pool.move_logs(folder.path / "workers")
+        print_device(describe_workers(pool))
         oracle = keras_tuner.Oracle(make_objective(trial_defaults.space))
         tuner = SchedulerTuner(
             oracle, hypermodel_class(trial_defaults), directory=str(folder.path), project_name=PROJECT
@@ -113,6 +118,13 @@ def work_for_chief(config: Any, hypermodel_class: type[ImageHyperModel], trial: 
     finally:
         _stop(pool)
     return folder.path
+
+
+def describe_workers(pool: WorkerPool | None) -> str:
+    """Return what the trials of a sweep compute on; without workers what this process computes on."""
+    if pool is None:
+        return describe_device()
+    return describe_gpus(pool.plan.gpus) if pool.plan.gpus else describe_cpu()
 
 
 def resolve_sweep(config: Any) -> Any:

@@ -46,6 +46,7 @@ class Sweep:
         trial_defaults: what its trials have in common.
         command, train_command: modules of the command that sweeps, and of the one that trains one network.
         pool: the worker processes, started; None where the trials run in this process.
+        device: what the trials compute on.
         results: the finished trials; `track` adds them.
         is_out_of_time: whether the budget has ended the search; set by `track`.
     """
@@ -58,6 +59,7 @@ class Sweep:
     command: str
     train_command: str
     pool: WorkerPool | None
+    device: str
     results: SweepResults
     is_out_of_time: bool = False
 
@@ -151,7 +153,7 @@ class Sweep:
             config = replace(config, precision=precision)
         save_model(tuner.load_model(trial), path / "model.keras")
         write_text(path / "best.yaml", dump_config(config))
-        facts = {"trials": len(self.results), "train_module": self.train_command}
+        facts = {"trials": len(self.results), "train_module": self.train_command, "device": self.device}
         write_json(path / "metrics.json", {**best.to_row(), **facts})
         self._print_summary()
 

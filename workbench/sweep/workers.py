@@ -19,22 +19,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-import psutil
-
 from workbench.errors import UserError
 from workbench.files import read_json
-from workbench.runtime import count_cores, make_python_path
 from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
 from workbench.sweep.search import resolve_search
 from workbench.sweep.sweep_file import TrialOptions
 from workbench.sweep.worker import CHIEF_LOST, REPLACE_ME
+from workbench.sweep.worker_plan import WorkerPlan, list_usable_gpus, plan_workers
 
 # After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
 # each of its workers does not cause this: after MAX_ATTEMPTS deaths (scheduling/scheduler.py) it is recorded as failed,
 # and the count starts again.
 MAX_DEATHS = 3
 _GRACE = 5  # seconds a worker has to end before it is killed
-_BYTES_PER_WORKER = 3 << 29  # 1.5 GiB
 
 
 class WorkerProcess(Protocol):
@@ -90,8 +87,7 @@ class WorkerPool:
     """Keeps a number of worker processes running.
 
     Args:
-        count: number of processes.
-        num_gpus: number of GPUs of this machine. Each worker sees one of them, or none where there is none.
+        plan: how many processes, and what each of them may use.
         log_folder: where the workers' own output is written.
         prefix: begins the workers' names; must differ between machines.
         has_temporary_logs: whether to remove the log folder in the end, unless `move_logs` has been called.
@@ -100,8 +96,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        count: int,
-        num_gpus: int,
+        plan: WorkerPlan,
         log_folder: Path,
         prefix: str = "worker",
         *,
@@ -109,8 +104,7 @@ class WorkerPool:
         start_process: Callable[[IO[str], dict[str, str]], WorkerProcess] = start_worker_process,
     ) -> None:
         self._has_temporary_logs, self._start_process = has_temporary_logs, start_process
-        self._environments = [make_worker_environment(number, count, num_gpus) for number in range(count)]
-        self._logs, self._prefix, self.num_gpus = Path(log_folder), prefix, num_gpus
+        self._logs, self._prefix, self.plan = Path(log_folder), prefix, plan
         self._workers: list[_Worker] = []
         self._orders: dict[str, Any] = {}
         self._task: str | None = None  # path of the pickled task
@@ -130,7 +124,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start the processes. They import TensorFlow while they wait for their orders."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._workers = [self._spawn(number) for number in range(len(self._environments))]
+        self._workers = [self._spawn(number) for number in range(self.plan.count)]
 
     def send_orders(
         self, task: Any, host: str, port: int, on_start: Callable[[str], None] = lambda worker: None
@@ -214,7 +208,7 @@ class WorkerPool:
 
     def _spawn(self, number: int) -> _Worker:
         with open(self._get_log(number), "a", encoding="utf-8") as log:
-            process = self._start_process(log, self._environments[number])
+            process = self._start_process(log, self.plan.make_environment(number))
         return _Worker(number, f"{self._prefix}-{number + 1}", process)
 
     def _send(self, worker: _Worker) -> None:
@@ -251,11 +245,9 @@ def start_workers(config: Any) -> WorkerPool | None:
     workers = config.workers
     if workers.workers == 0:
         return None
-    num_gpus = count_gpus()
-    count = auto_workers(num_gpus) if workers.workers == "auto" else workers.workers
     logs = Path(config.run.runs_dir) / f".workers-{socket.gethostname()}-{os.getpid()}"
     prefix = f"{socket.gethostname()}-worker" if workers.worker else "worker"
-    pool = WorkerPool(count, num_gpus, logs, prefix, has_temporary_logs=True)
+    pool = WorkerPool(plan_workers(workers.workers), logs, prefix, has_temporary_logs=True)
     pool.start()
     return pool
 
@@ -285,8 +277,16 @@ def start_workers_early(config: Any, trial: TrialOptions) -> None:
 
 
 def take_started_workers() -> WorkerPool | None:
-    """Return the workers that `start_workers_early` has started, once; else None."""
-    return _started.pop() if _started else None
+    """Return the workers that `start_workers_early` has started, once; else None.
+
+    TensorFlow is loaded by now. Workers that were started for GPUs which it does not see are ended, and None is
+    returned, so that the command starts others for the CPU cores.
+    """
+    pool = _started.pop() if _started else None
+    if pool and pool.plan.gpus and not list_usable_gpus():
+        pool.stop()
+        return None
+    return pool
 
 
 def uses_gpu(config: Any) -> bool:
@@ -313,40 +313,6 @@ def _write_task(task: Any) -> str:
         pickle.dump((sys.path, script), file)
         file.write(content)
     return file.name
-
-
-def make_worker_environment(number: int, count: int, num_gpus: int) -> dict[str, str]:
-    """Return the environment variables that give worker `number` of `count` its share: one GPU, or some CPU threads."""
-    threads = max(1, count_cores() // count)
-    environment = {
-        "PYTHONPATH": make_python_path(),
-        "OMP_NUM_THREADS": str(threads),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    if num_gpus:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        gpus = visible.split(",") if visible else [str(gpu) for gpu in range(num_gpus)]
-        return {**environment, "CUDA_VISIBLE_DEVICES": gpus[number % num_gpus]}
-    return {**environment, "CUDA_VISIBLE_DEVICES": "-1", "WORKBENCH_THREADS": str(threads)}
-
-
-def auto_workers(num_gpus: int) -> int:
-    """Return one worker per GPU, or else one per CPU core as far as memory allows."""
-    if num_gpus:
-        return num_gpus
-    return max(1, min(count_cores(), psutil.virtual_memory().total // _BYTES_PER_WORKER))
-
-
-def count_gpus() -> int:
-    """Return the number of GPUs of this machine, without starting TensorFlow."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([gpu for gpu in visible.split(",") if gpu.strip() not in ("", "-1")])
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def _find_reason(code: int, log: Path) -> str:

@@ -19,6 +19,7 @@ from workbench.config import TrainingConfig, TrainingRunConfig, flatten, replace
 from workbench.console import console, format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
+from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.failures import describe_full_disk
 from workbench.files import format_bytes, read_csv, write_json
@@ -148,7 +149,8 @@ def train_network(
             if whole_network:
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
                 save_model(whole_network, folder.path / BEST)
-    _write_metrics(folder, history, {"train_module": command, **facts}, time.perf_counter() - call_start)
+    facts = {"train_module": command, "device": describe_device(training.strategy), **facts}
+    _write_metrics(folder, history, facts, time.perf_counter() - call_start)
     _print_result(folder, find_best_epoch(history), run.logs_dir)
 
 

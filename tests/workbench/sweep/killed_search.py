@@ -25,6 +25,7 @@ from workbench.sweep import worker
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
 from workbench.sweep.tuners import GridSearch
+from workbench.sweep.worker_plan import WorkerPlan
 from workbench.sweep.workers import WorkerPool
 
 NUM_WORKERS = 2
@@ -73,7 +74,7 @@ def work(folder):
 def search(folder, num_trials):
     with open(folder / "workers.log", "a") as log:
         forks = [ForkedProcess(lambda: work(folder), log) for _ in range(NUM_WORKERS + NUM_SPARES)]
-    pool = WorkerPool(NUM_WORKERS, 0, folder / "workers", start_process=lambda log, environment: forks.pop())
+    pool = WorkerPool(WorkerPlan(NUM_WORKERS), folder / "workers", start_process=lambda log, environment: forks.pop())
     pool.start()
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.Choice("seed", list(range(num_trials)))

@@ -1,0 +1,1 @@
+"""What the commands compute on: CPU cores and GPUs."""
