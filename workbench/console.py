@@ -28,6 +28,8 @@ DecodingProgress = Callable[[Iterable[Item], int], Iterator[Item]]  # such as `s
 ShowTransfer = Callable[[int, int | None], None]  # called with the bytes so far, and the total where it is known
 
 console = Console(highlight=False, soft_wrap=True, markup=False)  # names and paths may contain [brackets]
+if console.is_jupyter:  # plain lines, not a block of HTML for each
+    console = Console(highlight=False, soft_wrap=True, markup=False, force_jupyter=False, force_terminal=False)
 if not console.is_terminal:
     console.width = PLAIN_WIDTH
 
