@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dct
 
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 
@@ -24,7 +23,16 @@ _MIN_CONTRAST = 2.0  # standard deviation in grey levels; plain surfaces all loo
 _NEIGHBOURS = 48  # hashes that each one is compared with under each order
 _CHUNK = 1 << 16
 _PRINTED = 4096  # images whose grey pixels are in memory at a time
-_COSINES = dct(np.eye(HASH_SIZE), axis=0, norm="ortho")[:9].astype(np.float32)  # the lowest frequencies
+
+
+def _compute_cosines(count: int, size: int) -> np.ndarray:
+    """Return the `count` lowest frequencies of the orthonormal cosine transform (DCT-II), float32 (count, size)."""
+    angles = np.pi * np.outer(np.arange(count), 2 * np.arange(size) + 1) / (2 * size)
+    scales = np.sqrt(np.where(np.arange(count) == 0, 1, 2) / size)
+    return (scales[:, None] * np.cos(angles)).astype(np.float32)
+
+
+_COSINES = _compute_cosines(9, HASH_SIZE)
 
 
 @dataclasses.dataclass(frozen=True)
