@@ -178,7 +178,7 @@ def test_the_data_has_other_classes_now(tiny_run, photo_folder, configure):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"resize": "zoom"}, r"config.yaml: resize: 'zoom' is not allowed; expected crop, pad or stretch"),
+        ({"resize": "zoom"}, r"config.yaml: resize: 'zoom' is not allowed; expected crop or pad or stretch"),
         ({"seed": "three"}, "config.yaml: seed 'three' is not a whole number"),
     ],
 )
