@@ -8,11 +8,13 @@ import io
 import json
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from workbench.errors import UserError
@@ -25,6 +27,8 @@ _TEMPORARY = ".writing-"
 def replace_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; it is renamed to `path` if the block ends without an error.
 
+    Temporary files that killed processes of this machine have left in the folder are removed.
+
     Args:
         path: of the file.
         size: bytes that will be written, about; the message of a full disk says it.
@@ -34,7 +38,9 @@ def replace_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
     """
     path, temporary = Path(path), ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=_TEMPORARY, suffix=path.suffix, dir=path.parent)
+        _remove_abandoned(path.parent)
+        prefix = f"{_TEMPORARY}{socket.gethostname()}-{os.getpid()}-"
+        handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         os.close(handle)
         os.chmod(temporary, 0o644)
         yield Path(temporary)
@@ -48,13 +54,29 @@ def replace_file(path: str | Path, size: int | None = None) -> Iterator[Path]:
         raise
 
 
+def is_temporary(path: Path) -> bool:
+    """Return whether a path is one that `replace_file` has yielded."""
+    return path.name.startswith(_TEMPORARY)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of processes of this machine that have ended."""
+    own = re.compile(rf"{re.escape(_TEMPORARY + socket.gethostname())}-(\d+)-")
+    with os.scandir(folder) as entries:
+        found = [(entry.path, int(match[1])) for entry in entries if (match := own.match(entry.name))]
+    for path, pid in found:
+        if not psutil.pid_exists(pid):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+
 def _raise_for(path: Path, error: OSError, size: int | None) -> None:
     """Raise an error in writing the temporary file again, as one of `path`. Return if it is about another file."""
     number = error.errno
     if number is None:  # the HDF5 library hides the number in its message
         found = re.search(r"errno = (\d+)", str(error))
         number = int(found[1]) if found else None
-    is_other = error.filename is not None and not Path(os.fsdecode(error.filename)).name.startswith(_TEMPORARY)
+    is_other = error.filename is not None and not is_temporary(Path(os.fsdecode(error.filename)))
     if number is None or is_other:
         return
     reason = os.strerror(number)

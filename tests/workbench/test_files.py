@@ -1,4 +1,7 @@
 import errno
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +17,18 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert read_json(path) == [1]
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path):
+    with replace_file(tmp_path / "a.json") as own:
+        pass
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    for pid in (ended.pid, os.getppid()):  # the second one lives, and may be writing
+        own.with_name(own.name.replace(f"-{os.getpid()}-", f"-{pid}-")).write_text("[1")
+    write_json(tmp_path / "b.json", [1])
+    left = [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".writing-")]
+    assert [f"-{os.getppid()}-" in name for name in left] == [True]
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff\xfe"])
