@@ -19,13 +19,14 @@ from workbench.data.dataset import Dataset
 from workbench.data.splits.kept_split import KeptSplit, open_kept_split
 from workbench.data.splits.saved_split import write_split
 from workbench.errors import UserError
-from workbench.files import read_json, read_yaml, write_csv, write_json, write_text
+from workbench.files import is_temporary, read_json, read_yaml, write_csv, write_json, write_text
 from workbench.options import list_options, takes
 from workbench.origin import describe_resuming, find_command, find_command_of_run, is_sweep
 from workbench.training.saved_state import check_saved_state
 
 Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
+_BEFORE_CONFIG = {"split.csv", "classes.json", "unreadable.csv"}
 _NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
 _MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb"}  # in a resumed run
 
@@ -126,9 +127,8 @@ class RunFolder:
         if is_new:
             write_split(self.path, dataset.split)
         write_json(self.path / "classes.json", dataset.class_names)
-        if dataset.unreadable:
-            rows = [{"image": name, "reason": reason} for name, reason in dataset.unreadable]
-            write_csv(self.path / "unreadable.csv", rows)
+        rows = [{"image": name, "reason": reason} for name, reason in dataset.unreadable]
+        write_csv(self.path / "unreadable.csv", rows)
 
 
 def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
@@ -142,9 +142,14 @@ def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
     if not run.resume and run.name is None:
         return RunFolder(replace(run, name=base_name if run.overwrite else claim_name(base_name, run.runs_dir)))
     folder = RunFolder(run)
-    if folder.path.exists() and not (run.resume or run.overwrite):
+    if folder.path.exists() and not (run.resume or run.overwrite or _has_not_begun(folder.path)):
         raise UserError(f"{folder.path} exists: resume it with --resume, replace it with --overwrite, or change --name")
     return folder
+
+
+def _has_not_begun(folder: Path) -> bool:
+    """Return whether a run folder holds at most the files that are written before config.yaml: it was killed there."""
+    return folder.is_dir() and all(path.name in _BEFORE_CONFIG or is_temporary(path) for path in folder.iterdir())
 
 
 def find_resumed_split(run: TrainingRunConfig) -> KeptSplit | None:

@@ -5,14 +5,26 @@ import sys
 
 import pytest
 
-from workbench.config import RunConfig
+from workbench.config import RunConfig, TrainingRunConfig
 from workbench.errors import UserError
 from workbench.files import append_csv, read_csv, write_csv
-from workbench.training.run_folder import RunFolder, claim_name, dump_config, read_config
+from workbench.training.run_folder import RunFolder, choose_run_folder, claim_name, dump_config, read_config
 
 
 def test_claimed_names_are_numbered(workdir):
     assert [claim_name("a", "runs") for _ in range(3)] == ["a", "a-2", "a-3"]
+
+
+def test_a_folder_whose_run_was_killed_before_its_options_were_written_is_free(workdir):
+    folder = workdir / "runs" / "a"
+    folder.mkdir(parents=True)
+    run = TrainingRunConfig(name="a")
+    for name in ("split.csv", "classes.json", ".writing-host-1-x.yaml"):
+        (folder / name).touch()
+        assert choose_run_folder(run, "b").path == RunFolder(run).path
+    (folder / "notes.txt").touch()
+    with pytest.raises(UserError, match="runs/a exists: resume it with --resume"):
+        choose_run_folder(run, "b")
 
 
 def test_a_held_folder_is_refused_with_the_holder(workdir):
