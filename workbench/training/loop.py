@@ -5,7 +5,6 @@ import dataclasses
 import math
 import shlex
 import shutil
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +15,14 @@ import numpy as np
 
 from workbench.commandline.calls import format_call
 from workbench.config import TrainingConfig, TrainingRunConfig, flatten, replace
-from workbench.console import console, format_duration
+from workbench.console import format_duration
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.failures import describe_full_disk
-from workbench.files import format_bytes, read_csv, write_json
+from workbench.files import format_bytes, read_csv
 from workbench.keras_graph import build_uncompiled
-from workbench.reporting.run_report import leave_report
-from workbench.runtime import measure_peak_memory
 from workbench.training.batches import make_training_batches, make_validation_batches
 from workbench.training.callbacks import (
     AverageWeights,
@@ -39,9 +36,10 @@ from workbench.training.callbacks import (
 )
 from workbench.training.checkpoints import SaveCheckpoints, resume_training, save_model
 from workbench.training.estimates import print_estimate, record_estimate
-from workbench.training.history import EpochLog, find_best_epoch, has_stalled
+from workbench.training.history import EpochLog, has_stalled
 from workbench.training.pace import measure_pace
 from workbench.training.run_folder import RunFolder
+from workbench.training.run_results import has_metrics, leave_missing_report, print_result, write_metrics
 from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint
 from workbench.training.schedule import LearningRateSchedule
 from workbench.training.timeline import ChangeStage, ClockTimeline, EpochTimeline, FollowClock, Timeline, make_timeline
@@ -119,10 +117,12 @@ def train_network(
     with explain_interrupt(folder, command):
         resumed = bool(run.resume) and has_checkpoint(folder.path)
         history = resume_training(model, folder.path, steps, best_name, command) if resumed else []
-        _refuse_finished(folder, history, training)
-        done = len(history)
+        done, is_over = len(history), _has_all_epochs(history, training)
+        if is_over and has_metrics(folder.path, history):
+            leave_missing_report(folder.path, history, run.logs_dir)
+            return
         timeline = make_timeline(training, history, image_size=dataset.images.shape[1], steps=steps)
-        pace = None if training.budget else measure_pace(model, dataset, training)
+        pace = None if training.budget or is_over else measure_pace(model, dataset, training)
         disk = _count_bytes(model, whole_network)
         check_room(folder, disk)
         if pace:
@@ -142,7 +142,8 @@ def train_network(
                 log_to_wandb(run.wandb, flatten(resolved), folder.path, name=folder.path.name) as wandb,
             ):
                 listeners = [tensorboard, wandb]
-                fit(model, dataset, training, timeline, history=history, listeners=listeners, callbacks=callbacks)
+                if not is_over:
+                    fit(model, dataset, training, timeline, history=history, listeners=listeners, callbacks=callbacks)
             if pace:
                 seconds = pace.seconds(training.epochs, done, len(history))
                 record_estimate(command, seconds, time.perf_counter() - fit_start)
@@ -150,8 +151,8 @@ def train_network(
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
                 save_model(whole_network, folder.path / BEST)
     facts = {"train_module": command, "device": describe_device(training.strategy), **facts}
-    _write_metrics(folder, history, facts, time.perf_counter() - call_start)
-    _print_result(folder, find_best_epoch(history), run.logs_dir)
+    write_metrics(folder.path, history, facts, time.perf_counter() - call_start)
+    print_result(folder.path, history, run.logs_dir)
 
 
 def fit(
@@ -249,16 +250,9 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
         raise KeyboardInterrupt(f"stopped; {kept}. To continue:\n  {resume}") from None
 
 
-def _refuse_finished(folder: RunFolder, history: Sequence[EpochLog], training: TrainingConfig) -> None:
-    """Refuse to resume a training that has nothing left to do.
-
-    Raises:
-        UserError: says what to do.
-    """
-    done = len(history)
-    finished = agree(done, "its only epoch is", f"all {done:,} epochs are")
-    if (not training.budget and done >= training.epochs) or has_stalled(history, training.patience):
-        raise UserError(f"{folder.path}: {finished} done; ask for more with --epochs or --patience")
+def _has_all_epochs(history: Sequence[EpochLog], training: TrainingConfig) -> bool:
+    """Return whether nothing is left to train; the training may have been killed before it left its results."""
+    return (not training.budget and len(history) >= training.epochs) or has_stalled(history, training.patience)
 
 
 @contextlib.contextmanager
@@ -284,25 +278,3 @@ def _count_bytes(model: keras.Model, whole_network: keras.Model | None) -> int:
 
     of_network = size(whole_network.variables) if whole_network else 0
     return _PAGE_BYTES + 2 * size(model.variables) + size(model.optimizer.variables) + of_network
-
-
-def _write_metrics(folder: RunFolder, history: list[EpochLog], facts: Mapping[str, Any], seconds: float) -> None:
-    best = find_best_epoch(history)
-    metrics = {
-        "best_epoch": best["epoch"],
-        **{name: best[name] for name in ("val_accuracy", "val_loss", "accuracy", "loss")},
-        "epochs": len(history),
-        "epoch_seconds": sum(log["seconds"] for log in history),
-        "images_per_second": statistics.median(log["images_per_second"] for log in history),
-        "peak_memory_bytes": measure_peak_memory(),
-        **facts,
-        "last_call_seconds": seconds,
-    }
-    write_json(folder.path / "metrics.json", metrics)
-
-
-def _print_result(folder: RunFolder, best: EpochLog, logs_dir: str) -> None:
-    accuracy = f"validation accuracy {best['val_accuracy']:.1%} (training {best['accuracy']:.1%})"
-    console.print(f"\nbest epoch {best['epoch']}: {accuracy}")
-    console.print(f"run folder:  {folder.path}\nreport:      {leave_report(folder.path)}")
-    console.print(f"learning curves:  tensorboard --logdir {logs_dir}")

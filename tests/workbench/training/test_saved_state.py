@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from cnn_scratch.train import main
-from workbench.files import read_csv, write_csv
+from workbench.files import read_csv, read_json, write_csv
 
 
 def tear(path):
@@ -74,3 +74,22 @@ def test_a_damaged_run_is_refused_in_one_line_and_left_alone(tiny_run, damage, c
 def test_a_run_is_trained_again_with_the_command_of_the_error(tiny_run):
     assert main(["--config", str(tiny_run / "config.yaml"), "--name", "tiny-again", "--epochs", "1"]) == 0
     assert (tiny_run.with_name("tiny-again") / "model.keras").exists()
+
+
+def test_a_run_that_was_killed_after_its_last_epoch_gets_its_results(tiny_run, capsys):
+    whole, weights = read_json(tiny_run / "metrics.json"), (tiny_run / "model.keras").read_bytes()
+    for name in ("metrics.json", "report.html"):
+        (tiny_run / name).unlink()
+    assert main(["--resume", str(tiny_run)]) == 0
+    metrics = read_json(tiny_run / "metrics.json")
+    assert metrics.keys() == whole.keys()
+    times = ("peak_memory_bytes", "last_call_seconds")
+    assert [metrics[name] for name in metrics if name not in times] == [whole[n] for n in whole if n not in times]
+    assert (tiny_run / "model.keras").read_bytes() == weights
+
+    (tiny_run / "report.html").unlink()
+    assert main(["--resume", str(tiny_run)]) == 0
+    assert (tiny_run / "report.html").exists()
+    assert read_json(tiny_run / "metrics.json") == metrics
+    assert main(["--resume", str(tiny_run)]) == 2
+    assert "all 4 epochs are done; ask for more" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""What a training leaves when its epochs are done: metrics.json and the report."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.console import console
+from workbench.errors import UserError
+from workbench.files import read_json, write_json
+from workbench.reporting.run_report import leave_report
+from workbench.runtime import measure_peak_memory
+from workbench.training.history import EpochLog, find_best_epoch
+from workbench.wording import agree
+
+_METRICS = "metrics.json"
+
+
+def has_metrics(folder: Path, history: Sequence[EpochLog]) -> bool:
+    """Return whether a run has the metrics of these epochs, not none or those of a shorter training."""
+    metrics = read_json(folder / _METRICS)
+    return isinstance(metrics, dict) and metrics.get("epochs", len(history)) == len(history)
+
+
+def leave_missing_report(folder: Path, history: Sequence[EpochLog], logs_dir: str) -> None:
+    """Write the report of a run with all epochs, if it was stopped before that.
+
+    Raises:
+        UserError: nothing is missing; says what to do.
+    """
+    if (folder / "report.html").exists():
+        finished = agree(len(history), "its only epoch is", f"all {len(history):,} epochs are")
+        raise UserError(f"{folder}: {finished} done; ask for more with --epochs or --patience")
+    print_result(folder, history, logs_dir)
+
+
+def write_metrics(folder: Path, history: Sequence[EpochLog], facts: Mapping[str, Any], seconds: float) -> None:
+    """Write metrics.json.
+
+    Args:
+        folder: of the run.
+        history: all epochs.
+        facts: name -> further values, such as the number of parameters.
+        seconds: that the training has taken in this call.
+    """
+    best = find_best_epoch(history)
+    metrics = {
+        "best_epoch": best["epoch"],
+        **{name: best[name] for name in ("val_accuracy", "val_loss", "accuracy", "loss")},
+        "epochs": len(history),
+        "epoch_seconds": sum(log["seconds"] for log in history),
+        "images_per_second": statistics.median(log["images_per_second"] for log in history),
+        "peak_memory_bytes": measure_peak_memory(),
+        **facts,
+        "last_call_seconds": seconds,
+    }
+    write_json(folder / _METRICS, metrics)
+
+
+def print_result(folder: Path, history: Sequence[EpochLog], logs_dir: str) -> None:
+    """Write the report, and print how good the best epoch is and where everything is."""
+    best = find_best_epoch(history)
+    accuracy = f"validation accuracy {best['val_accuracy']:.1%} (training {best['accuracy']:.1%})"
+    console.print(f"\nbest epoch {best['epoch']}: {accuracy}")
+    console.print(f"run folder:  {folder}\nreport:      {leave_report(folder)}")
+    console.print(f"learning curves:  tensorboard --logdir {logs_dir}")
