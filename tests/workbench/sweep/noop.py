@@ -88,7 +88,7 @@ class NoopHyperModel(ImageHyperModel):
 
     def build_best_model(self, hp, folder):
         image = keras.Input((32, 32, 3), dtype="uint8")
-        return keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image)))
+        return keras.Model(image, keras.layers.Dense(10, kernel_initializer="zeros")(keras.layers.Flatten()(image)))
 
 
 def tune(config):
