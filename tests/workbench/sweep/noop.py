@@ -38,15 +38,17 @@ class NoopTuneConfig:
     run: RunConfig = RunConfig()
 
 
+COMMAND = cli.Command(
+    NoopTuneConfig,
+    "tests.workbench.sweep.noop:tune",
+    before=lambda config: start_workers_early(config, TRIAL),
+    use_gpu=uses_gpu,
+    needs_keras_tuner=True,
+)
+
+
 def main():
-    command = cli.Command(
-        NoopTuneConfig,
-        "tests.workbench.sweep.noop:tune",
-        before=lambda config: start_workers_early(config, TRIAL),
-        use_gpu=uses_gpu,
-        needs_keras_tuner=True,
-    )
-    return cli.main(command)
+    return cli.main(COMMAND)
 
 
 if __name__ == "__main__":

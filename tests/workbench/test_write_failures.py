@@ -1,0 +1,55 @@
+"""SIGKILL and a full disk at the writes of train, tune, run and evaluate: one of each kind of file.
+
+`python -m benchmarks.write_failures` does the same at all writes, and with a sweep that trains.
+"""
+
+import contextlib
+import subprocess
+
+import pytest
+
+from benchmarks.write_failures.__main__ import open_disk
+from benchmarks.write_failures.commands import COMMANDS, SCENARIOS, Scenario
+from benchmarks.write_failures.experiment import Experiment
+from tests.workbench.sweep import noop
+
+NOOP = "tests.workbench.sweep.noop"
+NOOP_SWEEP = f"{NOOP} --data photos --image-size 32 --space space.yaml --workers 0 --keep 1 --name r"
+CASES = {
+    "train": (SCENARIOS["train"], ["model.keras", "metrics.json"]),
+    "tune": (Scenario(NOOP_SWEEP), ["sweep.json", "weights.npz", "result.json", "trial.json", "metrics.json"]),
+    "run": (SCENARIOS["run"], ["model.keras"]),
+    "evaluate": (SCENARIOS["evaluate"], ["metrics.json"]),
+}
+
+
+def find_rename(experiment, name):
+    """Return the number of the last event that gives a file its name."""
+    events = experiment.list_events()
+    return [event.number for event in events if (event.kind, event.path.name) == ("rename", name)][-1]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Return the working folder: a small disk of its own where this user may mount one."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            stack.enter_context(open_disk(tmp_path / "case"))
+        yield tmp_path / "case"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stopped_command_runs_again_to_the_same_end(root, tmp_path, case):
+    scenario, names = CASES[case]
+    experiment = Experiment(scenario, root, tmp_path / "states", {**COMMANDS, NOOP: noop.COMMAND})
+    experiment.record()
+    for name in names:
+        number = find_rename(experiment, name)
+        experiment.check_killed(number)
+        experiment.check_full_disk(number - 1)  # where the temporary file is opened
+    appended = [event.number for event in experiment.list_events() if event.path.name == "trials.csv"]
+    if appended:
+        experiment.check_killed(appended[-1])
+        experiment.check_full_disk(appended[-1])
+    assert experiment.problems == []
+    assert experiment.reruns >= len(names)
