@@ -8,9 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from workbench.cache import find_cache_dir
-from workbench.files import format_bytes
+from workbench.files import FULL_DISK, format_bytes
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _SMALLER = ("batch_size", "image_size", "num_filters", "dense_units", "workers")  # options that need less memory
 
@@ -32,7 +31,7 @@ def describe_failure(error: Exception, options: Collection[str]) -> str | None:
         return None
     where = error.filename or "input/output"
     line = f"{where}: {error.strerror}"
-    if error.errno in _FULL:
+    if error.errno in FULL_DISK:
         return f"{line}; {describe_full_disk(Path(str(where)))}"
     if error.errno in _FORBIDDEN:
         return line + _advise_other_folder(options)

@@ -20,6 +20,7 @@ import yaml
 from workbench.errors import UserError
 
 Row = Mapping[str, Any]
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # error numbers
 _TEMPORARY = ".writing-"
 
 
@@ -80,7 +81,7 @@ def _raise_for(path: Path, error: OSError, size: int | None) -> None:
     if number is None or is_other:
         return
     reason = os.strerror(number)
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and size:
+    if number in FULL_DISK and size:
         reason += f" ({format_bytes(size)} needed)"
     raise OSError(number, reason, str(path)) from error
 

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import dataclasses
 import email.message
-import errno
 import http.client
 import os
 import re
@@ -19,11 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from workbench.errors import UserError
-from workbench.files import file_hash, read_json, write_json
+from workbench.files import FULL_DISK, file_hash, read_json, write_json
 
 TRIES, PAUSE = 5, 1.0  # attempts without a new byte before giving up; seconds between them, growing
 _CHUNK, _TIMEOUT = 1 << 20, 60
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MAX_RATIO = 200  # unpacked size over packed size of an entry; images hardly shrink at all
 Progress = Callable[[int, int | None], None]  # called with (bytes so far, bytes in all or None)
 
@@ -70,7 +68,7 @@ def download(url: str, path: Path, *, checksum: Checksum | None = None, progress
             if error.code not in (408, 429) and error.code < 500:
                 raise UserError(f"{url}: {reason}") from error
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            if isinstance(error, OSError) and error.errno in FULL_DISK:
                 raise UserError(
                     f"{part}: {error.strerror}; make room, the same command continues from there"
                 ) from error

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from workbench.finished_run import FinishedRun
 from workbench.reporting.figures import read_words
-from workbench.training.tracking import log_to_wandb
+from workbench.training.tracking import log_to_wandb, name_full_disk
 
 
 def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, Any]) -> Path | None:
@@ -32,7 +32,7 @@ def log_test(run: FinishedRun, figures: Sequence[Path], numbers: Mapping[str, An
     has_logs = logs.parent.is_dir() and run.output is None
     if has_logs:
         shutil.rmtree(logs, ignore_errors=True)  # from an earlier test
-        with tf.summary.create_file_writer(str(logs)).as_default(step=0):
+        with name_full_disk(logs), tf.summary.create_file_writer(str(logs)).as_default(step=0):
             for scalar, value in scalars.items():
                 tf.summary.scalar(scalar, value)
             for path in figures:

@@ -12,10 +12,13 @@ import signal
 import sys
 import threading
 
+from workbench.failures import describe_failure
+from workbench.files import FULL_DISK
 from workbench.runtime import load_tensorflow
 
 REPLACE_ME = 17  # exit code that asks for a fresh process
 CHIEF_LOST = 18  # exit code after the command has ended, or has not answered for two minutes
+DISK_FULL = 19  # exit code after a full disk, which is not the trial's fault; the last line of output describes it
 
 
 def main() -> None:
@@ -44,7 +47,13 @@ def _work(task: str, host: str, port: int, worker: str) -> int:
             multiprocessing.spawn.prepare(script)  # import the user's script as `__main__` and `__mp_main__`
         tuner, arguments, keywords = pickle.load(file)
     tuner.connect(host, port, worker).send_heartbeats(lambda: os._exit(CHIEF_LOST))
-    return 0 if tuner.run_trials(*arguments, **keywords) else REPLACE_ME
+    try:
+        return 0 if tuner.run_trials(*arguments, **keywords) else REPLACE_ME
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        print(describe_failure(error, ()), file=sys.stderr)
+        return DISK_FULL
 
 
 def _exit_when_orphaned() -> None:

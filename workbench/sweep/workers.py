@@ -24,7 +24,7 @@ from workbench.files import read_json
 from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
 from workbench.sweep.search import resolve_search
 from workbench.sweep.sweep_file import TrialOptions
-from workbench.sweep.worker import CHIEF_LOST, REPLACE_ME
+from workbench.sweep.worker import CHIEF_LOST, DISK_FULL, REPLACE_ME
 from workbench.sweep.worker_plan import WorkerPlan, list_usable_gpus, plan_workers
 
 # After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
@@ -154,7 +154,7 @@ class WorkerPool:
                 replaced: this process was only stopped for a while (SIGSTOP, a suspended laptop).
 
         Raises:
-            UserError: the workers cannot run; quotes the last line of their output.
+            UserError: the workers cannot run, or a disk is full; quotes the last line of their output.
         """
         for index, worker in enumerate(self._workers):
             code = worker.process.poll()
@@ -164,6 +164,8 @@ class WorkerPool:
             if code == 0 or (code == CHIEF_LOST and not is_lost):
                 worker.is_finished = True
                 continue
+            if code == DISK_FULL:
+                raise UserError(_read_last_line(self._get_log(worker.number)))
             if is_lost:  # all workers at once, so these deaths do not mean that the workers cannot run
                 on_death(worker.name, "no answer from the command")
             elif code != REPLACE_ME:
@@ -320,6 +322,10 @@ def _find_reason(code: int, log: Path) -> str:
     if code < 0:
         hint = " (killed; out of memory?)" if -code == signal.SIGKILL else ""
         return f"signal {signal.Signals(-code).name}{hint}"
-    with open(log, encoding="utf-8", errors="replace") as file:
+    return _read_last_line(log)[:300] or f"exit code {code}"
+
+
+def _read_last_line(path: Path) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
         lines = collections.deque((line.strip() for line in file if line.strip()), maxlen=1)
-    return lines[0][:300] if lines else f"exit code {code}"
+    return lines[0] if lines else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from workbench.files import FULL_DISK
 from workbench.training.callbacks import Listener
 from workbench.training.history import EpochLog
 
@@ -24,15 +25,16 @@ def log_to_tensorboard(folder: Path, hyperparameters: Mapping[str, Any] | None =
         folder: of the event file.
         hyperparameters: name -> value, shown in TensorBoard's HParams table.
     """
-    writer = tf.summary.create_file_writer(str(folder))
+    with name_full_disk(folder):
+        writer = tf.summary.create_file_writer(str(folder))
 
     def listen(log: EpochLog) -> None:
-        with writer.as_default(step=int(log["epoch"])):
+        with name_full_disk(folder), writer.as_default(step=int(log["epoch"])):
             for name in _LOGGED:
                 tf.summary.scalar(name, log[name])
-        writer.flush()
+            writer.flush()
 
-    with writer.as_default():
+    with name_full_disk(folder), writer.as_default():
         if hyperparameters:
             from tensorboard.plugins.hparams import api
 
@@ -41,7 +43,23 @@ def log_to_tensorboard(folder: Path, hyperparameters: Mapping[str, Any] | None =
     try:
         yield listen
     finally:
-        writer.close()
+        with name_full_disk(folder):
+            writer.close()
+
+
+@contextlib.contextmanager
+def name_full_disk(folder: Path) -> Iterator[None]:
+    """Raise TensorFlow's errors about a full disk in this block as an OSError of a folder of event files.
+
+    A full disk is neither a lack of memory nor a trial's fault, which TensorFlow's errors are taken for.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in FULL_DISK:
+            if os.strerror(number) in error.message:
+                raise OSError(number, os.strerror(number), str(folder)) from error
+        raise
 
 
 def describe_sweep(folder: Path, parameters: Mapping[str, Sequence[Any]]) -> None:
@@ -55,7 +73,7 @@ def describe_sweep(folder: Path, parameters: Mapping[str, Sequence[Any]]) -> Non
 
     domains = [api.HParam(name, api.Discrete([_simplify(v) for v in values])) for name, values in parameters.items()]
     metrics = [api.Metric(name, display_name=name) for name in ("val_accuracy", "val_loss", "accuracy", "loss")]
-    with tf.summary.create_file_writer(str(folder)).as_default():
+    with name_full_disk(folder), tf.summary.create_file_writer(str(folder)).as_default():
         api.hparams_config(hparams=domains, metrics=metrics)
 
 

@@ -1,9 +1,13 @@
+import errno
 import io
+import os
+import pickle
 import subprocess
 
 import pytest
 
-from workbench.sweep import workers
+from workbench.errors import UserError
+from workbench.sweep import worker, workers
 from workbench.sweep.worker import CHIEF_LOST
 from workbench.sweep.worker_plan import WorkerPlan
 
@@ -46,3 +50,34 @@ def test_workers_that_lost_a_chief_elsewhere_have_finished(lost_pool):
     pool, _ = lost_pool
     pool.watch()
     assert pool.have_all_finished()
+
+
+class FullDiskTuner:
+    """A tuner whose trials find the disk full."""
+
+    def connect(self, host, port, worker):
+        return self
+
+    def send_heartbeats(self, on_lost):
+        pass
+
+    def run_trials(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/s/tuner/trial_0/weights.npz")
+
+
+def test_a_full_disk_ends_the_sweep_and_is_no_death_of_a_worker(tmp_path, monkeypatch, capsys):
+    task = tmp_path / "task.pickle"
+    task.write_bytes(pickle.dumps(([], None)) + pickle.dumps((FullDiskTuner(), (), {})))
+    code = worker._work(str(task), "127.0.0.1", 1, "worker-1")
+    line = capsys.readouterr().err
+    assert line.startswith("runs/s/tuner/trial_0/weights.npz: No space left on device; ")
+
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: EndedProcess(code))
+    pool = workers.WorkerPool(WorkerPlan(1), tmp_path)
+    pool.start()
+    pool.send_orders(None, "127.0.0.1", 1)
+    (tmp_path / "worker-1.log").write_text(f"other output\n{line}")
+    with pytest.raises(UserError) as error:
+        pool.watch(lambda worker, reason: pytest.fail("a death counts as the trial's fault"))
+    assert str(error.value) == line.strip()
+    pool.stop()
