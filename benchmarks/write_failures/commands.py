@@ -108,7 +108,7 @@ def run_command(line: str, root: Path, commands: Mapping[str, cli.Command]) -> O
 
 def make_environment(root: Path) -> dict[str, str]:
     """Return the environment variables of a command whose cache is in its working folder."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     fonts = str(root.parent / "matplotlib")  # matplotlib's cache, which is no file of the command
     return {**os.environ, "XDG_CACHE_HOME": str(root / "cache"), "MPLCONFIGDIR": fonts, "PYTHONPATH": path}
 
