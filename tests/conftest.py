@@ -5,6 +5,7 @@ import importlib
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +15,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import processes
 from workbench.runtime import load_tensorflow
-
-load_tensorflow()
-gc.freeze()  # KerasTuner collects garbage three times a trial: it need not look at TensorFlow's objects
 
 # A shell starts background jobs with Ctrl-C ignored, and the processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the server of processes in the process that pytest was started with; load TensorFlow where tests run."""
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker:
+        folder = tempfile.TemporaryDirectory()
+        config.add_cleanup(folder.cleanup)
+        server = processes.serve(Path(folder.name))
+        next(server)
+        config.add_cleanup(lambda: next(server, None))
+    if is_worker or not config.getoption("numprocesses", None):
+        load_tensorflow()
+        gc.freeze()  # KerasTuner collects garbage three times a trial: it need not look at TensorFlow's objects
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the workers of sweeps in this process as forks, which takes a fraction of the time."""
+    monkeypatch.setattr("workbench.sweep.workers.start_worker_process", processes.start_worker)
 
 
 @pytest.fixture(scope="session", autouse=True)

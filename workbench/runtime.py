@@ -34,15 +34,8 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bo
         use_gpu: False hides the GPUs, so that other processes can use them.
         with_keras_tuner: also import KerasTuner, without its slow optional libraries.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    tf = import_tensorflow(with_keras_tuner)
     with hold_back_stderr():
-        with skip_optional_imports():
-            import keras  # noqa: F401
-            import tensorflow as tf
-
-            if with_keras_tuner:
-                import keras_tuner  # noqa: F401
         with contextlib.suppress(RuntimeError):  # the devices are already initialized
             if threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -54,6 +47,23 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bo
                 tf.config.experimental.set_memory_growth(gpu, True)
         tf.config.list_logical_devices()
     tf.get_logger().setLevel("ERROR")
+    return tf
+
+
+def import_tensorflow(with_keras_tuner: bool = False) -> ModuleType:
+    """Import TensorFlow without its start-up messages, and return the module. Its devices are not initialized.
+
+    Args:
+        with_keras_tuner: see `load_tensorflow`.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with hold_back_stderr(), skip_optional_imports():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        if with_keras_tuner:
+            import keras_tuner  # noqa: F401
     return tf
 
 

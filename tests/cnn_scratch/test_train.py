@@ -16,6 +16,7 @@ from PIL import Image
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import main, train
 from tests.models import measure_saved_model
+from tests.processes import PIPE, Process, limit_file_size, run
 from workbench import cli
 from workbench.config import build, replace
 from workbench.data.splits.saved_split import read_split
@@ -165,9 +166,7 @@ def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):
 def test_a_killed_training_is_resumed(config, kill):
     config = replace(config, epochs=200, name="killed")
     command = [sys.executable, "-m", "cnn_scratch.train", *shlex.split(cli.format_options(config))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+    with Process(command, stdout=PIPE, stderr=PIPE) as process:
         for line in process.stdout:
             if line.startswith("epoch   3/"):
                 process.send_signal(kill)
@@ -247,17 +246,15 @@ def test_a_training_that_was_killed_before_its_first_epoch_was_saved_starts_agai
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def test_a_full_disk_names_the_file_and_what_to_do(config):
-    """A limit on the size of files stands for the full disk."""
+def test_a_full_disk_names_the_file_and_what_to_do(config, capsys):
     words = shlex.split(cli.format_options(replace(config, dense_units=4096, epochs=1)))
-    limited = ["bash", "-c", 'ulimit -f 400; exec "$@"', "-", sys.executable, "-m", "cnn_scratch.train", *words]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: runs/r/model.keras: File too large (")
-    assert " MB needed); " in ended.stderr
-    assert "are free there: delete what is no longer needed" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    with limit_file_size(400 << 10):
+        assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: runs/r/model.keras: File too large (")
+    assert " MB needed); " in error
+    assert "are free there: delete what is no longer needed" in error
+    assert error.count("\n") == 1
     assert not Path("runs/r").exists()  # nothing of it could be used
 
 
@@ -343,9 +340,7 @@ def test_two_devices_share_a_training_with_the_same_losses(red_and_blue, workdir
         "sys.exit(code)"
     )
     words = [f"--data={red_and_blue}", "--image-size=32", "--num-filters=16", "--dense-units=16", "--dropout=0"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", code, *words, "--epochs=3"]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    ended = run([sys.executable, "-c", code, *words, "--epochs=3"])
     assert ended.returncode == 2
     assert "--batch-size 7: 2 devices share each batch" in ended.stderr
     histories = []

@@ -1,11 +1,9 @@
 import collections
 import itertools
 import json
-import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +19,7 @@ from cnn_scratch.graph_cache import GraphCache
 from cnn_scratch.train import train
 from cnn_scratch.tune import CnnHyperModel, TuneConfig, main, tune
 from tests.models import measure_saved_model
+from tests.processes import DEVNULL, Process
 from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
@@ -139,10 +138,9 @@ def test_kill_and_run_again(config):
     config = replace(config, workers=2)
     options = shlex.split(cli.format_options(replace(config, max_trials="all")))
     command = [sys.executable, "-m", "cnn_scratch.tune", *options]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = 0
     for _ in range(2):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        process = Process(command, stdout=DEVNULL)
         while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < done + 3:
             assert process.poll() is None
             time.sleep(0.02)
@@ -219,7 +217,7 @@ def test_only_the_best_weights_are_kept(config):
     assert kept == {row["trial"] for row in rows[:5]}
 
 
-def test_workers_give_what_one_process_gives(config):
+def test_workers_give_what_one_process_gives(config, forked_workers):
     """Trial by trial; the longer ones continue from the shorter ones' state in either case."""
     alone = tune(replace(config, max_trials="all", name="alone"))
     together = tune(replace(config, max_trials="all", name="together", workers=2))

@@ -3,7 +3,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
+from tests import processes
 from tests.models import measure_saved_model
+from tests.processes import PIPE, Process
 from transfer.backbone import build_network
 from transfer.config import TransferConfig
 from transfer.defaults import resolve
@@ -215,9 +216,7 @@ def test_augmented_views_take_the_place_of_augmentation(config, capsys):
 def test_a_killed_run_is_resumed(config, mode, kill):
     config = replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
     command = [sys.executable, "-m", "transfer.run", *shlex.split(cli.format_options(config))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+    with Process(command, stdout=PIPE, stderr=PIPE) as process:
         for line in process.stdout:
             if line.startswith("epoch   2/"):
                 process.send_signal(kill)
@@ -360,8 +359,7 @@ def test_two_devices_share_a_training_with_the_same_losses(config):
     config = replace(config, mode="all", dropout=0.0, precision="float32")
     single = run(replace(config, name="single"))
     words = shlex.split(cli.format_options(replace(config, name="mirrored", strategy="mirrored")))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code, *words], env=environment, check=True)
+    processes.run([sys.executable, "-c", code, *words], check=True)
     histories = []
     for folder in (single, Path("runs/mirrored")):
         rows = read_csv(folder / "history.csv")

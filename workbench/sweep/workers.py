@@ -91,7 +91,8 @@ class WorkerPool:
         log_folder: where the workers' own output is written.
         prefix: begins the workers' names; must differ between machines.
         has_temporary_logs: whether to remove the log folder in the end, unless `move_logs` has been called.
-        start_process: starts a worker; takes the file for its output and its environment variables.
+        start_process: starts a worker; takes the file for its output and its environment variables. By default
+            `start_worker_process`.
     """
 
     def __init__(
@@ -101,9 +102,9 @@ class WorkerPool:
         prefix: str = "worker",
         *,
         has_temporary_logs: bool = False,
-        start_process: Callable[[IO[str], dict[str, str]], WorkerProcess] = start_worker_process,
+        start_process: Callable[[IO[str], dict[str, str]], WorkerProcess] | None = None,
     ) -> None:
-        self._has_temporary_logs, self._start_process = has_temporary_logs, start_process
+        self._has_temporary_logs, self._start_process = has_temporary_logs, start_process or start_worker_process
         self._logs, self._prefix, self.plan = Path(log_folder), prefix, plan
         self._workers: list[_Worker] = []
         self._orders: dict[str, Any] = {}

@@ -2,21 +2,18 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import tensorflow as tf
 
+from tests.processes import run
 from workbench.config import DataConfig
 from workbench.data.augmentation import Augmentation, augment
 from workbench.data.dataset import load_dataset
 from workbench.data.pipeline import count_steps, make_evaluation_batches, make_training_batches
-
-ROOT = Path(__file__).parents[3]
 
 CROPS, SHIFTS = Augmentation(), Augmentation(shift=0.1)
 
@@ -225,6 +222,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 load_tensorflow()
 import keras
 from workbench.data import pipeline
+from tests.processes import run
 from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
 
@@ -252,7 +250,7 @@ print("trained")
 def test_batches_are_prefetched_to_a_device(photo_folder):
     """Test this with a second logical CPU instead of a GPU."""
     command = [sys.executable, "-c", DEVICE_SCRIPT, str(photo_folder(train=10, test=4))]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    result = run(command)
     assert result.stdout == "trained\n", result.stderr
 
 

@@ -47,8 +47,8 @@ COMMAND = cli.Command(
 )
 
 
-def main():
-    return cli.main(COMMAND)
+def main(argv=None):
+    return cli.main(COMMAND, argv)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,5 @@
+import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -10,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, tune
+from tests.processes import PIPE, Process, limit_file_size, run
+from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, main, tune
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json, write_json
@@ -19,11 +22,6 @@ from workbench.sweep.keras_tuner_adapter.protocol import serve
 
 def command(*words):
     return [sys.executable, "-m", "tests.workbench.sweep.noop", "--space=space.yaml", "--name=s", *words]
-
-
-@pytest.fixture
-def environment(workdir):
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def write_space(**parameters):
@@ -41,7 +39,7 @@ def free_port():
         return free.getsockname()[1]
 
 
-def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir):
+def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir, forked_workers):
     write_space(learning_rate=[0.001, 0.002, MISBEHAVE, OUT_OF_MEMORY], batch_size=[20])
     tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=2))
     status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in rows()}
@@ -70,40 +68,52 @@ def test_a_sweep_that_goes_on_says_so_once(workdir, capsys):
     assert f"more trials:          {more}\n" in shown
 
 
-def test_a_finished_sweep_needs_no_workers(environment):
+def test_a_finished_sweep_needs_no_workers(workdir):
     write_space(seed=[0, 1, 2], batch_size=[10])
     tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0))
-    subprocess.run(command("--max-trials=2", "--workers=1"), env=environment, check=True)
+    run(command("--max-trials=2", "--workers=1"), check=True)
     assert not Path("runs/s/workers").exists()
     assert len(rows()) == 2
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(environment, stop):
+def find_writers(folder):
+    """Return the processes whose standard output is a file of the folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if Path(f"/proc/{process.pid}/fd/1").readlink().parent == folder.resolve():
+                found.append(process)
+    return found
+
+
+start_for_real = functools.partial(subprocess.Popen, text=True)
+
+
+@pytest.mark.parametrize(("stop", "start"), [(signal.SIGINT, start_for_real), (signal.SIGTERM, Process)])
+def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(workdir, stop, start):
     write_space(seed=list(range(200)), batch_size=[100])
-    with subprocess.Popen(
-        command("--max-trials=all", "--workers=2"), env=environment, stderr=subprocess.PIPE
-    ) as process:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with start(command("--max-trials=all", "--workers=2"), env=environment, stderr=PIPE) as process:
         while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 3:
             time.sleep(0.05)
-        workers = psutil.Process(process.pid).children()
+        workers = find_writers(Path("runs/s/workers"))
         assert len(list(Path("runs/s/workers").glob("*.log"))) == len(workers) == 2
         process.send_signal(stop)
-        shown = process.stderr.read().decode()
+        shown = process.stderr.read()
     assert process.returncode == 130
     assert shown.startswith("\nstopped; finished trials are kept. To continue:\n  python -m tests.workbench.sweep.noop")
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert 3 <= len(rows()) < 200
 
 
-def test_a_worker_command_works_for_a_chief(environment):
+def test_a_worker_command_works_for_a_chief(workdir):
     write_space(seed=list(range(10)), batch_size=[20])
     address = f"--oracle-address=127.0.0.1:{free_port()}"
-    chief = subprocess.Popen(command("--max-trials=all", "--chief", "--workers=0", address), env=environment)
+    chief = Process(command("--max-trials=all", "--chief", "--workers=0", address))
     while not Path("runs/s/config.yaml").exists():
         assert chief.poll() is None
         time.sleep(0.1)
-    worker = subprocess.run(command("--worker", "--workers=1", address), env=environment)
+    worker = run(command("--worker", "--workers=1", address))
     assert chief.wait() == worker.returncode == 0
     assert len(rows()) == 10
     assert {row["status"] for row in rows()} == {"completed"}
@@ -119,15 +129,14 @@ def test_a_port_in_use_is_one_line():
             serve(None, "127.0.0.1", port)
 
 
-def test_a_full_disk_is_one_line_and_what_is_finished_stays(environment):
-    """A limit on the size of files stands for the full disk."""
+def test_a_full_disk_is_one_line_and_what_is_finished_stays(workdir, capsys):
     write_space(seed=list(range(6)), batch_size=[10])
     tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=2, workers=0))
-    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *command("--max-trials=6", "--workers=0")]
-    ended = subprocess.run(limited, env=environment, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 2
-    assert "File too large" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    with limit_file_size(1 << 10):
+        assert main(["--space=space.yaml", "--name=s", "--max-trials=6", "--workers=0"]) == 2
+    error = capsys.readouterr().err
+    assert "File too large" in error
+    assert error.count("\n") == 1
     tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials=6, workers=0))
     assert len(rows()) == 6
     assert read_json("runs/s/metrics.json")["trials"] == 6

@@ -307,7 +307,7 @@ def test_kerastuner_reads_the_project(tmp_path):
     assert theirs.get_best_models()[0].count_params() == tuner.get_best_models()[0].count_params()
 
 
-def test_workers_give_what_one_process_gives(tmp_path):
+def test_workers_give_what_one_process_gives(tmp_path, forked_workers):
     """Also with hyperparameters that a worker discovers, and numbers that the protocol rounds to 32 bits."""
     options = {"objective": "val_loss", "directory": tmp_path}
     tuner = GridSearch(SeededHyperModel(), **options, project_name="workers", workers=2)

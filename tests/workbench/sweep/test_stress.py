@@ -1,8 +1,8 @@
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.processes import run
 
 TRIALS = 140
 KILLS = 20
@@ -15,9 +15,8 @@ def test_killed_twenty_times_every_point_is_tried_once(workdir, record_property)
     """
     folder = Path("runs/s")
     folder.mkdir(parents=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "tests.workbench.sweep.killed_search", str(folder), str(TRIALS), str(KILLS)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    done = run(command)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     record_property("counts", counts)
