@@ -31,6 +31,23 @@ def config(red_and_blue, workdir):
     return build(TrainConfig, data=str(red_and_blue), image_size=32, num_filters=16, dense_units=16, epochs=3, name="r")
 
 
+@pytest.fixture(scope="module")
+def trained_once(shared_red_and_blue, tmp_path_factory):
+    """A folder with the run of one epoch of a network like `config`'s; tests must not write to it."""
+    network = {"image_size": 32, "num_filters": 16, "dense_units": 16}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        train(build(TrainConfig, data=str(shared_red_and_blue), **network, epochs=1, name="r"))
+        return Path.cwd()
+
+
+@pytest.fixture
+def finished(trained_once, workdir):
+    """The path `runs/r` of a copy of that run, which a test may write to."""
+    shutil.copytree(trained_once, workdir, dirs_exist_ok=True)
+    return Path("runs/r")
+
+
 def weights(path):
     return keras.saving.load_model(path, safe_mode=True).get_weights()
 
@@ -94,7 +111,7 @@ RECIPE = {"ema": 0.8, "mixup": 0.4, "cutmix": 1.0, "erasing": 0.5, "weight_decay
 MUON = {"optimizer": "muon", "learning_rate": 3e-3, "ema": 0.8, "weight_decay": 0.05}
 
 
-@pytest.mark.parametrize("options", [{}, {"data_aug": True}, {"data_aug": True, **RECIPE}, MUON, {"optimizer": "sgd"}])
+@pytest.mark.parametrize("options", [{}, {"data_aug": True, **RECIPE}, MUON, {"optimizer": "sgd"}])
 def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
     config = replace(config, dropout=0.5, **options)
     whole = train(replace(config, epochs=4, name="whole"))
@@ -162,22 +179,26 @@ def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_killed_training_is_resumed(config, kill):
-    config = replace(config, epochs=200, name="killed")
-    command = [sys.executable, "-m", "cnn_scratch.train", *shlex.split(cli.format_options(config))]
-    with Process(command, stdout=PIPE, stderr=PIPE) as process:
-        for line in process.stdout:
-            if line.startswith("epoch   3/"):
-                process.send_signal(kill)
-                break
-        _, said = process.communicate()
-    done = len(read_csv("runs/killed/history.csv"))
-    if kill != signal.SIGKILL:
-        assert process.returncode == 130
-        assert f"\nstopped; {done} epoch" in said
-        assert said.endswith("To continue:\n  python -m cnn_scratch.train --resume runs/killed\n")
-    assert 3 <= done < 200
+def test_a_killed_training_is_resumed(config):
+    """Three times, each time where the one before was stopped by another signal."""
+    options = shlex.split(cli.format_options(replace(config, epochs=200, name="killed")))
+    done, folder = 0, Path("runs/killed")
+    for kill in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        before, last = done, f"epoch {done + 3:3}/"
+        with Process([sys.executable, "-m", "cnn_scratch.train", *options], stdout=PIPE, stderr=PIPE) as process:
+            for line in process.stdout:
+                if line.startswith(last):
+                    process.send_signal(kill)
+                    break
+            _, said = process.communicate()
+        done = len(read_csv("runs/killed/history.csv"))
+        if kill != signal.SIGKILL:
+            assert process.returncode == 130
+            assert f"\nstopped; {done} epoch" in said
+            assert said.endswith(f"To continue:\n  python -m cnn_scratch.train --resume {folder}\n")
+        assert before + 3 <= done < 200
+        folder = folder.resolve()
+        options = [f"--resume={folder}"]
     path = Path("runs/killed/config.yaml")
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
     train(build(TrainConfig, resume="runs/killed"))
@@ -189,18 +210,16 @@ def test_nan_stops_the_run_with_a_word(config):
         train(replace(config, learning_rate=1e30))
 
 
-def test_resume_refuses_another_configuration(config):
-    folder = train(replace(config, epochs=1))
+def test_resume_refuses_another_configuration(finished):
     with pytest.raises(UserError, match=r"--num-filters 64: .* was made with 16"):
-        train(build(TrainConfig, resume=str(folder), num_filters=64))
+        train(build(TrainConfig, resume=str(finished), num_filters=64))
     with pytest.raises(UserError, match="its only epoch is done"):
-        train(build(TrainConfig, resume=str(folder), epochs=1))
+        train(build(TrainConfig, resume=str(finished), epochs=1))
     with pytest.raises(UserError, match="not a run folder"):
         train(build(TrainConfig, resume="runs/none"))
 
 
-def test_a_run_is_not_overwritten_unasked(config):
-    train(replace(config, epochs=1))
+def test_a_run_is_not_overwritten_unasked(finished, config):
     with pytest.raises(UserError, match="exists: resume it with --resume"):
         train(config)
     train(replace(config, epochs=1, overwrite=True))
@@ -208,22 +227,21 @@ def test_a_run_is_not_overwritten_unasked(config):
     assert train(replace(config, epochs=1, name=None)).name == "cnn-red_and_blue-32px-2"
 
 
-def test_ctrl_c_before_a_training_that_overwrites_keeps_the_old_run(config, monkeypatch):
+def test_ctrl_c_before_a_training_that_overwrites_keeps_the_old_run(finished, config, monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    folder = train(replace(config, epochs=1))
-    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
         patch.setattr(loop, "measure_pace", interrupt)
         train(replace(config, epochs=1, overwrite=True))
     assert str(stop.value) == "stopped before the training began; runs/r is unchanged"
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == files
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == files
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
         patch.setattr(loop, "fit", interrupt)
         train(replace(config, epochs=1, overwrite=True))
     assert str(stop.value) == "stopped in the first epoch; nothing is kept"
-    assert not folder.exists()
+    assert not finished.exists()
 
 
 def test_overwrite_without_a_name_replaces_the_run_of_the_default_name(config):
@@ -236,13 +254,12 @@ def test_overwrite_without_a_name_replaces_the_run_of_the_default_name(config):
     assert len(list(Path("runs").glob("cnn*"))) == 1
 
 
-def test_a_training_that_was_killed_before_its_first_epoch_was_saved_starts_again(config):
-    folder = train(replace(config, epochs=1))
-    before = weights(folder / "model.keras")
+def test_a_training_that_was_killed_before_its_first_epoch_was_saved_starts_again(finished):
+    before = weights(finished / "model.keras")
     for name in ("last.keras", "metrics.json"):  # last.keras is written last, metrics.json in the end
-        (folder / name).unlink()
-    train(build(TrainConfig, resume=str(folder)))
-    for one, other in zip(before, weights(folder / "model.keras"), strict=True):
+        (finished / name).unlink()
+    train(build(TrainConfig, resume=str(finished)))
+    for one, other in zip(before, weights(finished / "model.keras"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
@@ -258,13 +275,12 @@ def test_a_full_disk_names_the_file_and_what_to_do(config, capsys):
     assert not Path("runs/r").exists()  # nothing of it could be used
 
 
-def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(config, monkeypatch):
-    train(replace(config, epochs=1))
-    before = Path("runs/r/model.keras").read_bytes()
+def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(finished, config, monkeypatch):
+    before = (finished / "model.keras").read_bytes()
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
     with pytest.raises(UserError, match=r"runs/r: the run needs about 10\.0 MB on its disk; 0.0 MB are free there"):
         train(replace(config, num_filters=128, overwrite=True))
-    assert Path("runs/r/model.keras").read_bytes() == before
+    assert (finished / "model.keras").read_bytes() == before
 
 
 def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
