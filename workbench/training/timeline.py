@@ -15,6 +15,7 @@ from workbench.training.history import EpochLog
 from workbench.training.progressive_resizing import plan_stages
 
 _ENDING_SECONDS, _ENDING_SHARE = 3.0, 0.01  # of a budget, kept for the report and for leaving the process
+_ENDING_OF_START = 0.15  # and this share of the seconds of starting: on a busy machine both take longer
 _LEAST_SECONDS = 5.0  # that are worth a training
 _LEAST = 0.01  # share of a training that is too short for another epoch
 _FINISHED = 0.03  # share of a budget that is not worth a call of its own
@@ -144,11 +145,12 @@ def make_timeline(training: TrainingConfig, history: Sequence[EpochLog], *, imag
     done = history[-1]["progress"] if history else 0.0
     if done > 1 - _FINISHED:
         raise UserError(f"--resume: the budget of {training.budget} has passed; train again with a longer --budget")
-    ending = _ENDING_SECONDS + _ENDING_SHARE * budget
     spent = 0.0 if history else perf_counter() - get_command_start()
+    slow = _ENDING_OF_START * spent
+    ending = _ENDING_SECONDS + _ENDING_SHARE * budget + slow
     seconds = (1 - done) * (budget - ending) - spent
     if seconds < _LEAST_SECONDS and not history:
-        least = math.ceil((spent + _ENDING_SECONDS + _LEAST_SECONDS) / (1 - _ENDING_SHARE))
+        least = math.ceil((spent + slow + _ENDING_SECONDS + _LEAST_SECONDS) / (1 - _ENDING_SHARE))
         raise UserError(f"--budget {training.budget}: starting took {spent:.1f} s; give at least {least}s")
     start = f" ({format_duration(spent)} went into starting)" if spent else ""
     console.print(f"the training has {format_duration(seconds)} of {format_duration(budget)}{start}")
