@@ -3,7 +3,15 @@
 import dataclasses
 from typing import Any, Literal
 
-from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, check_training, option_names
+from workbench.config import (
+    DataConfig,
+    RunConfig,
+    TrainingConfig,
+    TrainingRunConfig,
+    check_count,
+    check_training,
+    option_names,
+)
 from workbench.errors import UserError
 from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
@@ -126,6 +134,8 @@ def check_network(config: NetworkConfig, image_size: int) -> None:
         raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {SMALLEST_IMAGE} pixels")
     if config.num_filters < 1 or config.dense_units < 1:
         raise UserError("--num-filters and --dense-units must be at least 1")
+    for name in ("num_filters", "dense_units"):
+        check_count(name, getattr(config, name))
     if list_block_filters(config)[-1] < 1:
         raise UserError(
             f"--num-filters {config.num_filters} --filter-org half: the fifth block would have no filter; "
@@ -134,5 +144,6 @@ def check_network(config: NetworkConfig, image_size: int) -> None:
     sizes = list_block_filter_sizes(config)
     if len(sizes) != NUM_BLOCKS or min(sizes) < 1:
         raise UserError(f"--filter-size {sizes}: give one positive number, or one for each of the {NUM_BLOCKS} blocks")
+    check_count("filter_size", max(sizes))
     if not 0 <= config.dropout < 1:
         raise UserError(f"--dropout {config.dropout}: must be at least 0 and below 1")

@@ -44,8 +44,10 @@ def _resolve_mode(config: TransferConfig) -> TransferConfig:
 
 
 def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int | None:
+    if backbone.from_ is None and data.image_size is None:
+        return DIGITS_SIZE if data.data == "digits" else IMAGE_SIZE
     if backbone.from_ is None:
-        return data.image_size or (DIGITS_SIZE if data.data == "digits" else IMAGE_SIZE)
+        return data.image_size
     size = open_run(backbone.from_).config.get("image_size")
     if data.image_size not in (None, size):
         raise UserError(f"--image-size {data.image_size}: the network of --from {backbone.from_} takes {size} px")

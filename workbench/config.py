@@ -12,6 +12,7 @@ from workbench.errors import UserError
 
 Config = TypeVar("Config")
 GIVEN = "given"  # field with the names of the options that were given
+MAX_COUNT = 2**31  # of filters, units, epochs and images in a batch
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
@@ -210,6 +211,8 @@ def check_training(config: TrainingConfig) -> None:
     for name in ("epochs", "batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"{_given(config, name)}: must be at least 1")
+    for name in ("epochs", "batch_size", "patience"):
+        check_count(name, getattr(config, name))
     if not 0 < config.learning_rate < float("inf"):
         raise UserError(f"{_given(config, 'learning_rate')}: must be above 0")
     for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience"):
@@ -228,6 +231,16 @@ def check_training(config: TrainingConfig) -> None:
     if not 0 <= config.seed < 2**32:
         raise UserError(f"{_given(config, 'seed')}: must be 0 or more, and below 2^32")
     parse_duration(config.budget)
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuse a whole number with which no estimate can be computed.
+
+    Raises:
+        UserError: names the option.
+    """
+    if value >= MAX_COUNT:
+        raise UserError(f"{option_name(name)} {value}: must be below 2^31")
 
 
 def _given(config: Any, name: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import shlex
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from workbench.data.splits.kept_split import DataChanged, Use, open_kept_split
 from workbench.data.splits.saved_split import SPLIT
 from workbench.errors import UserError
 from workbench.files import file_hash, read_json, read_yaml
+from workbench.saved_metrics import find_damage
 from workbench.wording import format_count
 
 if TYPE_CHECKING:
@@ -72,9 +74,22 @@ class FinishedRun:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Content of metrics.json; empty if the file is missing or incomplete."""
-        metrics = read_json(self.find_result("metrics.json"))
-        return metrics if isinstance(metrics, dict) else {}
+        """Content of metrics.json; empty if the file is missing or incomplete.
+
+        Raises:
+            UserError: a number in it is missing or no number.
+        """
+        path = self.find_result("metrics.json")
+        metrics = read_json(path)
+        if not isinstance(metrics, dict):
+            return {}
+        damage = find_damage(metrics)
+        if damage:
+            raise UserError(
+                f"{path}: damaged ({damage}); restore the file, or move it away and test again with "
+                f"python -m workbench.evaluate {shlex.quote(str(self.path))}"
+            )
+        return metrics
 
     @property
     def data_config(self) -> DataConfig:

@@ -21,6 +21,7 @@ from workbench.errors import UserError
 from workbench.files import read_yaml
 from workbench.origin import find_command, is_sweep, is_sweep_file
 
+_MAX_GIVEN = 100  # characters of a wrong value that an error repeats
 Source = Callable[[cyclopts.App, tuple[str, ...], cyclopts.ArgumentCollection], None]  # fills in values
 
 
@@ -113,8 +114,10 @@ def make_unset_section(config_class: type, names: Sequence[str], listed: Sequenc
 
 def describe_refusal(name: str, given: object, allowed: Any, where: str | None) -> str:
     """Return the message about an ill-typed value, of an option or of a key in a file."""
-    subject = f"{where}: {name}" if where else option_name(name)
-    return f"{subject}: '{given}' is not allowed; expected {_describe(allowed)}"
+    subject, text = f"{where}: {name}" if where else option_name(name), str(given)
+    if len(text) > _MAX_GIVEN:
+        text = f"{text[:_MAX_GIVEN]}..."
+    return f"{subject}: '{text}' is not allowed; expected {_describe(allowed)}"
 
 
 def read_config_file(config_class: type) -> Source:

@@ -1,6 +1,7 @@
 """The test of a run's model on the held-out images: its predictions and its metrics."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypedDict
@@ -17,6 +18,7 @@ from workbench.evaluation.metrics import list_confusions, measure_calibration, w
 from workbench.evaluation.probabilities import is_in_top, rank_classes, softmax
 from workbench.files import read_csv, write_csv, write_json
 from workbench.finished_run import FinishedRun
+from workbench.saved_metrics import can_be_compared
 
 BATCH_SIZE = 64
 PREDICTIONS = "test_predictions.csv"
@@ -178,11 +180,16 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
 
 
 def find_score(run: FinishedRun) -> SavedScore | None:
-    """Return the saved score of a run; None if its present model has not been tested."""
+    """Return the saved score of a run; None if its present model has not been tested, or the files do not agree."""
     metrics, predictions = run.metrics.get("test"), read_csv(run.find_result(PREDICTIONS))
     if not isinstance(metrics, dict) or metrics.get("model_sha256") != run.hash_model():
         return None
-    return SavedScore(predictions, metrics) if metrics.get("images") == len(predictions) else None  # type: ignore[arg-type]
+    is_whole = all(None not in (row.get(name) for name in ("image", "true", "correct")) for row in predictions)
+    if not is_whole or not can_be_compared(metrics) or metrics.get("images") != len(predictions):
+        return None
+    num_correct = sum(row["correct"] == "1" for row in predictions)
+    agrees = math.isclose(num_correct, metrics["accuracy"] * len(predictions), abs_tol=1e-6)
+    return SavedScore(predictions, metrics) if agrees else None  # type: ignore[arg-type]
 
 
 def _predict(

@@ -1,5 +1,6 @@
 """The report page of a run: its model's training, its test, its explanations, its options, and what to do next."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,11 +59,13 @@ def read_model_history(run: FinishedRun) -> list[EpochLog]:
     rows = read_csv(run.path / "history.csv")
     if not rows:
         trial = run.metrics.get("trial")
-        rows = (read_json(run.path / "tuner" / f"trial_{trial}" / "result.json") or {}).get("history", [])
+        result = read_json(run.path / "tuner" / f"trial_{trial}" / "result.json")
+        rows = result.get("history", []) if isinstance(result, dict) else []
     try:
-        return [{name: float(row[name]) for name in _EPOCH} for row in rows]
-    except (TypeError, ValueError, KeyError):  # incomplete, or written by another program
+        history = [{name: float(row[name]) for name in _EPOCH} for row in rows]
+    except (TypeError, ValueError, KeyError, OverflowError):  # incomplete, or written by another program
         return []
+    return history if all(math.isfinite(value) for log in history for value in log.values()) else []
 
 
 def build_model_sections(run: FinishedRun, metrics: Metrics, history: Sequence[EpochLog]) -> list[Section]:

@@ -197,18 +197,23 @@ def read_results(folder: Path | str) -> SweepResults:
     """Read the results of a sweep from its folder. The sweep may still be running.
 
     Raises:
-        UserError: `sweep.json` is damaged or has another format.
+        UserError: `sweep.json` or `trials.csv` is damaged or has another format.
     """
     path = Path(folder) / "sweep.json"
     identity = read_json(path)
     try:
         parameters, fixed, (metric, direction) = (identity[name] for name in ("parameters", "fixed", "metric"))
+        if metric not in METRIC_NAMES or direction not in ("min", "max"):
+            raise ValueError
+        fixed.keys()
         known = {name: {str(value): value for value in values} for name, values in parameters.items()}
     except (TypeError, KeyError, ValueError, AttributeError):
         raise UserError(f"{path}: not the description of a sweep; is the folder complete?") from None
     results = SweepResults(parameters, fixed, metric, direction)
     for row in read_csv(Path(folder) / "trials.csv"):
-        if row.get("reason") is not None:  # else the row is still being written
+        if not {"trial", "status", "reason"} <= row.keys():
+            raise UserError(f"{Path(folder) / 'trials.csv'}: damaged (a column is missing); restore the file")
+        if row["reason"] is not None:  # else the row is still being written
             results.add(_parse_row(row, known, metric))
     return results
 

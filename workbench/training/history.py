@@ -22,7 +22,7 @@ def find_best_epoch(history: Sequence[EpochLog]) -> EpochLog:
 
 def has_stalled(history: Sequence[EpochLog], patience: int) -> bool:
     """Return whether the last `patience` epochs brought no better one; never with a patience of 0."""
-    return bool(patience) and len(history) - history.index(find_best_epoch(history)) > patience
+    return bool(patience and history) and len(history) - history.index(find_best_epoch(history)) > patience
 
 
 def read_history(path: str | Path) -> list[EpochLog]:

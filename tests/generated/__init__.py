@@ -1,0 +1,1 @@
+"""Tests whose inputs hypothesis generates; `python -m benchmarks.generated_inputs` generates thousands."""

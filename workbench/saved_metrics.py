@@ -1,0 +1,78 @@
+"""Check the content of a run's metrics.json, so that damaged values are named before they are printed or compared."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_NUMBERS = (
+    *("best_epoch", "epochs", "max_epochs", "trials", "parameters", "multiply_adds", "trained_parameters"),
+    *("val_accuracy", "val_loss", "accuracy", "loss", "images_per_second", "epoch_seconds", "seconds"),
+    *("training_seconds", "last_call_seconds", "feature_seconds", "feature_images", "peak_memory_bytes"),
+)
+_SHARES = {"accuracy": float, "top_k_accuracy": float, "ece": float}
+_CLASS = {"class": str, "images": int, "precision": float, "recall": float, "f1": float}
+_CONFUSION = {"true": str, "predicted": str, "count": int}
+_TEST: dict[str, Any] = {
+    "images": int,
+    "top_k": int,
+    **_SHARES,
+    "accuracy_interval": (float, float),
+    "per_class": [_CLASS],
+    "confused": [_CONFUSION],
+}
+_COMPARED = ("loss", "images_per_second", "total_parameters", "model_bytes")
+_LEAKED = {"leaked": int, "keeps_split": bool}  # tests of earlier versions have none of these
+_WITHOUT_LEAKED = {"accuracy_without_leaked": float, "interval_without_leaked": (float, float)}  # or null
+
+
+def find_damage(metrics: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the content of a metrics.json, such as `test: ece is missing`; None if nothing is.
+
+    Keys that are not known may have any value. The results of a training may be missing; a test must have what a report
+    shows of it, see `can_be_compared` for more.
+    """
+    for name in _NUMBERS:
+        if metrics.get(name) is not None and not _is_number(metrics[name]):
+            return f"{name} is not a number"
+    for name in ("train_module", "trial"):
+        if not isinstance(metrics.get(name), str | int | None):
+            return f"{name} is not text"
+    return None if metrics.get("test") is None else _find_damage_of_test(metrics["test"])
+
+
+def can_be_compared(test: Mapping[str, Any]) -> bool:
+    """Return whether the results of a test have all numbers that a comparison shows."""
+    return all(_is_number(test.get(name)) for name in _COMPARED)
+
+
+def _find_damage_of_test(test: Any) -> str | None:
+    damage = _compare(test, _TEST, "test")
+    if damage or not {*_LEAKED, *_WITHOUT_LEAKED} & test.keys():
+        return damage
+    measured = {name: shape for name, shape in _WITHOUT_LEAKED.items() if test.get(name, "") is not None}
+    return _compare(test, {**_LEAKED, **measured}, "test")
+
+
+def _compare(value: Any, shape: Any, name: str) -> str | None:
+    """Return how a value differs from a shape: a type, or a mapping, list or tuple of shapes."""
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return f"{name} is not a section"
+        missing = [key for key in shape if key not in value]
+        if missing:
+            return f"{name}: {missing[0]} is missing"
+        return next(filter(None, (_compare(value[key], inner, f"{name}: {key}") for key, inner in shape.items())), None)
+    if isinstance(shape, list | tuple):
+        if not isinstance(value, list) or (isinstance(shape, tuple) and len(value) != len(shape)):
+            return f"{name} is not a list of {len(shape)}" if isinstance(shape, tuple) else f"{name} is not a list"
+        return next(filter(None, (_compare(inner, shape[0], name) for inner in value)), None)
+    if shape in (str, bool):
+        return None if isinstance(value, shape) else f"{name} is not {'text' if shape is str else 'true or false'}"
+    is_right = _is_number(value) and (shape is float or isinstance(value, int))
+    return None if is_right else f"{name} is not a number"
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63 and math.isfinite(value)
+    )
