@@ -63,6 +63,7 @@ def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
         image_size=image_size,
         can_grow=config.network.head == "gap",
         epochs=training.epochs if "epochs" in config.given else None,
+        optimizer=training.optimizer if "optimizer" in config.given else None,
         images_in_time=images_in_time,
     )
     values = plan_training(facts) | ({} if list_gpus() else {"precision": precision})

@@ -62,7 +62,7 @@ def test_a_planned_run_is_written_down_and_keeps_what_was_given(red_and_blue, wo
     assert main(words) == 0
     saved = yaml.safe_load((workdir / "runs/r/config.yaml").read_text())
     assert (saved["batch_size"], saved["epochs"], saved["ema"]) == (8, 2, 0.5)
-    assert (saved["start_size"], saved["schedule"], saved["data_aug"]) == (32, "cosine", True)
+    assert (saved["start_size"], saved["schedule"], saved["data_aug"]) == (32, "one_cycle", True)
     shown = capsys.readouterr().out
     assert "start-size 32" in shown
     assert "batch-size" not in shown

@@ -15,15 +15,16 @@ def plan(num_images=1000, image_size=128, can_grow=True, **facts):
 @pytest.mark.parametrize("num_images", [10, 576, 1056, 8000, 200_000])
 @pytest.mark.parametrize("image_size", [32, 64, 128, 224])
 @pytest.mark.parametrize("images_in_time", [None, 100.0, 1e5])
-def test_every_plan_can_be_trained(num_images, image_size, images_in_time):
-    values = plan(num_images, image_size, images_in_time=images_in_time)
+@pytest.mark.parametrize("optimizer", [None, "sgd"])
+def test_every_plan_can_be_trained(num_images, image_size, images_in_time, optimizer):
+    values = plan(num_images, image_size, images_in_time=images_in_time, optimizer=optimizer)
     training = TrainingConfig(**values)
     check_training(training)
     assert training.start_size == 0 or 32 <= training.start_size < image_size
     steps = -(-num_images // training.batch_size)
     rates = [compute_learning_rate(training, steps, step) for step in range(steps * training.epochs)]
     assert max(rates) <= training.learning_rate
-    assert rates[-1] < 0.1 * training.learning_rate or len(rates) < 10
+    assert rates[-1] < 0.1 * training.learning_rate or len(rates) < 13
 
 
 def test_more_time_is_more_epochs_and_a_longer_average():
@@ -41,6 +42,22 @@ def test_more_images_are_larger_batches_and_fewer_epochs():
     assert (few["batch_size"], many["batch_size"]) == (16, 64)
     assert few["learning_rate"] < many["learning_rate"]
     assert few["epochs"] > many["epochs"]
+
+
+def test_limited_trainings_use_muon_and_a_full_one_adam():
+    for values in (plan(images_in_time=1e5), plan(epochs=8)):
+        assert (values["optimizer"], values["schedule"], values["warmup_epochs"]) == ("muon", "one_cycle", 0)
+    full = plan()
+    assert (full["optimizer"], full["schedule"]) == ("adam", "cosine")
+    assert full["warmup_epochs"] > 0
+
+
+def test_the_learning_rate_is_that_of_the_optimizer_that_is_asked_for():
+    asked = plan(images_in_time=1e5, optimizer="adam")
+    assert (asked["optimizer"], asked["schedule"]) == ("adam", "cosine")
+    muon = plan(images_in_time=1e5)
+    assert asked["learning_rate"] < muon["learning_rate"]
+    assert asked["batch_size"] < muon["batch_size"]  # a step of Muon takes longer
 
 
 def test_small_images_are_shifted_and_large_ones_cropped():
