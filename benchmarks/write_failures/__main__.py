@@ -51,14 +51,17 @@ def run_experiment(name: str, scenario: Scenario, processes: int, has_small_disk
         with open_disk(experiment.root) if has_small_disk else contextlib.nullcontext():
             experiment.record()
             events = experiment.list_events()
-            killed = {round(index * len(events) / processes) for index in range(processes)}
-            for event in events[::every]:
+            killed = {int((index + 0.5) * len(events) / processes) for index in range(processes)}
+            for event in events:
+                if event.number % every and event.number not in killed:
+                    continue
+                shown = len(experiment.problems)
                 experiment.check_killed(event.number)
                 experiment.check_full_disk(event.number)
-            for number in killed:
-                experiment.check_process(number)
-    for problem in experiment.problems:
-        print("  " + problem)
+                if event.number in killed:
+                    experiment.check_process(event.number)
+                for problem in experiment.problems[shown:]:
+                    print("  " + problem, flush=True)
     counts = f"{len(events)} changes of files, {len(killed)} processes killed, {experiment.reruns} states run again"
     seconds = time.perf_counter() - began
     print(f"{name}: {counts}, {len(experiment.problems)} problems, {seconds:.0f} s", flush=True)
