@@ -300,7 +300,7 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
         (["--image-size", "16"], "--image-size 16"),
         (["--filter-org", "half", "--num-filters", "8"], "--num-filters 8"),
         (["--num-filters", "1000000"], "the network has 36,000,5"),
-        (["--dense-units", "10000000000"], "Lower one of these options"),
+        (["--dense-units", "1000000000"], "Lower one of these options"),
         (["--epochs", "0"], "--epochs 0"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--mixup", "-1"], "--mixup -1.0: must be 0 or more"),

@@ -157,3 +157,11 @@ def check_unchanged(before: Contents, after: Contents) -> None:
     """Check that nothing was changed, removed or added."""
     check_kept(before, after)
     assert not after.keys() - before.keys(), f"left behind: {sorted(after.keys() - before.keys())}"
+
+
+def write_taken_run(place: Path) -> None:
+    """Write a run called `taken`, so that a training of that name is refused before it computes anything."""
+    folder = place / "runs" / "taken"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("data: photos\n")
+    (folder / "history.csv").write_text("epoch\n1\n")

@@ -222,6 +222,10 @@ def damage(draw: st.DrawFn, root: Path, path: Path, how: str) -> None:
 
 def _change_value(draw: st.DrawFn, path: Path, data: bytes, how: str) -> bytes:
     """Return a JSON, YAML or CSV file with another value, or without a key; any other file emptied."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:  # damaged before
+        return b""
     if path.suffix == ".csv":
         rows = [line.split(",") for line in data.decode().splitlines()]
         row = rows[draw(st.integers(0, len(rows) - 1))]
@@ -230,7 +234,12 @@ def _change_value(draw: st.DrawFn, path: Path, data: bytes, how: str) -> bytes:
         return "\n".join(map(",".join, rows)).encode()
     if path.suffix not in (".json", ".yaml"):
         return b""
-    content = json.loads(data) if path.suffix == ".json" else yaml.safe_load(data)
+    try:
+        content = json.loads(data) if path.suffix == ".json" else yaml.safe_load(data)
+    except (ValueError, yaml.YAMLError):  # damaged before
+        return b""
+    if not isinstance(content, dict | list) or not content:
+        return b""
     holder: Any = content
     while True:
         keys = sorted(holder, key=str) if isinstance(holder, dict) else list(range(len(holder)))

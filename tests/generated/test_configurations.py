@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.config import TuneConfig as CnnTuneConfig
-from tests.generated.commands import check_unchanged, open_workspace, read_contents, run_command
+from tests.generated.commands import check_unchanged, open_workspace, read_contents, run_command, write_taken_run
 from tests.generated.conftest import TINY
 from tests.generated.numbers import check_test, check_training
 from tests.generated.option_values import judge, spell, values_of
@@ -94,7 +94,7 @@ def test_a_value_is_refused_by_name_or_accepted(finished: Path, choice: tuple[st
     module, option, value = choice
     with open_workspace() as place:
         (place / "photos").symlink_to(finished / "photos")
-        (place / "runs" / "taken").mkdir(parents=True)
+        write_taken_run(place)
         words = list_base_words(module, place)
         if option.name == "workers":
             words = [word for word in words if word != "--workers=0"]
@@ -187,7 +187,7 @@ yaml_files = st.builds(
 @given(module=st.sampled_from(sorted(COMMANDS)), content=st.one_of(yaml_files, st.binary(max_size=40)))
 def test_a_configuration_file_is_read_or_refused_in_one_line(module: str, content: bytes) -> None:
     with open_workspace() as place:
-        (place / "runs" / "taken").mkdir(parents=True)
+        write_taken_run(place)
         (place / "options.yaml").write_bytes(content)
         words = ["--data", "nope", *(["--workers", "0"] if module.endswith(".tune") else [])]
         outcome = run_command(module, *words, "--config", "options.yaml", refused=True)

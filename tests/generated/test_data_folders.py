@@ -7,7 +7,14 @@ from pathlib import Path
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from tests.generated.commands import check_kept, check_unchanged, open_workspace, read_contents, run_command
+from tests.generated.commands import (
+    check_kept,
+    check_unchanged,
+    open_workspace,
+    read_contents,
+    run_command,
+    write_taken_run,
+)
 from tests.generated.conftest import TINY
 from tests.generated.numbers import check_test, check_training
 from tests.generated.profiles import examples
@@ -26,7 +33,7 @@ def test_inspect_and_training_agree_on_a_data_folder(folder: DataFolder) -> None
     """The training ends before it computes anything, because a run has its name already."""
     with open_workspace() as place:
         photos = folder.write(place / "photos")
-        (place / "runs" / "taken").mkdir(parents=True)
+        write_taken_run(place)
         before = read_contents(photos, place / "runs")
         inspected = run_command("workbench.data", "inspect", "photos")
         trained = run_command("cnn_scratch.train", "--data", "photos", *_TAKEN, *TINY, refused=True)
