@@ -67,6 +67,8 @@ def find_verdict(module: str, option: Option, value: Any) -> bool | None:
         return False
     if module.startswith("transfer.") and option.name == "optimizer" and verdict:
         return None  # fine-tuning takes some of them
+    if module != "cnn_scratch.train" and option.name == "recipe" and verdict:
+        return None  # only a training from scratch can be planned
     return verdict
 
 
