@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import cli
+from workbench.commandline.calls import format_call
 from workbench.config import DataConfig, option_names
 from workbench.console import DecodingProgress, console
 from workbench.data.dataset import Dataset, load_dataset
@@ -87,7 +88,7 @@ class FinishedRun:
         if damage:
             raise UserError(
                 f"{path}: damaged ({damage}); restore the file, or move it away and test again with "
-                f"python -m workbench.evaluate {shlex.quote(str(self.path))}"
+                f"{format_call('workbench.evaluate')} {shlex.quote(str(self.path))}"
             )
         return metrics
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.commandline.calls import format_call
 from workbench.data.source import TEST, TRAIN, VALIDATION
 from workbench.data.splits.duplicates import (
     DETAIL_SIZE,
@@ -109,7 +110,7 @@ def describe_leaks(split: Sequence[SplitImage], conflicts: Sequence[tuple[str, s
         found.append(f"{photos}, such as {one} and {other}")
     if not found:
         return []
-    inspect = f"python -m workbench.data inspect {shlex.quote(data)}"
+    inspect = f"{format_call('workbench.data')} inspect {shlex.quote(data)}"
     return [f"warning: {'; '.join(found)}; {inspect} shows them"]
 
 
