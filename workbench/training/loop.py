@@ -107,7 +107,7 @@ def train_network(
         UserError: all epochs are done, the budget is too short, the files to resume from are damaged, the disk has no
             room, or the loss became NaN.
     """
-    # What reacts to Ctrl-C, from the inside: `_write_run` removes the run if no epoch is saved (after any other error
+    # Ctrl-C is handled from the inside out: `_write_run` removes the run if no epoch is saved (after any other error
     # too), `explain_interrupt` says what is kept, `RunFolder.lock` of the caller removes folders that are empty, and
     # `workbench/cli.py` prints the message.
     call_start = time.perf_counter()
@@ -195,7 +195,7 @@ def fit(
             history,
             timeline,
             len(dataset.train) / steps,
-            [*listeners, lambda log: has_stalled(history, training.patience)],
+            listeners,
         ),
         keep_best,
         *callbacks,
