@@ -43,8 +43,8 @@ def run(config: TransferConfig) -> Path:
         `classes.json`.
 
     Raises:
-        UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, no epoch fits
-            into the budget, or the loss became NaN.
+        UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, the budget is
+            too short, or the loss became NaN.
     """
     config = resolve(resume_config(config) if config.run.resume else config)
     training = config.training
