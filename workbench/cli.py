@@ -239,7 +239,7 @@ def _run(app: cyclopts.App, command: Command | None, words: Sequence[str], is_pr
     except BrokenPipeError:  # the reader of the output has ended, such as `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):  # of which rich, which prints help texts, makes an exit
+        if not isinstance(end.__context__, BrokenPipeError):  # rich, which prints help texts, turns it into an exit
             raise
     except KeyboardInterrupt as stop:
         print(f"\n{str(stop) or 'stopped'}", file=sys.stderr)

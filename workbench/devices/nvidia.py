@@ -86,7 +86,7 @@ def _read_instances(card: Any) -> list[Gpu] | None:
     try:
         if pynvml.nvmlDeviceGetMigMode(card)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
             return None
-    except pynvml.NVMLError:  # most cards do not know the question
+    except pynvml.NVMLError:  # most cards do not support MIG
         return None
     instances = []
     for number in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(card)):

@@ -66,7 +66,7 @@ class PredictionMetrics(TypedDict):
 
 
 class LeakMetrics(TypedDict):
-    """What test images mean for the accuracy that are also in the training or the validation set.
+    """The accuracy without the test images that are also in the training or the validation set.
 
     Attributes:
         leaked: number of test images whose photo is also in the training or the validation set.

@@ -1,4 +1,4 @@
-"""Sweeps: which hyperparameters are tried, by which processes, and what came of them."""
+"""Sweeps: which hyperparameters are tried, which processes try them, and the results."""
 
 from typing import TYPE_CHECKING
 

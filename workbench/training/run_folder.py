@@ -121,8 +121,8 @@ class RunFolder:
 
         Args:
             dataset: what is trained on.
-            is_new: whether the training begins. One that is resumed keeps the split that it has; a run of an earlier
-                version has none, and on what it was trained so far is not known.
+            is_new: whether the training begins. A resumed training keeps its split. A run of an earlier version has
+                none, and gets none: it is not known which images it was trained on.
         """
         if is_new:
             write_split(self.path, dataset.split)

@@ -15,7 +15,7 @@ _SHARE = 0.5  # speed of a training step as a share of that of its convolutions 
 
 
 def measure_speed() -> dict[Precision, float]:
-    """Return multiply-adds a second of training steps, about, in float32 and in bfloat16."""
+    """Estimate how many multiply-adds a second training steps compute, in float32 and in bfloat16."""
     return {
         name: _SHARE * count * _MULTIPLY_ADDS / measure_call(_make_step(name, count), 1)
         for name, count in _IMAGES.items()

@@ -16,16 +16,16 @@ from workbench.training.progressive_resizing import plan_stages
 
 _ENDING_SECONDS, _ENDING_SHARE = 3.0, 0.01  # of a budget, kept for the report and for leaving the process
 _ENDING_OF_START = 0.15  # and this share of the seconds of starting: on a busy machine both take longer
-_LEAST_SECONDS = 5.0  # that are worth a training
-_LEAST = 0.01  # share of a training that is too short for another epoch
-_FINISHED = 0.03  # share of a budget that is not worth a call of its own
+_LEAST_SECONDS = 5.0  # a shorter training is refused
+_LEAST = 0.01  # of the time: if less remains, no other epoch begins
+_FINISHED = 0.03  # of the time: if less remains, the training is not resumed
 _TRACING = 2.0  # seconds of the first validation, besides its computation
 _MARGIN = 1.1  # the last validation may take this many times as long as the one before
 _FORWARD = 0.6  # seconds of validating an image, as a share of those of training with it
 
 
 class Timeline(Protocol):
-    """How far a training is. All that changes in the course of a training follows it: learning rate and image size."""
+    """How far a training is. Learning rate and image size follow it."""
 
     def find_step(self, step: int) -> float:
         """Return the place of a step, counted from 0, among the steps of the planned epochs."""
@@ -76,7 +76,7 @@ class EpochTimeline:
 
 
 class ClockTimeline:
-    """The timeline of a training that ends at a time, also in the midst of an epoch.
+    """The timeline of a training that ends at a time, even if an epoch is not complete.
 
     `training.epochs` is how many epochs the plan expects. The clock maps onto them: when half of the time has passed,
     learning rate and image size are those of the middle epoch, however many epochs were done.

@@ -138,7 +138,7 @@ def _check_classes(kept: KeptSplit, class_names: Sequence[str], data: str) -> No
 
 
 def _check_use(kept: KeptSplit, found: FoundImages, data: str) -> None:
-    """Refuse what would not be true of the images that are there now.
+    """Refuse a use for which images are missing or have changed.
 
     Raises:
         DataChanged: names the images and what to do.

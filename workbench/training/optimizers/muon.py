@@ -19,7 +19,7 @@ class ConvolutionMuon(keras.optimizers.Muon):
     the filters. An update has the root mean square that an update of Adam's typically has, so learning rate and weight
     decay have the size of AdamW's.
 
-    It has the variables of keras.optimizers.Muon, as which it is saved: those of convolutions include Adam's velocity,
+    It is saved as keras.optimizers.Muon, and has the same variables. Those of convolutions include Adam's velocity,
     which stays 0 here.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; Liu et al., Muon is scalable
