@@ -22,7 +22,7 @@ MIN_CORRELATION = 0.93  # of the grey pixels of a pair
 _MIN_CONTRAST = 2.0  # standard deviation in grey levels; plain surfaces all look the same
 _NEIGHBOURS = 48  # hashes that each one is compared with under each order
 _CHUNK = 1 << 16
-_PRINTED = 4096  # images whose grey pixels are in memory at a time
+_HASHED = 4096  # images whose grey pixels are in memory at a time
 
 
 def _compute_cosines(count: int, size: int) -> np.ndarray:
@@ -86,8 +86,8 @@ def compute_fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     masks = [np.packbits(mask).view(np.uint64)[0] for mask in kept]
     hashes = np.zeros((len(images), len(TURNS)), np.uint64)
     details = np.zeros((len(images), DETAIL_SIZE, DETAIL_SIZE), np.uint8)
-    for first in range(0, len(images), _PRINTED):
-        part = slice(first, first + _PRINTED)
+    for first in range(0, len(images), _HASHED):
+        part = slice(first, first + _HASHED)
         grey = images[part].astype(np.float32)
         by_column = (grey.reshape(-1, HASH_SIZE) @ _COSINES.T).reshape(-1, HASH_SIZE, len(_COSINES))
         frequencies = (np.ascontiguousarray(by_column.transpose(0, 2, 1)) @ _COSINES.T)[:, columns, rows]

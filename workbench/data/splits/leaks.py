@@ -30,7 +30,7 @@ from workbench.files import replace_file
 from workbench.wording import agree, format_count
 
 _FILE = "pairs-1.npz"  # the number is raised whenever other pairs are found
-_PRINTED, _SHRUNK = 4096, 256  # images whose fingerprints are computed at a time, and that a thread resizes
+_HASHED, _SHRUNK = 4096, 256  # images whose fingerprints are computed at a time, and that a thread resizes
 
 
 def open_pairs(store: Store) -> Pairs:
@@ -61,11 +61,11 @@ def _compute_fingerprints(store: Store) -> tuple[np.ndarray, np.ndarray]:
     hashes = np.zeros((len(store.names), len(TURNS)), np.uint64)
     details = np.zeros((len(store.names), DETAIL_SIZE, DETAIL_SIZE), np.uint8)
     rows = np.flatnonzero(store.sides[:, 0] >= HASH_SIZE)
-    for first in range(0, len(rows), _PRINTED):
-        printed = rows[first : first + _PRINTED]
-        chunks = np.array_split(printed, -(-len(printed) // _SHRUNK))
+    for first in range(0, len(rows), _HASHED):
+        hashed = rows[first : first + _HASHED]
+        chunks = np.array_split(hashed, -(-len(hashed) // _SHRUNK))
         grey = np.concatenate(list(map_in_order(functools.partial(_shrink, store), chunks)))
-        hashes[printed], details[printed] = compute_fingerprints(grey)
+        hashes[hashed], details[hashed] = compute_fingerprints(grey)
     return hashes, details
 
 
