@@ -1,17 +1,16 @@
 """The plan for the five-block network: image size, number format and training options that were not given."""
 
 import dataclasses
-import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.model import compute_network_cost
 from workbench.config import option_name, parse_duration, replace
 from workbench.console import console
 from workbench.data.dataset import DEFAULT_SIZES, Dataset
-from workbench.data.decoding import UnreadableImage, read_size
-from workbench.data.source import Source
+from workbench.data.decoding import UnreadableImage, read_dimensions
+from workbench.data.source import Item, Source
 from workbench.data.sources import open_source
 from workbench.runtime import list_gpus
 from workbench.training.plan import Facts, plan_training
@@ -75,11 +74,20 @@ def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
 def _read_sides(source: Source) -> Iterator[int]:
     """Yield the shorter side of some images, evenly spread over the source, in pixels."""
     step = max(1, source.num_items // _SAMPLES)
-    for start in range(0, source.num_items, step):
-        for item in itertools.islice(source.load_items(start), 1):
-            data = item.read()
-            if data is not None:
-                try:
-                    yield min(read_size(data))
-                except UnreadableImage:
-                    continue
+    for item in _load_every(step, source):
+        data = item.read()
+        if data is not None:
+            try:
+                yield min(read_dimensions(data))
+            except UnreadableImage:
+                continue
+
+
+def _load_every(step: int, source: Source) -> Iterator[Item]:
+    """Yield the first item of every `step` ones."""
+    items = source.load_items()
+    if isinstance(items, Sequence):
+        yield from items[::step]
+    else:  # items that are read one after the other: skip those in between
+        for start in range(0, source.num_items, step):
+            yield next(iter(source.load_items(start)))

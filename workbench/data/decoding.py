@@ -128,15 +128,6 @@ def _describe(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_size(data: ImageData) -> tuple[int, int]:
-    """Return width and height of an image in pixels, from its header.
-
-    Raises:
-        UnreadableImage: see `decode`.
-    """
-    return _open_image(data).size
-
-
 def _open_image(data: ImageData) -> Image.Image:
     if isinstance(data, np.ndarray):
         return Image.fromarray(data)
