@@ -73,9 +73,8 @@ def choose_epochs(facts: Facts, start_size: int) -> int:
         return facts.epochs
     if facts.images_in_time is None:
         return round(min(_MOST, max(_FEWEST, _EPOCHS * (_FEW / facts.num_images) ** 0.3)))
-    share = (
-        1 + ((start_size or facts.image_size) / facts.image_size) ** 2
-    ) / 2  # of the full size's pixels, on average
+    start = (start_size or facts.image_size) / facts.image_size
+    share = (1 + start**2) / 2  # of the full size's pixels, on average
     return max(1, round(facts.images_in_time / share / facts.num_images))
 
 

@@ -1,5 +1,6 @@
 """How fast this machine convolves: a measurement of a fraction of a second, from which a plan is made."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -14,8 +15,9 @@ _WORTH = 1.25  # bfloat16 must be so many times as fast: the layers between the 
 _SHARE = 0.5  # speed of a training step as a share of that of its convolutions alone
 
 
+@functools.cache
 def measure_speed() -> dict[Precision, float]:
-    """Estimate how many multiply-adds a second training steps compute, in float32 and in bfloat16."""
+    """Estimate how many multiply-adds a second training steps compute, in float32 and in bfloat16. Measure it once."""
     return {
         name: _SHARE * count * _MULTIPLY_ADDS / measure_call(_make_step(name, count), 1)
         for name, count in _IMAGES.items()
