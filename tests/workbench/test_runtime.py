@@ -1,8 +1,10 @@
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
+from tensorflow.python.util import _pywrap_util_port
 
 from workbench.runtime import hold_back_stderr
 
@@ -23,3 +25,8 @@ def test_what_is_not_used_is_not_imported():
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform == "darwin", reason="this TensorFlow has no oneDNN")
+def test_convolutions_use_onednn_on_every_processor():
+    assert _pywrap_util_port.IsMklEnabled()
