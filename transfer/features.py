@@ -80,8 +80,8 @@ class _Batch:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Plan:
-    """What is computed, in order.
+class _Inputs:
+    """The images that go through the frozen layers, in order.
 
     Attributes:
         what: `training` or `validation`.
@@ -116,24 +116,24 @@ def compute_features(
     """
     frozen = FrozenPart(operation)
     exact = _open_part(
-        frozen, dataset, _plan_batches("validation", dataset.validation, 0, Augmentation()), config, "float32"
+        frozen, dataset, _make_inputs("validation", dataset.validation, 0, Augmentation()), config, "float32"
     )
     precision: str = config.features.feature_precision
     agreement = None
     if precision == "auto":
         precision, agreement = choose_feature_precision(network, operation, frozen, dataset, exact.values, config)
     rows = dataset.train if views else np.sort(dataset.train)
-    plan = _plan_batches("training", rows, views, read_augmentation(config.training))
-    training = _open_part(frozen, dataset, plan, config, precision)
-    rows = np.concatenate([plan.rows, dataset.validation])
-    count = len(plan.rows)
+    inputs = _make_inputs("training", rows, views, read_augmentation(config.training))
+    training = _open_part(frozen, dataset, inputs, config, precision)
+    rows = np.concatenate([inputs.rows, dataset.validation])
+    count = len(inputs.rows)
     stored = dataclasses.replace(
         dataset,
         images=training.values,
         validation_images=exact.values,
         labels=dataset.labels[rows],
         names=[dataset.names[row] for row in rows],
-        train=np.arange(count) if views else np.searchsorted(plan.rows, dataset.train),
+        train=np.arange(count) if views else np.searchsorted(inputs.rows, dataset.train),
         validation=np.arange(count, len(rows)),
         test=np.zeros(0, np.int64),
         augmentable=False,
@@ -143,20 +143,21 @@ def compute_features(
 
 
 def _open_part(
-    frozen: FrozenPart, dataset: Dataset, plan: _Plan, config: TransferConfig, precision: str
+    frozen: FrozenPart, dataset: Dataset, inputs: _Inputs, config: TransferConfig, precision: str
 ) -> StoredFeatures:
     """Return the features of the training or of the validation images; compute them if they are not stored yet."""
     compute_dtype, stored_dtype = FORMATS[precision]
-    shape, seed = (len(plan.rows), *frozen.model.output_shape[1:]), config.training.seed
+    shape, seed = (len(inputs.rows), *frozen.model.output_shape[1:]), config.training.seed
 
     def compute_blocks(rows_done: int) -> Iterator[np.ndarray]:
-        _announce(len(plan.rows) - rows_done, plan.what, shape, stored_dtype, compute_dtype)
-        return _compute(frozen, dataset.images, plan, rows_done, seed, precision)
+        _announce(len(inputs.rows) - rows_done, inputs.what, shape, stored_dtype, compute_dtype)
+        return _compute(frozen, dataset.images, inputs, rows_done, seed, precision)
 
-    settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, plan.views, seed if plan.views else None)
-    changed = () if plan.augmentation == Augmentation() else (plan.augmentation,)  # so that older features are found
+    views, augmentation = inputs.views, inputs.augmentation
+    settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, views, seed if views else None)
+    changed = () if augmentation == Augmentation() else (augmentation,)  # so that older features are found
     digest = hashlib.sha256(repr((*settings, *changed, compute_dtype, stored_dtype, frozen.digest)).encode())
-    digest.update(plan.rows.astype("<i8").tobytes())
+    digest.update(inputs.rows.astype("<i8").tobytes())
     start = time.perf_counter()
     part = open_features(digest.hexdigest()[:24], shape, stored_dtype, config.data.cache_dir, compute_blocks)
     if part.computed:
@@ -165,11 +166,11 @@ def _open_part(
     return part
 
 
-def _plan_batches(what: str, rows: np.ndarray, views: int, augmentation: Augmentation) -> _Plan:
-    """Plan the computation of some rows of the data set, or of augmented views of them."""
+def _make_inputs(what: str, rows: np.ndarray, views: int, augmentation: Augmentation) -> _Inputs:
+    """Divide some rows of the data set, or augmented views of them, into batches."""
     kinds = range(views) if views else [None]
     batches = [_Batch(view, rows[first : first + BATCH]) for view in kinds for first in range(0, len(rows), BATCH)]
-    return _Plan(what, batches, np.tile(rows, len(kinds)), views, augmentation)
+    return _Inputs(what, batches, np.tile(rows, len(kinds)), views, augmentation)
 
 
 def _announce(count: int, what: str, shape: tuple[int, ...], stored_dtype: str, compute_dtype: str) -> None:
@@ -183,15 +184,15 @@ def _announce(count: int, what: str, shape: tuple[int, ...], stored_dtype: str, 
 
 
 def _compute(
-    frozen: FrozenPart, images: np.ndarray, plan: _Plan, rows_done: int, seed: int, precision: str
+    frozen: FrozenPart, images: np.ndarray, inputs: _Inputs, rows_done: int, seed: int, precision: str
 ) -> Iterator[np.ndarray]:
     """Yield the features of each batch after the first `rows_done` rows, and show how far they are."""
     compute_dtype, stored_dtype = FORMATS[precision]
-    total, first = len(plan.rows), 0
+    total, first = len(inputs.rows), 0
     times: list[float] = []
     with open_bar() as progress:
         task = progress.add_task("frozen layers", total=total)
-        for batch in plan.batches:
+        for batch in inputs.batches:
             if first >= rows_done:
                 times.append(time.perf_counter())
                 if len(times) == _MEASURED:
@@ -199,7 +200,7 @@ def _compute(
                     console.print(f"expected: {format_duration(seconds)} for the frozen layers", style="dim")
                 pixels = tf.constant(images[batch.rows])
                 if batch.view is not None:
-                    pixels = augment(pixels, tf.constant([seed, first], tf.int64), how=plan.augmentation)
+                    pixels = augment(pixels, tf.constant([seed, first], tf.int64), how=inputs.augmentation)
                 yield _convert(frozen.compute(pixels, compute_dtype), stored_dtype)
             first += len(batch.rows)
             progress.update(task, completed=first)

@@ -124,7 +124,7 @@ def describe_workers(pool: WorkerPool | None) -> str:
     """Return what the trials of a sweep compute on; without workers what this process computes on."""
     if pool is None:
         return describe_device()
-    return describe_gpus(pool.plan.gpus) if pool.plan.gpus else describe_cpu()
+    return describe_gpus(pool.allocation.gpus) if pool.allocation.gpus else describe_cpu()
 
 
 def resolve_sweep(config: Any) -> Any:

@@ -53,7 +53,7 @@ def print_cost(
     if len(seconds_so_far) >= _MIN_TRIALS:
         seconds, parameters = left * statistics.mean(seconds_so_far) / num_workers, 0
     else:
-        if not hypermodel.can_estimate_work or (pool and pool.plan.gpus):  # this process does not use the GPUs
+        if not hypermodel.can_estimate_work or (pool and pool.allocation.gpus):  # this process does not use the GPUs
             return None
         try:
             seconds, parameters = _measure(space, hypermodel, left)

@@ -29,7 +29,7 @@ class TrialResult:
         reason: why the trial failed, else an empty text.
         best_epoch: epoch with the best validation accuracy, counted from 1.
         epochs: number of epochs that were trained.
-        max_epochs: number of epochs that were planned.
+        max_epochs: number of epochs that the trial may train.
         seconds: duration of the trial.
         parameters: number of parameters of the network.
         started, ended: Unix time in seconds.

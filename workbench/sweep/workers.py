@@ -25,7 +25,7 @@ from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
 from workbench.sweep.search import resolve_search
 from workbench.sweep.sweep_file import TrialOptions
 from workbench.sweep.worker import CHIEF_LOST, DISK_FULL, REPLACE_ME
-from workbench.sweep.worker_plan import WorkerPlan, list_usable_gpus, plan_workers
+from workbench.sweep.worker_allocation import WorkerAllocation, allocate_workers, list_usable_gpus
 
 # After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
 # each of its workers does not cause this: after MAX_ATTEMPTS deaths (scheduling/scheduler.py) it is recorded as failed,
@@ -87,7 +87,7 @@ class WorkerPool:
     """Keeps a number of worker processes running.
 
     Args:
-        plan: how many processes, and what each of them may use.
+        allocation: how many processes, and what each of them may use.
         log_folder: where the workers' own output is written.
         prefix: begins the workers' names; must differ between machines.
         has_temporary_logs: whether to remove the log folder in the end, unless `move_logs` has been called.
@@ -97,7 +97,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        plan: WorkerPlan,
+        allocation: WorkerAllocation,
         log_folder: Path,
         prefix: str = "worker",
         *,
@@ -105,7 +105,7 @@ class WorkerPool:
         start_process: Callable[[IO[str], dict[str, str]], WorkerProcess] | None = None,
     ) -> None:
         self._has_temporary_logs, self._start_process = has_temporary_logs, start_process or start_worker_process
-        self._logs, self._prefix, self.plan = Path(log_folder), prefix, plan
+        self._logs, self._prefix, self.allocation = Path(log_folder), prefix, allocation
         self._workers: list[_Worker] = []
         self._orders: dict[str, Any] = {}
         self._task: str | None = None  # path of the pickled task
@@ -125,7 +125,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start the processes. They import TensorFlow while they wait for their orders."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._workers = [self._spawn(number) for number in range(self.plan.count)]
+        self._workers = [self._spawn(number) for number in range(self.allocation.count)]
 
     def send_orders(
         self, task: Any, host: str, port: int, on_start: Callable[[str], None] = lambda worker: None
@@ -211,7 +211,7 @@ class WorkerPool:
 
     def _spawn(self, number: int) -> _Worker:
         with open(self._get_log(number), "a", encoding="utf-8") as log:
-            process = self._start_process(log, self.plan.make_environment(number))
+            process = self._start_process(log, self.allocation.make_environment(number))
         return _Worker(number, f"{self._prefix}-{number + 1}", process)
 
     def _send(self, worker: _Worker) -> None:
@@ -250,7 +250,7 @@ def start_workers(config: Any) -> WorkerPool | None:
         return None
     logs = Path(config.run.runs_dir) / f".workers-{socket.gethostname()}-{os.getpid()}"
     prefix = f"{socket.gethostname()}-worker" if workers.worker else "worker"
-    pool = WorkerPool(plan_workers(workers.workers), logs, prefix, has_temporary_logs=True)
+    pool = WorkerPool(allocate_workers(workers.workers), logs, prefix, has_temporary_logs=True)
     pool.start()
     return pool
 
@@ -286,7 +286,7 @@ def take_started_workers() -> WorkerPool | None:
     returned, so that the command starts others for the CPU cores.
     """
     pool = _started.pop() if _started else None
-    if pool and pool.plan.gpus and not list_usable_gpus():
+    if pool and pool.allocation.gpus and not list_usable_gpus():
         pool.stop()
         return None
     return pool

@@ -10,7 +10,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
 from workbench.training.batches import make_training_batches, make_validation_batches
 from workbench.training.callbacks import Logs
-from workbench.training.progressive_resizing import plan_stages
+from workbench.training.progressive_resizing import list_stages
 from workbench.training.training_model import select_image_size
 
 _STEPS, _SECONDS = 8, 2.0  # training steps to measure: at most so many, and as many as fit into the time
@@ -33,7 +33,7 @@ class Pace:
     def seconds(self, epochs: int, first: int = 0, last: int | None = None) -> float:
         """Return the seconds of the epochs from number `first` up to `last` of a training of `epochs`."""
         total, begin, last = 0.0, 0, epochs if last is None else last
-        for end, size in plan_stages(dataclasses.replace(self.training, epochs=epochs), max(self.epoch_seconds)):
+        for end, size in list_stages(dataclasses.replace(self.training, epochs=epochs), max(self.epoch_seconds)):
             total += max(0, min(end, last) - max(begin, first)) * self.epoch_seconds[size]
             begin = end
         return total
@@ -47,7 +47,7 @@ def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig)
     begin = time.perf_counter()
     variables = [*model.variables, *model.optimizer.variables]
     values = [variable.numpy() for variable in variables]
-    sizes = [size for _, size in plan_stages(training, dataset.images.shape[1])]
+    sizes = [size for _, size in list_stages(training, dataset.images.shape[1])]
     epoch_seconds = {size: _measure_epoch(model, dataset, training, size) for size in sizes}
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

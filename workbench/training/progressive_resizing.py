@@ -5,7 +5,7 @@ from workbench.config import TrainingConfig
 _STAGES, GRID = 4, 32  # sizes are multiples of 32 pixels, which five poolings halve without a remainder
 
 
-def plan_stages(training: TrainingConfig, image_size: int) -> list[tuple[int, int]]:
+def list_stages(training: TrainingConfig, image_size: int) -> list[tuple[int, int]]:
     """Return the stages of a training, of about equally many epochs.
 
     Args:

@@ -12,7 +12,7 @@ from workbench.config import TrainingConfig, parse_duration
 from workbench.console import console, format_duration
 from workbench.errors import UserError
 from workbench.training.history import EpochLog
-from workbench.training.progressive_resizing import plan_stages
+from workbench.training.progressive_resizing import list_stages
 
 _ENDING_SECONDS, _ENDING_SHARE = 3.0, 0.01  # of a budget, kept for the report and for leaving the process
 _ENDING_OF_START = 0.15  # and this share of the seconds of starting: on a busy machine both take longer
@@ -28,7 +28,7 @@ class Timeline(Protocol):
     """How far a training is. Learning rate and image size follow it."""
 
     def find_step(self, step: int) -> float:
-        """Return the place of a step, counted from 0, among the steps of the planned epochs."""
+        """Return the place of a step, counted from 0, among the steps of all epochs."""
         ...
 
     def choose_image_size(self, epochs_done: int) -> int:
@@ -57,7 +57,7 @@ class EpochTimeline:
     """
 
     def __init__(self, training: TrainingConfig, image_size: int) -> None:
-        self._epochs, self._stages = training.epochs, plan_stages(training, image_size)
+        self._epochs, self._stages = training.epochs, list_stages(training, image_size)
 
     def find_step(self, step: int) -> float:
         return step
@@ -92,7 +92,7 @@ class ClockTimeline:
     def __init__(
         self, training: TrainingConfig, image_size: int, steps_per_epoch: int, seconds: float, done: float = 0.0
     ) -> None:
-        self._epochs, self._stages = training.epochs, plan_stages(training, image_size)
+        self._epochs, self._stages = training.epochs, list_stages(training, image_size)
         self._steps = training.epochs * steps_per_epoch
         self._start, self._done = perf_counter(), done
         self._seconds, self._closing, self._epoch_seconds = seconds, 0.0, 0.0

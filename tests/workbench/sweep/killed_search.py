@@ -25,7 +25,7 @@ from workbench.sweep import worker
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
 from workbench.sweep.tuners import GridSearch
-from workbench.sweep.worker_plan import WorkerPlan
+from workbench.sweep.worker_allocation import WorkerAllocation
 from workbench.sweep.workers import WorkerPool
 
 NUM_WORKERS = 2
@@ -74,7 +74,8 @@ def work(folder):
 def search(folder, num_trials):
     with open(folder / "workers.log", "a") as log:
         forks = [ForkedProcess(lambda: work(folder), log) for _ in range(NUM_WORKERS + NUM_SPARES)]
-    pool = WorkerPool(WorkerPlan(NUM_WORKERS), folder / "workers", start_process=lambda log, environment: forks.pop())
+    allocation = WorkerAllocation(NUM_WORKERS)
+    pool = WorkerPool(allocation, folder / "workers", start_process=lambda log, environment: forks.pop())
     pool.start()
     hyperparameters = keras_tuner.HyperParameters()
     hyperparameters.Choice("seed", list(range(num_trials)))

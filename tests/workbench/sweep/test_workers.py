@@ -9,7 +9,7 @@ import pytest
 from workbench.errors import UserError
 from workbench.sweep import worker, workers
 from workbench.sweep.worker import CHIEF_LOST
-from workbench.sweep.worker_plan import WorkerPlan
+from workbench.sweep.worker_allocation import WorkerAllocation
 
 
 class EndedProcess:
@@ -30,7 +30,7 @@ def lost_pool(monkeypatch, tmp_path):
     """Return a pool of four workers that have lost the command, and a list of (event, worker) to which it adds."""
     codes = [CHIEF_LOST] * 4
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: EndedProcess(codes.pop() if codes else None))
-    pool, events = workers.WorkerPool(WorkerPlan(4), tmp_path), []
+    pool, events = workers.WorkerPool(WorkerAllocation(4), tmp_path), []
     pool.start()
     pool.send_orders(None, "127.0.0.1", 1, lambda worker: events.append(("started", worker)))
     yield pool, events
@@ -73,7 +73,7 @@ def test_a_full_disk_ends_the_sweep_and_is_no_death_of_a_worker(tmp_path, monkey
     assert line.startswith("runs/s/tuner/trial_0/weights.npz: No space left on device; ")
 
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: EndedProcess(code))
-    pool = workers.WorkerPool(WorkerPlan(1), tmp_path)
+    pool = workers.WorkerPool(WorkerAllocation(1), tmp_path)
     pool.start()
     pool.send_orders(None, "127.0.0.1", 1)
     (tmp_path / "worker-1.log").write_text(f"other output\n{line}")

@@ -11,7 +11,7 @@ from workbench.config import TrainingConfig, build, replace
 from workbench.data.dataset import load_dataset
 from workbench.training.batches import make_training_batches
 from workbench.training.loop import fit
-from workbench.training.progressive_resizing import plan_stages
+from workbench.training.progressive_resizing import list_stages
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def config(red_and_blue, workdir):
     ],
 )
 def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
-    assert plan_stages(TrainingConfig(start_size=start, epochs=epochs), size) == expected
+    assert list_stages(TrainingConfig(start_size=start, epochs=epochs), size) == expected
 
 
 @pytest.mark.parametrize("data_aug", [True, False])

@@ -24,7 +24,7 @@ from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
 from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
 from workbench.sweep.keras_tuner_adapter.protocol import RemoteOracle, find_chief_address, serve
 from workbench.sweep.scheduling.trial import Trial
-from workbench.sweep.worker_plan import plan_workers
+from workbench.sweep.worker_allocation import allocate_workers
 from workbench.sweep.workers import WorkerPool
 
 _IDLE_SECONDS = 0.3
@@ -232,8 +232,8 @@ class SchedulerTuner(keras_tuner.Tuner):
     def _make_pool(self) -> WorkerPool | None:
         if not self._workers or isinstance(self._workers, WorkerPool):
             return self._workers or None
-        plan = plan_workers("auto" if self._workers == "auto" else int(self._workers))
-        pool = WorkerPool(plan, Path(self.project_dir) / "workers")
+        allocation = allocate_workers("auto" if self._workers == "auto" else int(self._workers))
+        pool = WorkerPool(allocation, Path(self.project_dir) / "workers")
         pool.start()
         return pool
 

@@ -8,8 +8,8 @@ from tests.workbench.sweep.noop import NoopTuneConfig, tune
 from workbench.config import build
 from workbench.devices.nvidia import Gpu
 from workbench.files import read_json
-from workbench.sweep import worker_plan, workers
-from workbench.sweep.worker_plan import WorkerPlan, plan_workers
+from workbench.sweep import worker_allocation, workers
+from workbench.sweep.worker_allocation import WorkerAllocation, allocate_workers
 
 T4 = [Gpu("0", "Tesla T4", 15 << 30), Gpu("MIG-d", "NVIDIA A100 MIG 3g.20gb", 20 << 30)]
 
@@ -19,39 +19,39 @@ def machine(monkeypatch):
     """Return a function that gives this machine GPUs, of which TensorFlow sees some, four cores and enough memory."""
 
     def set_gpus(visible, seen):
-        monkeypatch.setattr(worker_plan, "list_visible_gpus", lambda: visible)
-        monkeypatch.setattr(worker_plan, "read_gpu_names", lambda: seen)
-        monkeypatch.setattr(worker_plan, "count_cores", lambda: 4)
-        monkeypatch.setattr(worker_plan, "_BYTES_PER_WORKER", 1)
+        monkeypatch.setattr(worker_allocation, "list_visible_gpus", lambda: visible)
+        monkeypatch.setattr(worker_allocation, "read_gpu_names", lambda: seen)
+        monkeypatch.setattr(worker_allocation, "count_cores", lambda: 4)
+        monkeypatch.setattr(worker_allocation, "_BYTES_PER_WORKER", 1)
 
     return set_gpus
 
 
 def test_each_gpu_gets_a_worker(machine):
     machine(T4, ["Tesla T4", "NVIDIA A100 MIG 3g.20gb"])
-    assert plan_workers("auto") == WorkerPlan(2, T4)
-    plan = plan_workers(3)
-    assert [plan.make_environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "MIG-d", "0"]
-    assert "WORKBENCH_THREADS" not in plan.make_environment(0)
+    assert allocate_workers("auto") == WorkerAllocation(2, T4)
+    allocation = allocate_workers(3)
+    assert [allocation.make_environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "MIG-d", "0"]
+    assert "WORKBENCH_THREADS" not in allocation.make_environment(0)
 
 
 def test_without_a_gpu_the_workers_share_the_cores(machine):
     machine([], [])
-    assert plan_workers("auto") == WorkerPlan(4)
-    environment = plan_workers(2).make_environment(1)
+    assert allocate_workers("auto") == WorkerAllocation(4)
+    environment = allocate_workers(2).make_environment(1)
     assert (environment["CUDA_VISIBLE_DEVICES"], environment["WORKBENCH_THREADS"]) == ("-1", "2")
 
 
 def test_gpus_that_tensorflow_does_not_see_are_not_counted(machine, monkeypatch):
     machine(T4, [])
-    assert plan_workers("auto") == WorkerPlan(4)
+    assert allocate_workers("auto") == WorkerAllocation(4)
     monkeypatch.delitem(sys.modules, "tensorflow")  # it is not known yet what it sees
-    assert plan_workers("auto") == WorkerPlan(2, T4)
+    assert allocate_workers("auto") == WorkerAllocation(2, T4)
 
 
-def test_planning_does_not_import_tensorflow():
+def test_allocating_workers_does_not_import_tensorflow():
     code = (
-        "import sys; from workbench.sweep.worker_plan import plan_workers; plan_workers('auto')\n"
+        "import sys; from workbench.sweep.worker_allocation import allocate_workers; allocate_workers('auto')\n"
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)
@@ -61,7 +61,7 @@ class StoppedPool:
     """A pool of workers that were started for GPUs."""
 
     def __init__(self):
-        self.plan, self.is_stopped = WorkerPlan(1, T4[:1]), False
+        self.allocation, self.is_stopped = WorkerAllocation(1, T4[:1]), False
 
     def stop(self):
         self.is_stopped = True

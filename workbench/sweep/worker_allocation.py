@@ -14,7 +14,7 @@ _BYTES_PER_WORKER = 3 << 29  # 1.5 GiB
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerPlan:
+class WorkerAllocation:
     """The workers of one machine.
 
     Attributes:
@@ -38,14 +38,14 @@ class WorkerPlan:
         return {**environment, VISIBLE: "-1", "WORKBENCH_THREADS": str(threads)}
 
 
-def plan_workers(workers: int | Literal["auto"]) -> WorkerPlan:
-    """Return the plan for a number of workers; `auto` is one per GPU, or else one per CPU core as memory allows."""
+def allocate_workers(workers: int | Literal["auto"]) -> WorkerAllocation:
+    """Return what each worker gets; `auto` is one worker per GPU, or else one per CPU core as memory allows."""
     gpus = list_usable_gpus()
     if workers != "auto":
-        return WorkerPlan(workers, gpus)
+        return WorkerAllocation(workers, gpus)
     if gpus:
-        return WorkerPlan(len(gpus), gpus)
-    return WorkerPlan(max(1, min(count_cores(), psutil.virtual_memory().total // _BYTES_PER_WORKER)))
+        return WorkerAllocation(len(gpus), gpus)
+    return WorkerAllocation(max(1, min(count_cores(), psutil.virtual_memory().total // _BYTES_PER_WORKER)))
 
 
 def list_usable_gpus() -> list[Gpu]:
