@@ -53,14 +53,10 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bo
 def import_tensorflow(with_keras_tuner: bool = False) -> ModuleType:
     """Import TensorFlow without its start-up messages, and return the module. Its devices are not initialized.
 
-    oneDNN computes the convolutions also on processors without AVX-512, where TensorFlow would not use it unless asked:
-    it is two to four times as fast there.
-
     Args:
         with_keras_tuner: see `load_tensorflow`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with hold_back_stderr(), skip_optional_imports():
         import keras  # noqa: F401
