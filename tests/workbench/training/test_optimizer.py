@@ -131,11 +131,11 @@ def test_an_orthogonalized_matrix_has_singular_values_of_about_one(rows, columns
 def test_muon_does_to_a_dense_kernel_what_keras_muon_does():
     kernel, gradients = np.ones((6, 4), "float32"), np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
     ours, theirs = keras.Variable(kernel), keras.Variable(kernel)
-    settings = {"learning_rate": 0.1, "weight_decay": 0.1}
-    for optimizer, variable in (
-        (ConvolutionMuon(**settings), ours),
-        (keras.optimizers.Muon(**settings, adam_weight_decay=0.1), theirs),
-    ):
+    muon = ConvolutionMuon(learning_rate=0.1, weight_decay=0.1)
+    saved = muon.to_keras()
+    if "rms_rate" not in saved.get_config():
+        pytest.skip(f"the Muon of Keras {keras.__version__} gives its updates another size")
+    for optimizer, variable in ((muon, ours), (saved, theirs)):
         optimizer.build([variable])
         for gradient in gradients:
             optimizer.apply([tf.constant(gradient)])
@@ -161,6 +161,7 @@ def test_muon_is_saved_as_keras_muon(config):
     model, *_ = train(replace(config, optimizer="muon", weight_decay=0.01, ema=0.5))
     saved = build_keras_optimizer(model.optimizer)
     assert type(saved) is keras.optimizers.Muon
+    assert saved.get_config()["adam_lr_ratio"] == 1
     saved.build(model.trainable_variables)
     assert [variable.shape for variable in saved.variables] == [
         variable.shape for variable in model.optimizer.variables

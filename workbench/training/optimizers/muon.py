@@ -1,18 +1,21 @@
 """Muon: momentum whose updates of matrices are orthogonalized, also those of convolutions; AdamW for all else."""
 
+import inspect
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from workbench.keras_graph import LOGITS
-from workbench.training.optimizers.fused import apply_adam, can_use_kernels
+from workbench.training.optimizers.adam import FusedAdam
 
 _EPSILON = 1e-7  # is added to a norm
 _SIZE = 0.2  # root mean square of an update that is multiplied by a learning rate of 1; Adam's typical one
+_MOMENTUM, _STEPS, _COEFFICIENTS = 0.95, 5, (3.4445, -4.7750, 2.0315)  # Jordan's: Nesterov's momentum, the iteration
 
 
-class ConvolutionMuon(keras.optimizers.Muon):
+class ConvolutionMuon(FusedAdam):
     """Muon for the kernels of convolutions and hidden dense layers, AdamW for the last layer, biases and batch norm.
 
     Keras' Muon is for dense kernels only. Here a convolution's kernel is the matrix from all values under the filter to
@@ -26,46 +29,63 @@ class ConvolutionMuon(keras.optimizers.Muon):
     for LLM training, 2025, for the size of the updates.
     """
 
-    def __init__(self, learning_rate: float = 1e-3, weight_decay: float | None = None, **kwargs: object) -> None:
+    def __init__(self, learning_rate: float = 1e-3, weight_decay: float | None = None, **kwargs: Any) -> None:
         """Set the rates.
 
         Args:
             learning_rate: of all variables.
             weight_decay: decoupled weight decay of the kernels; None for none.
-            **kwargs: arguments of keras.optimizers.Muon.
+            **kwargs: arguments of keras.optimizers.Adam, whose betas and epsilon the other variables are updated with.
         """
-        defaults = {"adam_weight_decay": weight_decay, "exclude_layers": [LOGITS], "name": "muon"}
-        super().__init__(learning_rate, weight_decay=weight_decay, **{**defaults, **kwargs})
+        super().__init__(learning_rate, weight_decay=weight_decay, **{"name": "muon", **kwargs})
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make the variables of keras.optimizers.Muon: a momentum for each, and mostly Adam's velocity."""
+        if self.built:
+            return
+        keras.optimizers.Optimizer.build(self, variables)
+        self._momentums, self._velocities = [], []
+        for variable in variables:
+            self._momentums.append(self.add_variable_from_reference(variable, name="momentum"))
+            has_velocity = len(variable.shape) != 2 or LOGITS in variable.path
+            self._velocities.append(
+                self.add_variable_from_reference(variable, name="velocity") if has_velocity else None
+            )
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable | tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """Update one variable and its momentum."""
         index = self._get_variable_index(variable)
-        momentum, velocity = self.momentums[index], self.adam_velocities[index]
-        rate = keras.ops.cast(learning_rate, variable.dtype)
-        if len(variable.shape) == 4 or velocity is None:
-            self.assign(momentum, gradient + self.momentum * tf.convert_to_tensor(momentum))
-            ahead = gradient + self.momentum * tf.convert_to_tensor(momentum) if self.nesterov else momentum
-            matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
-            update = orthogonalize(matrix, self.ns_steps, (self.muon_a, self.muon_b, self.muon_c))
-            scale = _SIZE * math.sqrt(max(matrix.shape))
-            self.assign_sub(variable, tf.reshape(update, variable.shape) * (rate * scale))
-        elif can_use_kernels():
-            betas = (self.adam_beta_1, self.adam_beta_2)
-            apply_adam(
-                variable, momentum, velocity, gradient, rate, step=self.iterations, betas=betas, epsilon=self.epsilon
-            )
-        else:
-            self._adamw_update_step(gradient, variable, rate, momentum, velocity)
-
-    def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
-        """Decay the kernels. Keras' Muon has two rates and does not support several devices; the two are equal here."""
-        keras.optimizers.Optimizer._apply_weight_decay(self, variables)
+        if len(variable.shape) != 4 and self._velocities[index] is not None:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        momentum = self._momentums[index]
+        self.assign(momentum, gradient + _MOMENTUM * tf.convert_to_tensor(momentum))
+        ahead = gradient + _MOMENTUM * tf.convert_to_tensor(momentum)
+        matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
+        update = orthogonalize(matrix, _STEPS, _COEFFICIENTS)
+        rate = keras.ops.cast(learning_rate, variable.dtype) * _SIZE * math.sqrt(max(matrix.shape))
+        self.assign_sub(variable, tf.reshape(update, variable.shape) * rate)
 
     def to_keras(self) -> keras.optimizers.Muon:
         """Build Keras' own Muon with the same settings and variables of the same shapes."""
-        return keras.optimizers.Muon.from_config(self.get_config())
+        config = keras.optimizers.Adam.get_config(self)
+        settings = {
+            **{name: value for name, value in config.items() if name not in ("beta_1", "beta_2", "amsgrad")},
+            **dict(zip(("muon_a", "muon_b", "muon_c"), _COEFFICIENTS, strict=True)),
+            "adam_beta_1": self.beta_1,
+            "adam_beta_2": self.beta_2,
+            "adam_lr_ratio": 1.0,
+            "adam_weight_decay": self.weight_decay,
+            "exclude_layers": [LOGITS],
+            "exclude_embeddings": False,
+            "momentum": _MOMENTUM,
+            "ns_steps": _STEPS,
+            "rms_rate": _SIZE,
+        }
+        known = inspect.signature(keras.optimizers.Muon).parameters  # Keras 3.10 has neither decay of Adam nor the size
+        return keras.optimizers.Muon.from_config({name: value for name, value in settings.items() if name in known})
 
 
 def orthogonalize(matrix: tf.Tensor, steps: int, coefficients: tuple[float, float, float]) -> tf.Tensor:
