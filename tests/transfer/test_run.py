@@ -83,6 +83,10 @@ def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
     rows = read_csv(folder / "history.csv")
     assert float(rows[-1]["progress"]) > 0.97
     assert 1030 < next(seconds) < 1040
+    for name in ("model.keras", "metrics.json", "report.html"):
+        (folder / name).unlink()  # as if it had been stopped after its last epoch
+    run(build(TransferConfig, resume=str(folder)))
+    assert all((folder / name).exists() for name in ("model.keras", "metrics.json", "report.html"))
 
 
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):

@@ -42,7 +42,15 @@ from workbench.training.run_folder import RunFolder
 from workbench.training.run_results import has_metrics, leave_missing_report, print_result, write_metrics
 from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint
 from workbench.training.schedule import LearningRateSchedule
-from workbench.training.timeline import ChangeStage, ClockTimeline, EpochTimeline, FollowClock, Timeline, make_timeline
+from workbench.training.timeline import (
+    ChangeStage,
+    ClockTimeline,
+    EpochTimeline,
+    FollowClock,
+    Timeline,
+    has_used_budget,
+    make_timeline,
+)
 from workbench.training.tracking import log_to_tensorboard, log_to_wandb
 from workbench.training.training_model import get_saved_model, select_image_size
 from workbench.wording import agree, format_count
@@ -117,11 +125,11 @@ def train_network(
     with explain_interrupt(folder, command):
         resumed = bool(run.resume) and has_checkpoint(folder.path)
         history = resume_training(model, folder.path, steps, best_name, command) if resumed else []
-        done, is_over = len(history), _has_all_epochs(history, training)
+        done, is_over = len(history), _is_over(history, training)
         if is_over and has_metrics(folder.path, history):
-            leave_missing_report(folder.path, history, run.logs_dir)
+            leave_missing_report(folder.path, history, training, run.logs_dir)
             return
-        timeline = make_timeline(training, history, image_size=dataset.images.shape[1], steps=steps)
+        timeline = None if is_over else make_timeline(training, history, dataset.images.shape[1], steps)
         pace = None if training.budget or is_over else measure_pace(model, dataset, training)
         disk = _count_bytes(model, whole_network)
         check_room(folder, disk)
@@ -132,17 +140,17 @@ def train_network(
 
         resolved = replace(config, name=folder.path.name)
         with _write_run(folder, resolved, dataset):
-            callbacks = [
-                SaveCheckpoints(folder.path, history, best_name),
-                ShowProgress(history, timeline, training.epochs, steps, len(dataset.train)),
-            ]
             fit_start = time.perf_counter()
             with (
                 log_to_tensorboard(folder.logs) as tensorboard,
                 log_to_wandb(run.wandb, flatten(resolved), folder.path, name=folder.path.name) as wandb,
             ):
                 listeners = [tensorboard, wandb]
-                if not is_over:
+                if timeline:
+                    callbacks = [
+                        SaveCheckpoints(folder.path, history, best_name),
+                        ShowProgress(history, timeline, training.epochs, steps, len(dataset.train)),
+                    ]
                     fit(model, dataset, training, timeline, history=history, listeners=listeners, callbacks=callbacks)
             if pace:
                 seconds = pace.seconds(training.epochs, done, len(history))
@@ -250,9 +258,10 @@ def explain_interrupt(folder: RunFolder, command: str) -> Iterator[None]:
         raise KeyboardInterrupt(f"stopped; {kept}. To continue:\n  {resume}") from None
 
 
-def _has_all_epochs(history: Sequence[EpochLog], training: TrainingConfig) -> bool:
+def _is_over(history: Sequence[EpochLog], training: TrainingConfig) -> bool:
     """Return whether nothing is left to train; the training may have been killed before it left its results."""
-    return (not training.budget and len(history) >= training.epochs) or has_stalled(history, training.patience)
+    has_all_epochs = not training.budget and len(history) >= training.epochs
+    return has_all_epochs or has_used_budget(training, history) or has_stalled(history, training.patience)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.config import TrainingConfig
 from workbench.console import console
 from workbench.errors import UserError
 from workbench.files import read_json, write_json
 from workbench.reporting.run_report import leave_report
 from workbench.runtime import measure_peak_memory
 from workbench.training.history import EpochLog, find_best_epoch
+from workbench.training.timeline import has_used_budget
 from workbench.wording import agree
 
 _METRICS = "metrics.json"
@@ -22,13 +24,15 @@ def has_metrics(folder: Path, history: Sequence[EpochLog]) -> bool:
     return isinstance(metrics, dict) and metrics.get("epochs", len(history)) == len(history)
 
 
-def leave_missing_report(folder: Path, history: Sequence[EpochLog], logs_dir: str) -> None:
-    """Write the report of a run with all epochs, if it was stopped before that.
+def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: TrainingConfig, logs_dir: str) -> None:
+    """Write the report of a finished training, if it was stopped before that.
 
     Raises:
         UserError: nothing is missing; says what to do.
     """
     if (folder / "report.html").exists():
+        if has_used_budget(training, history):
+            raise UserError(f"{folder}: the budget of {training.budget} has passed; train again with a longer --budget")
         finished = agree(len(history), "its only epoch is", f"all {len(history):,} epochs are")
         raise UserError(f"{folder}: {finished} done; ask for more with --epochs or --patience")
     print_result(folder, history, logs_dir)

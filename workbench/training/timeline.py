@@ -18,7 +18,7 @@ _ENDING_SECONDS, _ENDING_SHARE = 3.0, 0.01  # of a budget, kept for the report a
 _ENDING_OF_START = 0.15  # and this share of the seconds of starting: on a busy machine both take longer
 _LEAST_SECONDS = 5.0  # a shorter training is refused
 _LEAST = 0.01  # of the time: if less remains, no other epoch begins
-_FINISHED = 0.03  # of the time: if less remains, the training is not resumed
+_FINISHED = 0.03  # of the time: if less remains, a resumed training only writes its results
 _TRACING = 2.0  # seconds of the first validation, besides its computation
 _MARGIN = 1.1  # the last validation may take this many times as long as the one before
 _FORWARD = 0.6  # seconds of validating an image, as a share of those of training with it
@@ -124,7 +124,12 @@ class ClockTimeline:
         return {"progress": self.progress}
 
 
-def make_timeline(training: TrainingConfig, history: Sequence[EpochLog], *, image_size: int, steps: int) -> Timeline:
+def has_used_budget(training: TrainingConfig, history: Sequence[EpochLog]) -> bool:
+    """Return whether hardly anything of the training's budget is left; never without a budget."""
+    return bool(training.budget and history) and history[-1]["progress"] > 1 - _FINISHED
+
+
+def make_timeline(training: TrainingConfig, history: Sequence[EpochLog], image_size: int, steps: int) -> Timeline:
     """Make the timeline of a training, and print what remains if it follows the clock.
 
     A budget counts from the start of the command. In a call that resumes a training it counts from now, and what the
@@ -143,8 +148,6 @@ def make_timeline(training: TrainingConfig, history: Sequence[EpochLog], *, imag
     if not budget:
         return EpochTimeline(training, image_size)
     done = history[-1]["progress"] if history else 0.0
-    if done > 1 - _FINISHED:
-        raise UserError(f"--resume: the budget of {training.budget} has passed; train again with a longer --budget")
     spent = 0.0 if history else perf_counter() - get_command_start()
     slow = _ENDING_OF_START * spent
     ending = _ENDING_SECONDS + _ENDING_SHARE * budget + slow

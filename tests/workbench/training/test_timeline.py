@@ -11,7 +11,7 @@ from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import main, train
 from workbench.config import TrainingConfig, build, replace
 from workbench.errors import UserError
-from workbench.files import read_csv
+from workbench.files import read_csv, read_json
 from workbench.training import timeline
 from workbench.training.timeline import ClockTimeline, EpochTimeline
 
@@ -98,6 +98,12 @@ def test_a_budget_ends_the_training_in_time_and_the_schedule_with_it(config, clo
     assert rates[-1] < 0.02 * rates[0]
     saved = yaml.safe_load((folder / "config.yaml").read_text())
     assert (saved["epochs"], saved["budget"]) == (8, "90s")
+    (folder / "metrics.json").unlink()  # as if it had been stopped after its last epoch
+    (folder / "report.html").unlink()
+    train(build(TrainConfig, resume=str(folder)))
+    assert read_json(folder / "metrics.json")["epochs"] == len(rows)
+    assert (folder / "report.html").exists()
+    assert len(read_csv(folder / "history.csv")) == len(rows)
     with pytest.raises(UserError, match="the budget of 90s has passed; train again with a longer --budget"):
         train(build(TrainConfig, resume=str(folder)))
 
