@@ -25,7 +25,7 @@ def compute_learning_rate(training: TrainingConfig, steps_per_epoch: int, step: 
     if training.schedule == "one_cycle":
         warmup = warmup or _RISE * total
     if step < warmup:
-        return training.learning_rate * (step + 1) / math.ceil(warmup)
+        return training.learning_rate * min(1.0, (step + 1) / math.ceil(warmup))
     if training.schedule == "constant":
         return training.learning_rate
     done = min(1.0, (step - warmup) / max(1, total - warmup))

@@ -34,6 +34,7 @@ def test_one_cycle_is_two_lines():
     rates = [compute_learning_rate(training, 5, step) for step in range(50)]
     np.testing.assert_allclose(rates[:10], np.linspace(0.01, 0.1, 10))
     np.testing.assert_allclose(rates[10:], np.linspace(0.1, 0.0, 40, endpoint=False))
+    assert compute_learning_rate(training, 5, 9.7) == pytest.approx(0.1)  # the clock is between two steps
     longer = replace(training, warmup_epochs=5)
     assert np.argmax([compute_learning_rate(longer, 5, step) for step in range(50)]) == 24
 
