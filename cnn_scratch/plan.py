@@ -75,12 +75,12 @@ def _read_sides(source: Source) -> Iterator[int]:
     """Yield the shorter side of some images, evenly spread over the source, in pixels."""
     step = max(1, source.num_items // _SAMPLES)
     for item in _load_every(step, source):
-        data = item.read()
-        if data is not None:
-            try:
+        try:
+            data = item.read()
+            if data is not None:
                 yield min(read_dimensions(data))
-            except UnreadableImage:
-                continue
+        except (UnreadableImage, OSError):  # such as a link to a file that is gone; decoding counts and reports it
+            continue
 
 
 def _load_every(step: int, source: Source) -> Iterator[Item]:
