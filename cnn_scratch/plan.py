@@ -22,8 +22,9 @@ _LEAST_EPOCHS = 12  # a budget must allow so many at the chosen image size
 
 
 def is_planned(config: TrainConfig) -> bool:
-    """Return whether what was not given is planned: with a budget, and with `--recipe planned`."""
-    return config.training.recipe == "planned" or config.training.budget is not None
+    """Return whether what was not given is planned: with `--recipe planned`; with a budget unless `plain` is given."""
+    is_plain = "recipe" in config.given and config.training.recipe == "plain"
+    return config.training.recipe == "planned" or (config.training.budget is not None and not is_plain)
 
 
 def plan_image_size(config: TrainConfig) -> TrainConfig:

@@ -33,6 +33,7 @@ def test_a_budget_implies_the_plan():
     assert is_planned(build(TrainConfig, budget="1m"))
     assert is_planned(build(TrainConfig, recipe="planned"))
     assert not is_planned(build(TrainConfig))
+    assert not is_planned(build(TrainConfig, recipe="plain", budget="1m"))
 
 
 @pytest.mark.parametrize(
