@@ -12,7 +12,7 @@ from workbench.data.dataset import DEFAULT_SIZES, Dataset
 from workbench.data.decoding import UnreadableImage, read_dimensions
 from workbench.data.source import Item, Source
 from workbench.data.sources import open_source
-from workbench.runtime import list_gpus
+from workbench.runtime import count_devices, list_gpus
 from workbench.training.plan import Facts, plan_training
 from workbench.training.speed import choose_fast_precision, count_images, measure_speed
 
@@ -65,6 +65,7 @@ def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
         epochs=training.epochs if "epochs" in config.given else None,
         optimizer=training.optimizer if "optimizer" in config.given else None,
         images_in_time=images_in_time,
+        devices=count_devices(training.strategy),
     )
     values = plan_training(facts) | ({} if list_gpus() else {"precision": precision})
     planned = {name: value for name, value in values.items() if name not in config.given}

@@ -111,9 +111,20 @@ def distribute(strategy: str) -> contextlib.AbstractContextManager:
 
     if strategy == "single":
         return contextlib.nullcontext()
-    devices = list_gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
     with hold_back_stderr():
-        return tf.distribute.MirroredStrategy(devices).scope()
+        return tf.distribute.MirroredStrategy(_list_mirrored_devices()).scope()
+
+
+def count_devices(strategy: str) -> int:
+    """Return the number of devices that will share a batch under `distribute(strategy)`."""
+    return 1 if strategy == "single" else len(_list_mirrored_devices())
+
+
+def _list_mirrored_devices() -> list[str]:
+    """Return the names of all logical GPUs, without one those of the logical CPU devices."""
+    import tensorflow as tf
+
+    return list_gpus() or [device.name for device in tf.config.list_logical_devices("CPU")]
 
 
 def list_gpus() -> list[str]:

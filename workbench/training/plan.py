@@ -27,6 +27,7 @@ class Facts:
         epochs: that are asked for; None if the plan chooses them.
         optimizer: that is asked for; None if the plan chooses it.
         images_in_time: how many images of the full size can be trained on in the budget; None without a budget.
+        devices: how many devices share each batch.
     """
 
     num_images: int
@@ -35,6 +36,7 @@ class Facts:
     epochs: int | None = None
     optimizer: str | None = None
     images_in_time: float | None = None
+    devices: int = 1
 
 
 def plan_training(facts: Facts) -> dict[str, Any]:
@@ -44,6 +46,8 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     optimizer = choose_optimizer(facts)
     is_muon = optimizer == "muon"
     batch_size = choose_batch_size(facts.num_images, _MUON_BATCH if is_muon else _BATCH)
+    if facts.devices > 1:
+        batch_size = share_batch(batch_size, facts)
     steps = epochs * -(-facts.num_images // batch_size)
     return {
         "epochs": epochs,
@@ -81,6 +85,12 @@ def choose_epochs(facts: Facts, start_size: int) -> int:
 def choose_batch_size(num_images: int, fewest: int = _BATCH) -> int:
     """Return the power of two from `fewest` to 64 that gives about 125 steps an epoch or fewer."""
     return max(fewest, next((size for size in (16, 32) if num_images < 1.5 * 125 * size / 2), 64))
+
+
+def share_batch(batch_size: int, facts: Facts) -> int:
+    """Return about this batch size, of all devices together: a multiple of them, and not above the number of images."""
+    shares = min(-(-batch_size // facts.devices), facts.num_images // facts.devices)
+    return max(1, shares) * facts.devices
 
 
 def choose_optimizer(facts: Facts) -> str:

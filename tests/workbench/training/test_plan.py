@@ -44,6 +44,11 @@ def test_more_images_are_larger_batches_and_fewer_epochs():
     assert few["epochs"] > many["epochs"]
 
 
+def test_devices_share_the_planned_batch_equally():
+    assert [plan(8000, devices=devices)["batch_size"] for devices in (1, 3, 4, 48)] == [64, 66, 64, 96]
+    assert plan(10, devices=4)["batch_size"] == 8  # no more than there are images
+
+
 def test_limited_trainings_use_muon_and_a_full_one_adam():
     for values in (plan(images_in_time=1e5), plan(epochs=8)):
         assert (values["optimizer"], values["schedule"], values["warmup_epochs"]) == ("muon", "one_cycle", 0)
