@@ -22,6 +22,7 @@ MIN_CORRELATION = 0.93  # of the grey pixels of a pair
 _MIN_CONTRAST = 2.0  # standard deviation in grey levels; plain surfaces all look the same
 _NEIGHBOURS = 48  # hashes that each one is compared with under each order
 _CHUNK = 1 << 16
+_BITS = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8)).reshape(-1, 16).sum(1, np.uint8)  # of 16
 _HASHED = 4096  # images whose grey pixels are in memory at a time
 
 
@@ -120,7 +121,7 @@ def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, 
     rows = np.setdiff1d(np.flatnonzero(~plain & ~small), copies)
     one, other, turn = _find_candidates(hashes[rows])
     one, other = rows[one], rows[other]
-    distance = np.bitwise_count(hashes[one, 0] ^ hashes[other, turn])
+    distance = _count_bits(hashes[one, 0] ^ hashes[other, turn])
     same = _correlate(details, one, other, turn) >= MIN_CORRELATION
     near = [values[same] for values in (one, other, distance, turn)]
     none = np.zeros(len(copies), np.int64)
@@ -129,6 +130,12 @@ def find_pairs(digests: Sequence[str], hashes: np.ndarray, details: np.ndarray, 
     identical = np.arange(len(first)) < len(copies)
     order = np.lexsort((second, first, distance, ~identical))
     return Pairs(first[order], second[order], distance[order], turn[order], identical[order])
+
+
+def _count_bits(numbers: np.ndarray) -> np.ndarray:
+    """Return the number of ones in each uint64; uint32. NumPy's `bitwise_count` needs NumPy 2."""
+    counts = _BITS[numbers.view(np.uint16)].view(np.uint32)
+    return counts * np.uint32(0x01010101) >> np.uint32(24)  # the sum of the four bytes
 
 
 def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -149,7 +156,7 @@ def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
             rest = rest[leads[rest] == leads[rest + step]]
             if not len(rest):
                 break
-            near = rest[np.bitwise_count(ranked_hashes[rest] ^ ranked_hashes[rest + step]) <= MAX_DISTANCE]
+            near = rest[_count_bits(ranked_hashes[rest] ^ ranked_hashes[rest + step]) <= MAX_DISTANCE]
             ones, others = places[ranked[near]], places[ranked[near + step]]
             found.append(_number_pairs(unsorted, ones, others, count))
     numbers = np.unique(np.concatenate(found))
@@ -161,7 +168,7 @@ def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _number_pairs(every: np.ndarray, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
     """Return the pairs of which one is not turned, each as a number made of first, second, distance, turn."""
-    distance = np.bitwise_count(every[ones] ^ every[others]).astype(np.int64)
+    distance = _count_bits(every[ones] ^ every[others]).astype(np.int64)
     turns = len(every) // count
     first, second = np.minimum(ones % count, others % count), np.maximum(ones % count, others % count)
     numbers = ((first * count + second) * 64 + distance) * turns + np.maximum(ones, others) // count
