@@ -55,15 +55,21 @@ class Pairs:
 
 
 def shrink_images(images: np.ndarray) -> np.ndarray:
-    """Return square images, uint8 (n, size, size, 3), as grey ones of 32 x 32 pixels, uint8 (n, 32, 32)."""
+    """Return square images, uint8 (n, size, size, 3), as grey ones of 32 x 32 pixels, uint8 (n, 32, 32).
+
+    Pillow gets all images as one, above each other, because a call for each of them takes longer than the work.
+    """
     count, size = images.shape[:2]
     if not count:
         return np.zeros((0, HASH_SIZE, HASH_SIZE), np.uint8)
-    grey = np.asarray(Image.fromarray(images.reshape(count * size, size, 3)).convert("L")).reshape(count, size, size)
-    if size == HASH_SIZE:
-        return grey
-    target, method = (HASH_SIZE, HASH_SIZE), Image.Resampling.BILINEAR
-    return np.stack([np.asarray(Image.fromarray(pixels).resize(target, method, reducing_gap=2)) for pixels in grey])
+    factor = next(factor for factor in range(max(1, size // (2 * HASH_SIZE)), 0, -1) if size % factor == 0)
+    grey = Image.fromarray(images.reshape(count * size, size, 3)).convert("L").reduce(factor)
+    pixels = np.asarray(grey).reshape(count, size // factor, size // factor)
+    while pixels.shape[2] != HASH_SIZE:  # resize the rows, then the columns
+        rows = Image.fromarray(np.ascontiguousarray(pixels).reshape(-1, pixels.shape[2]))
+        resized = np.asarray(rows.resize((HASH_SIZE, rows.height), Image.Resampling.BILINEAR))
+        pixels = resized.reshape(count, -1, HASH_SIZE).transpose(0, 2, 1)
+    return pixels
 
 
 def compute_fingerprints(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +151,7 @@ def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     places = np.argsort(unsorted)
     every = unsorted[places]
     entries = every.view(np.uint8).reshape(-1, 8)
-    found = [np.zeros(0, np.int64)]
+    found = [np.zeros((2, 0), np.int64)]
     for one, other in itertools.combinations(range(8), 2):
         leads = entries[:, one].astype(np.uint16) << 8 | entries[:, other]
         ranked = np.argsort(leads, kind="stable")  # of equal leading bytes, similar hashes are still neighbours
@@ -157,19 +163,19 @@ def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
             if not len(rest):
                 break
             near = rest[_count_bits(ranked_hashes[rest] ^ ranked_hashes[rest + step]) <= MAX_DISTANCE]
-            ones, others = places[ranked[near]], places[ranked[near + step]]
-            found.append(_number_pairs(unsorted, ones, others, count))
-    numbers = np.unique(np.concatenate(found))
+            found.append(places[ranked[np.stack([near, near + step])]])
+    numbers = np.unique(_number_pairs(hashes, *np.concatenate(found, axis=1)))
     pair, rest = np.divmod(numbers, 64 * turns)
     pair, nearest = np.unique(pair, return_index=True)
     first, second = np.divmod(pair, count)
     return first, second, rest[nearest] % turns
 
 
-def _number_pairs(every: np.ndarray, ones: np.ndarray, others: np.ndarray, count: int) -> np.ndarray:
+def _number_pairs(hashes: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the pairs of which one is not turned, each as a number made of first, second, distance, turn."""
+    count, turns = hashes.shape
+    every = hashes.T.ravel()
     distance = _count_bits(every[ones] ^ every[others]).astype(np.int64)
-    turns = len(every) // count
     first, second = np.minimum(ones % count, others % count), np.maximum(ones % count, others % count)
     numbers = ((first * count + second) * 64 + distance) * turns + np.maximum(ones, others) // count
     return numbers[(np.minimum(ones, others) < count) & (first != second)]

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import functools
+import math
 import shlex
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from workbench.files import replace_file
 from workbench.wording import agree, format_count
 
 _FILE = "pairs-1.npz"  # the number is raised whenever other pairs are found
-_HASHED, _SHRUNK = 4096, 256  # images whose fingerprints are computed at a time, and that a thread resizes
+_SHRUNK = 1 << 20  # bytes of images that a thread resizes at a time
 
 
 def open_pairs(store: Store) -> Pairs:
@@ -57,24 +57,25 @@ def _read_pairs(path: Path) -> Pairs | None:
 
 
 def _compute_fingerprints(store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the fingerprints of all images; those of images that are too small to be compared remain zero."""
-    hashes = np.zeros((len(store.names), len(TURNS)), np.uint64)
-    details = np.zeros((len(store.names), DETAIL_SIZE, DETAIL_SIZE), np.uint8)
-    rows = np.flatnonzero(store.sides[:, 0] >= HASH_SIZE)
-    for first in range(0, len(rows), _HASHED):
-        hashed = rows[first : first + _HASHED]
-        chunks = np.array_split(hashed, -(-len(hashed) // _SHRUNK))
-        grey = np.concatenate(list(map_in_order(functools.partial(_shrink, store), chunks)))
-        hashes[hashed], details[hashed] = compute_fingerprints(grey)
+    """Compute the fingerprints of all images; those of images that are too small to be compared may remain zero."""
+    count = len(store.names)
+    hashes = np.zeros((count, len(TURNS)), np.uint64)
+    details = np.zeros((count, DETAIL_SIZE, DETAIL_SIZE), np.uint8)
+    step = max(1, _SHRUNK // math.prod(store.images.shape[1:]))
+    parts = [slice(first, first + step) for first in range(0, count, step)]
+    parts = [part for part in parts if (store.sides[part, 0] >= HASH_SIZE).any()]
+    prints = map_in_order(lambda part: compute_fingerprints(_shrink(store, part)), parts)
+    for part, (part_hashes, part_details) in zip(parts, prints, strict=True):
+        hashes[part], details[part] = part_hashes, part_details
     return hashes, details
 
 
-def _shrink(store: Store, rows: np.ndarray) -> np.ndarray:
+def _shrink(store: Store, part: slice) -> np.ndarray:
     """Return images of a store in the size of fingerprints; of padded ones the square in their middle is shrunk."""
     if not store.is_padded:
-        return shrink_images(store.images[rows])
+        return shrink_images(store.images[part])
     shrunk, size = [], store.images.shape[1]
-    for image, (short, long) in zip(store.images[rows], store.sides[rows].tolist(), strict=True):
+    for image, (short, long) in zip(store.images[part], store.sides[part].tolist(), strict=True):
         side = max(1, round(size * short / long))
         cut = slice((size - side) // 2, (size - side) // 2 + side)
         shrunk.append(shrink_images(image[None, cut, cut]))
