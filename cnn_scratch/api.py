@@ -13,8 +13,8 @@ from cnn_scratch.tune import tune as run_sweep
 from workbench.clock import start_command
 from workbench.commandline.keywords import make_config
 from workbench.finished_run import FinishedRun, open_run
+from workbench.sweep.early_start import start_workers_early
 from workbench.sweep.finished_sweep import FinishedSweep, open_sweep
-from workbench.sweep.workers import start_workers_early
 
 
 def train(data: str | os.PathLike = "digits", **options: Any) -> FinishedRun:

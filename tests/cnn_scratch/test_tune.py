@@ -330,7 +330,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, workdir, capsys):
     ],
 )
 def test_a_sweep_file_that_cannot_be_honoured_starts_no_worker(space, says, workdir, capsys, monkeypatch):
-    monkeypatch.setattr("workbench.sweep.workers.start_workers", lambda config: pytest.fail("a worker was started"))
+    monkeypatch.setattr("workbench.sweep.early_start.start_workers", lambda config: pytest.fail("a worker was started"))
     Path("space.yaml").write_text(space)
     assert main(["--space", "space.yaml", "--epochs", "1"]) == 2
     error = capsys.readouterr().err

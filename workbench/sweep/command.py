@@ -19,6 +19,7 @@ from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.signals import interrupt_on_sigterm
 from workbench.sweep.config import check_sweep, parse_address
+from workbench.sweep.early_start import has_all_trials, start_workers, take_started_workers
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.keras_tuner_adapter.space import make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
@@ -27,7 +28,7 @@ from workbench.sweep.running_sweep import PROJECT, Sweep, format_command
 from workbench.sweep.search import find_space, list_given, resolve_search
 from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.sweep_file import TrialOptions, read_space
-from workbench.sweep.workers import WorkerPool, has_all_trials, start_workers, take_started_workers
+from workbench.sweep.workers import WorkerPool
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.tracking import describe_sweep
 from workbench.wording import format_count

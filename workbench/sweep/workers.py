@@ -1,6 +1,5 @@
 """The worker processes of this machine: start them, give them orders, watch, replace and end them."""
 
-import atexit
 import collections
 import contextlib
 import dataclasses
@@ -10,7 +9,6 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,12 +18,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from workbench.errors import UserError
-from workbench.files import read_json
-from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
-from workbench.sweep.search import resolve_search
-from workbench.sweep.sweep_file import TrialOptions
 from workbench.sweep.worker import CHIEF_LOST, DISK_FULL, REPLACE_ME
-from workbench.sweep.worker_allocation import WorkerAllocation, allocate_workers, list_usable_gpus
+from workbench.sweep.worker_allocation import WorkerAllocation
 
 # After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
 # each of its workers does not cause this: after MAX_ATTEMPTS deaths (scheduling/scheduler.py) it is recorded as failed,
@@ -231,76 +225,6 @@ class WorkerPool:
         if self._task:
             Path(self._task).unlink(missing_ok=True)
             self._task = None
-
-
-_started: list[WorkerPool] = []  # by `start_workers_early`
-
-
-def start_workers(config: Any) -> WorkerPool | None:
-    """Start the worker processes of this machine.
-
-    Args:
-        config: of a sweep, with the sections `run` and `workers`.
-
-    Returns:
-        The pool, without orders, its logs in a hidden folder next to the sweep's; None where no workers are asked for.
-    """
-    workers = config.workers
-    if workers.workers == 0:
-        return None
-    logs = Path(config.run.runs_dir) / f".workers-{socket.gethostname()}-{os.getpid()}"
-    prefix = f"{socket.gethostname()}-worker" if workers.worker else "worker"
-    pool = WorkerPool(allocate_workers(workers.workers), logs, prefix, has_temporary_logs=True)
-    pool.start()
-    return pool
-
-
-def start_workers_early(config: Any, trial: TrialOptions) -> None:
-    """Start the worker processes before the command imports TensorFlow, so that they do it at the same time.
-
-    The command gets them from `take_started_workers`. If it does not, they end with it. It starts none if the named
-    sweep has all its trials, or its folder cannot be written, which the command will find out.
-
-    Raises:
-        UserError: the sweep file or an option cannot be used.
-    """
-    check_sweep(config.search, config.workers)
-    if not config.workers.worker:  # a worker gets the space from its chief
-        config, space = resolve_search(config, trial)
-        size, sizes = config.data.image_size, space.parameters.get("image_size", [space.fixed.get("image_size")])
-        if size is not None and sizes not in ([None], [size]):
-            raise UserError(f"--image-size {size}: --space {config.search.space} gives 'image_size' its values already")
-    if config.run.name and has_all_trials(config.search, Path(config.run.runs_dir) / config.run.name):
-        return
-    with contextlib.suppress(OSError):
-        pool = start_workers(config)
-        if pool:
-            _started.append(pool)
-            atexit.register(lambda: pool.stop() if pool in _started else None)
-
-
-def take_started_workers() -> WorkerPool | None:
-    """Return the workers that `start_workers_early` has started, once; else None.
-
-    TensorFlow is loaded by now. Workers that were started for GPUs which it does not see are ended, and None is
-    returned, so that the command starts others for the CPU cores.
-    """
-    pool = _started.pop() if _started else None
-    if pool and pool.allocation.gpus and not list_usable_gpus():
-        pool.stop()
-        return None
-    return pool
-
-
-def uses_gpu(config: Any) -> bool:
-    """Return whether the command of a sweep itself uses the GPUs, because it has no workers."""
-    return config.workers.workers == 0
-
-
-def has_all_trials(search: SearchConfig, folder: Path) -> bool:
-    """Return whether the sweep in a folder has as many trials as are asked for, so that it needs no workers."""
-    trials = (read_json(folder / "metrics.json") or {}).get("trials")
-    return trials is not None and trials == get_trial_limit(search)
 
 
 def _write_task(task: Any) -> str:

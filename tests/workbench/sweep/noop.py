@@ -10,8 +10,8 @@ from workbench import cli
 from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, check_training
 from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
+from workbench.sweep.early_start import make_sweep_command
 from workbench.sweep.sweep_file import TrialOptions
-from workbench.sweep.workers import start_workers_early, uses_gpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +38,7 @@ class NoopTuneConfig:
     run: RunConfig = RunConfig()
 
 
-COMMAND = cli.Command(
-    NoopTuneConfig,
-    "tests.workbench.sweep.noop:tune",
-    before=lambda config: start_workers_early(config, TRIAL),
-    use_gpu=uses_gpu,
-    needs_keras_tuner=True,
-)
+COMMAND = make_sweep_command(NoopTuneConfig, "tests.workbench.sweep.noop:tune", TRIAL, "none")
 
 
 def main(argv=None):

@@ -8,7 +8,7 @@ from tests.workbench.sweep.noop import NoopTuneConfig, tune
 from workbench.config import build
 from workbench.devices.nvidia import Gpu
 from workbench.files import read_json
-from workbench.sweep import worker_allocation, workers
+from workbench.sweep import early_start, worker_allocation
 from workbench.sweep.worker_allocation import WorkerAllocation, allocate_workers
 
 T4 = [Gpu("0", "Tesla T4", 15 << 30), Gpu("MIG-d", "NVIDIA A100 MIG 3g.20gb", 20 << 30)]
@@ -71,7 +71,7 @@ def test_a_sweep_replaces_workers_for_gpus_that_tensorflow_does_not_see(machine,
     machine(T4, [])
     monkeypatch.setattr("workbench.devices.device.list_visible_gpus", lambda: T4[:1])
     pool = StoppedPool()
-    monkeypatch.setattr(workers, "_started", [pool])
+    monkeypatch.setattr(early_start, "_started", [pool])
     Path("space.yaml").write_text(
         "parameters: {epochs: {values: [1]}, seed: {values: [0, 1]}, batch_size: {values: [9]}}"
     )
