@@ -33,7 +33,7 @@ class NetworkConfig:
         activation: Activation function of the blocks and of the dense layer.
         batch_norm: Batch normalisation between each convolution and its activation.
         dropout: Share of the dense layer's outputs that is dropped in training.
-        dense_units: Units of the dense layer.
+        dense_units: Units of the dense layer before the last one; 0 leaves it out.
         head: How the last maps become a vector: `flatten` keeps positions, `gap` averages over them.
         initializer: Initial kernels: Keras' `glorot`, or PyTorch's `fan_in`, uniform within 1/sqrt(inputs of a unit):
             smaller, so that with batch norm a low learning rate has more effect.
@@ -132,8 +132,10 @@ def check_network(config: NetworkConfig, image_size: int) -> None:
     """
     if image_size < SMALLEST_IMAGE:
         raise UserError(f"--image-size {image_size}: five 2x2 poolings need at least {SMALLEST_IMAGE} pixels")
-    if config.num_filters < 1 or config.dense_units < 1:
-        raise UserError("--num-filters and --dense-units must be at least 1")
+    if config.num_filters < 1:
+        raise UserError("--num-filters must be at least 1")
+    if config.dense_units < 0:
+        raise UserError("--dense-units must be at least 0")
     for name in ("num_filters", "dense_units"):
         check_count(name, getattr(config, name))
     if list_block_filters(config)[-1] < 1:

@@ -69,8 +69,9 @@ def build_cnn(
         x = layers.Activation(config.activation, name=f"{name}_activation")(x)
         x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
     x = layers.Flatten(name="flatten")(x) if config.head == "flatten" else layers.GlobalAveragePooling2D(name="gap")(x)
-    x = layers.Dense(config.dense_units, name="dense", **kernel)(x)
-    x = layers.Activation(config.activation, name="dense_activation")(x)
+    if config.dense_units:
+        x = layers.Dense(config.dense_units, name="dense", **kernel)(x)
+        x = layers.Activation(config.activation, name="dense_activation")(x)
     x = (dropout_layer or layers.Dropout(config.dropout, name="dropout"))(x)
     logits = layers.Dense(num_classes, dtype="float32", name=LOGITS, **kernel)(x)
     return keras.Model(image, logits, name="cnn")
@@ -103,7 +104,7 @@ def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: in
 
     Block i with n_i filters of side k_i on maps of side s_i = image_size // 2^i has
     k_i^2 * n_(i-1) * n_i weights, each used s_i^2 times, and n_i biases or, with batch norm, 2 n_i scales and
-    shifts. The head is two dense layers on s_5^2 * n_4 (flatten) or n_4 (gap) inputs.
+    shifts. The head is two dense layers, or one without `dense_units`, on s_5^2 * n_4 (flatten) or n_4 (gap) inputs.
     """
     parameters = multiply_adds = 0
     channels = 3
@@ -114,9 +115,12 @@ def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: in
         parameters += weights + (2 if config.batch_norm else 1) * filters
         multiply_adds += weights * (image_size // 2**block) ** 2
         channels = filters
-    side = image_size // 2**NUM_BLOCKS if config.head == "flatten" else 1
-    dense = side**2 * channels * config.dense_units + config.dense_units * num_classes
-    return Cost(parameters + dense + config.dense_units + num_classes, multiply_adds + dense)
+    outputs = (image_size // 2**NUM_BLOCKS) ** 2 * channels if config.head == "flatten" else channels
+    for units in filter(None, (config.dense_units, num_classes)):
+        parameters += outputs * units + units
+        multiply_adds += outputs * units
+        outputs = units
+    return Cost(parameters, multiply_adds)
 
 
 def estimate_training_memory(config: NetworkConfig, image_size: int, num_classes: int, batch_size: int) -> int:

@@ -11,7 +11,7 @@ from cnn_scratch.config import NetworkConfig
 from cnn_scratch.model import build_cnn, check_memory, compute_network_cost, estimate_training_memory
 from workbench.errors import UserError
 
-CONFIGS = [
+CONFIGS = [NetworkConfig(num_filters=8, filter_org="double", head="gap", dense_units=0)] + [
     NetworkConfig(num_filters=16, activation=activation, filter_org=organisation, batch_norm=batch_norm, head=head)
     for (activation, batch_norm), (organisation, head) in zip(
         itertools.product(["mish", "gelu", "relu", "silu"], [True, False]),
@@ -30,8 +30,9 @@ def test_uint8_in_logits_out(config):
     assert logits.shape == (2, 7)
     assert logits.dtype == "float32"
     names = {layer.name for layer in model.layers}
-    assert {"block1_conv", "block5_pool", "block3_activation", "dense", "logits"} <= names
+    assert {"block1_conv", "block5_pool", "block3_activation", "logits"} <= names
     assert ("block2_bn" in names) == config.batch_norm
+    assert ("dense" in names) == ("dense_activation" in names) == bool(config.dense_units)
 
 
 @pytest.mark.parametrize("organisation", ["same", "double", "half"])
@@ -80,6 +81,7 @@ def _convolution_and_dense_flops(model, size):
         ({"filter_size": 0}, 64, "--filter-size"),
         ({"dropout": 1.0}, 64, "--dropout 1.0"),
         ({"num_filters": 0}, 64, "--num-filters"),
+        ({"dense_units": -1}, 64, "--dense-units"),
     ],
 )
 def test_impossible_networks_are_refused_in_one_line(changes, size, says):
