@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
+from workbench.commandline.options import make_unset_section
 from workbench.config import (
     DataConfig,
     RunConfig,
@@ -13,7 +14,6 @@ from workbench.config import (
     option_names,
 )
 from workbench.errors import UserError
-from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.sweep_file import TrialOptions
 

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
+from workbench.commandline.options import make_unset_section
 from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, option_names
-from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
 
 _NOT_SWEPT = ("budget", "recipe", "strategy", "start_size", "optimizer")

@@ -17,11 +17,11 @@ import cyclopts
 
 from workbench.clock import start_command
 from workbench.commandline.calls import read_summary
+from workbench.commandline.options import read_values
 from workbench.commandline.parser import make_app, make_group_app, parse_words
 from workbench.config import flatten, option_name
 from workbench.errors import UserError
 from workbench.failures import describe_failure
-from workbench.options import read_values
 from workbench.runtime import load_tensorflow
 from workbench.signals import interrupt_on_sigterm
 
@@ -79,10 +79,7 @@ class Command:
             self.target(config)
             return
         name, _, function = self.target.partition(":")
-        module = importlib.import_module(name)
-        if type(config).__module__ == "__main__":  # `python -m` ran the module as a script: use the imported class
-            config = getattr(module, type(config).__name__)(**vars(config))
-        getattr(module, function)(config)
+        getattr(importlib.import_module(name), function)(config)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from hypothesis import strategies as st
 
-from workbench.options import Option, takes
+from workbench.commandline.options import Option, takes
 
 _NUMBERS = [0, 1, 2, 5, 40, -1, -(10**6), 0.0, 0.25, 1.0, 1e-3, -0.5, 2.5, math.nan, math.inf, -math.inf]
 _TEXTS = ["x", "", "1,5", "None", "all", "10m", "0s", "-5m", "1e5h", "infs", "5", " 5", "0x10", "٣", "1_0"]

@@ -18,8 +18,8 @@ from tests.generated.option_values import judge, spell, values_of
 from tests.generated.profiles import examples
 from transfer.config import CompareConfig, TransferConfig
 from transfer.config import TuneConfig as TransferTuneConfig
+from workbench.commandline.options import Option, list_options
 from workbench.config import option_name
-from workbench.options import Option, list_options
 
 COMMANDS = {
     "cnn_scratch.train": TrainConfig,

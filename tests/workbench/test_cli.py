@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import typing
-from pathlib import Path
 
 import pytest
 
@@ -264,23 +263,6 @@ def test_main_calls_the_target_with_the_configuration():
 def test_a_target_is_named_by_module_and_function(capsys):
     assert run("builtins:print") == 0
     assert "House(colour='red'" in capsys.readouterr().out
-
-
-def test_a_script_is_imported_as_a_module_once_it_is_parsed(tmp_path):
-    (tmp_path / "house.py").write_text(
-        "import dataclasses, sys\n"
-        "from workbench import cli\n"
-        "@dataclasses.dataclass(frozen=True)\nclass Config:\n    'Config.'\n    floors: int = 1\n"
-        "if __name__ == '__main__':\n"
-        "    sys.exit(cli.main(cli.Command(Config, 'house:build', needs_tensorflow=False)))\n"
-        "def build(config):\n    print(type(config) is Config, config)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
-    command = [sys.executable, "-m", "house", "--floors=2"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert result.stdout == "True Config(floors=2)\n"
-    failed = subprocess.run([*command, "--flors=2"], env=environment, capture_output=True, text=True, check=False)
-    assert (failed.returncode, failed.stderr) == (2, "error: unknown option: --flors; did you mean --floors?\n")
 
 
 def test_something_is_done_before_the_target_runs():

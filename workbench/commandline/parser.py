@@ -18,9 +18,7 @@ from cyclopts.exceptions import (
 )
 
 from workbench.commandline.help_text import HelpText
-from workbench.config import option_name, replace
-from workbench.errors import UserError
-from workbench.options import (
+from workbench.commandline.options import (
     Option,
     Source,
     convert,
@@ -29,6 +27,8 @@ from workbench.options import (
     list_options,
     read_config_file,
 )
+from workbench.config import option_name, replace
+from workbench.errors import UserError
 
 _CONFIG = Annotated[
     list[str],

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.commandline.options import Option, convert_value, list_options, takes
 from workbench.commandline.shipped_files import describe_shipped
 from workbench.config import build, option_name
 from workbench.errors import UserError
 from workbench.files import read_yaml
-from workbench.options import Option, convert_value, list_options, takes
 from workbench.sweep import results
 from workbench.sweep.distributions import Distribution, read_distribution, read_number
 from workbench.sweep.scheduling.pruning import Direction

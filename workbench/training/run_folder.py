@@ -14,13 +14,13 @@ import filelock
 import yaml
 
 from workbench import cli
+from workbench.commandline.options import list_options, takes
 from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
 from workbench.data.dataset import Dataset
 from workbench.data.splits.kept_split import KeptSplit, open_kept_split
 from workbench.data.splits.saved_split import write_split
 from workbench.errors import UserError
 from workbench.files import is_temporary, read_json, read_yaml, write_csv, write_json, write_text
-from workbench.options import list_options, takes
 from workbench.origin import describe_resuming, find_command, find_command_of_run, is_sweep
 from workbench.training.saved_state import check_saved_state
 

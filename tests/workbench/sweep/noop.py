@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from workbench import cli
+from workbench.commandline.options import make_unset_section
 from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, check_training
-from workbench.options import make_unset_section
 from workbench.sweep.config import SearchConfig, WorkersConfig
 from workbench.sweep.early_start import make_sweep_command
 from workbench.sweep.sweep_file import TrialOptions

@@ -168,8 +168,7 @@ class GridSource:
     ) -> None:
         self._order, self._seed, self._max_trials, self._discovers = order, seed, max_trials, discovers
         grid = Grid(parameters)
-        self._root = _Branch("", grid, parameters, self._order_root(grid.size))
-        self._branches = {"": self._root}
+        self._branches = {"": _Branch("", grid, parameters, self._order_root(grid.size))}
         self._random = random.Random(seed)
         self._num_taken = 0
 
@@ -184,10 +183,6 @@ class GridSource:
     def make_values(self, branch: _Branch, place: int) -> dict[str, Value]:
         """Return the values at a place of a branch's order."""
         return branch.grid[int(branch.numbers[place])]
-
-    def get_values(self, place: int) -> dict[str, Value]:
-        """Return the values of the trial at a place of the order of the points known at the start."""
-        return self.make_values(self._root, place)
 
     def upcoming(self) -> Sequence[Trial]:
         """Return the next trials, in order; any of them may be taken."""

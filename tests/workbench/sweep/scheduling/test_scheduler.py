@@ -45,6 +45,16 @@ def run(scheduler, count=10**6):
     return points
 
 
+def take_points(source, count):
+    """Take the next trials of a source, and return the values of each."""
+    points = []
+    for _ in range(count):
+        trial = source.upcoming()[0]
+        source.take(trial)
+        points.append(trial.values)
+    return points
+
+
 @pytest.mark.parametrize("order", ["shuffled", "lexicographic"])
 def test_every_point_exactly_once(tmp_path, order):
     points = run(make(tmp_path, order=order))
@@ -52,19 +62,18 @@ def test_every_point_exactly_once(tmp_path, order):
 
 
 def test_lexicographic_order_changes_the_last_parameter_fastest():
-    source = GridSource(PARAMETERS, order="lexicographic")
-    assert list(source.get_values(0).values()) == [1, "mish", 0.1, "[3]"]
-    assert list(source.get_values(1).values()) == [1, "mish", 0.1, "[2]"]
-    assert list(source.get_values(23).values()) == [2, "relu", 0.01, "[2]"]
+    points = take_points(GridSource(PARAMETERS, order="lexicographic"), 24)
+    assert list(points[0].values()) == [1, "mish", 0.1, "[3]"]
+    assert list(points[1].values()) == [1, "mish", 0.1, "[2]"]
+    assert list(points[23].values()) == [2, "relu", 0.01, "[2]"]
 
 
 def test_a_prefix_of_the_shuffled_order_is_a_fair_sample():
     counts = collections.Counter()
     for seed in range(200):
-        source = GridSource(PARAMETERS, seed=seed)
-        counts.update(source.get_values(place)["activation"] for place in range(6))
+        counts.update(point["activation"] for point in take_points(GridSource(PARAMETERS, seed=seed), 6))
     assert all(320 < counts[name] < 480 for name in ("mish", "gelu", "relu"))
-    assert GridSource(PARAMETERS, seed=1).get_values(0) == GridSource(PARAMETERS, seed=1).get_values(0)
+    assert take_points(GridSource(PARAMETERS, seed=1), 6) == take_points(GridSource(PARAMETERS, seed=1), 6)
 
 
 def test_an_interrupted_sweep_resumes(tmp_path):
@@ -278,10 +287,10 @@ def test_random_search_draws_from_ranges_and_never_repeats_lists():
     def source():
         return RandomSource(parameters, 50, seed=0, ranges={"learning_rate": lambda seed: (seed % 9973) / 9973})
 
-    drawn = [source().get_values(place) for place in range(50)]
+    drawn = take_points(source(), 50)
     assert len({point["learning_rate"] for point in drawn}) == 50
-    assert source().get_values(7) == drawn[7]
-    lists = [RandomSource(PARAMETERS, seed=0).get_values(place) for place in range(24)]
+    assert take_points(source(), 50) == drawn
+    lists = take_points(RandomSource(PARAMETERS, seed=0), 24)
     assert len({str(point) for point in lists}) == 24
 
 
