@@ -11,7 +11,7 @@ from cnn_scratch.config import TRIAL, TrainConfig, TuneConfig
 from cnn_scratch.train import train as run_training
 from cnn_scratch.tune import tune as run_sweep
 from workbench.clock import start_command
-from workbench.commandline.keywords import make_config
+from workbench.commandline.keywords import make_config, make_plain
 from workbench.finished_run import FinishedRun, open_run
 from workbench.sweep.early_start import start_workers_early
 from workbench.sweep.finished_sweep import FinishedSweep, open_sweep
@@ -41,7 +41,7 @@ def tune(
 
     Args:
         space: option -> the values to try, such as `{"dropout": [0.2, 0.4]}`; or a sweep file. By default
-            configs/sweep.yaml.
+            configs/sweep.yaml. The values may be those of a NumPy array.
         data: folder of images, or the name of a data set.
         options: those of `python -m cnn_scratch.tune`, such as `max_trials=20`, and those of train that hold for all
             trials. `workers=0` runs the trials in this process.
@@ -64,7 +64,7 @@ def _write_space(space: Mapping[str, Sequence[Any]]) -> str:
 
     The file is kept, because the line that says how to continue an interrupted sweep names it.
     """
-    parameters = {name: {"values": list(values)} for name, values in space.items()}
+    parameters = {name: {"values": make_plain(list(values))} for name, values in space.items()}
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="space-", suffix=".yaml", delete=False) as file:
         yaml.safe_dump({"parameters": parameters}, file, sort_keys=False)
     return file.name

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from workbench.commandline.keywords import make_config
 from workbench.commands import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, ReportConfig
-from workbench.compare import compare as run_compare
+from workbench.compare import compare_runs
 from workbench.evaluate import evaluate as run_evaluate
 from workbench.evaluation.comparison import ComparedRun
 from workbench.evaluation.scoring import ModelMetrics
 from workbench.explain import explain as run_explain
 from workbench.export import Exported
 from workbench.export import export as run_export
-from workbench.finished_run import open_run
+from workbench.finished_run import FinishedRun, open_run
 from workbench.predict import Prediction, classify
 from workbench.report import report as run_report
 from workbench.sweep.finished_sweep import open_sweep
@@ -36,7 +36,7 @@ def evaluate(run: StrPath, **options: str | None) -> ModelMetrics:
     Raises:
         UserError: the run cannot be opened, or its data has no test image.
     """
-    return run_evaluate(make_config(EvaluateConfig, "evaluate", {"run": run, **options}))
+    return run_evaluate(make_config(EvaluateConfig, "evaluate", {"run": run, **_list_places(run), **options}))
 
 
 def explain(run: StrPath, images: Sequence[StrPath] = (), **options: str | int | None) -> list[Path]:
@@ -51,7 +51,7 @@ def explain(run: StrPath, images: Sequence[StrPath] = (), **options: str | int |
         UserError: the run, an image or the layer cannot be used.
     """
     given = {"image": list(images)} if images else {}
-    return run_explain(make_config(ExplainConfig, "explain", {"run": run, **given, **options}))
+    return run_explain(make_config(ExplainConfig, "explain", {"run": run, **_list_places(run), **given, **options}))
 
 
 def predict(run: StrPath, images: Sequence[StrPath], **options: int) -> list[Prediction]:
@@ -80,7 +80,10 @@ def export(run: StrPath, format: str = "savedmodel", **options: str | float | No
     Raises:
         UserError: the run cannot be opened, a library is missing, or the export is worse than allowed.
     """
-    return run_export(make_config(ExportConfig, "export", {"run": run, "format": format, **options}))
+    places = _list_places(run)
+    if "out" in places:
+        places["output"] = Path(places.pop("out")) / "export"
+    return run_export(make_config(ExportConfig, "export", {"run": run, "format": format, **places, **options}))
 
 
 def compare(runs: Sequence[StrPath], **options: str) -> list[ComparedRun]:
@@ -93,7 +96,8 @@ def compare(runs: Sequence[StrPath], **options: str) -> list[ComparedRun]:
     Raises:
         UserError: a run cannot be opened, or the runs were tested on different images.
     """
-    return run_compare(make_config(CompareConfig, "compare", {"runs": list(runs), **options}))
+    config = make_config(CompareConfig, "compare", {"runs": list(runs), **options})
+    return compare_runs([run if isinstance(run, FinishedRun) else open_run(run) for run in runs], config.output)
 
 
 def report(run: StrPath, **options: str | None) -> Path:
@@ -106,4 +110,11 @@ def report(run: StrPath, **options: str | None) -> Path:
     Raises:
         UserError: the folder is not a run folder, or is incomplete.
     """
-    return run_report(make_config(ReportConfig, "report", {"run": run, **options}))
+    places = {name: value for name, value in _list_places(run).items() if name == "out"}
+    return run_report(make_config(ReportConfig, "report", {"run": run, **places, **options}))
+
+
+def _list_places(run: StrPath) -> dict[str, StrPath]:
+    """Return the options `data` and `out` of an opened run, which its path alone does not say."""
+    places = (("data", run.moved_data), ("out", run.output)) if isinstance(run, FinishedRun) else ()
+    return {name: value for name, value in places if value is not None}

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # parse first: the imports below are slow
     sys.exit(cli.main(COMPARE))
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.console import console, show_table
@@ -33,7 +34,11 @@ def compare(config: CompareConfig) -> list[ComparedRun]:
     Raises:
         UserError: there are fewer than two runs, a run cannot be opened, or they were tested on different images.
     """
-    runs = [open_run(path) for path in config.runs]
+    return compare_runs([open_run(path) for path in config.runs], config.output)
+
+
+def compare_runs(runs: Sequence[FinishedRun], output: str) -> list[ComparedRun]:
+    """Compare opened runs, see `compare`. `output` is the folder of the comparison."""
     if len({run.path.resolve() for run in runs}) < max(2, len(runs)):
         raise UserError(
             f"give at least two runs, and each only once; usage: {format_call('workbench.compare')} RUN RUN ..."
@@ -44,12 +49,14 @@ def compare(config: CompareConfig) -> list[ComparedRun]:
         announce_device()
     rows = compare_scores(runs, [_find_or_compute_score(run) for run in runs])
 
-    folder = Path(config.output)
+    folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "comparison.json", rows)
     write_csv(folder / "comparison.csv", rows)
     draw_comparison(folder / "comparison.png", rows, [read_curve(run) for run in runs])
-    command = f"{format_call('workbench.compare')} {shlex.join([*config.runs, '--output', config.output])}"
+    command = (
+        f"{format_call('workbench.compare')} {shlex.join([*map(str, (run.path for run in runs)), '--output', output])}"
+    )
     page = write_page(folder, rows, command)
 
     show_table(build_results_table(rows))

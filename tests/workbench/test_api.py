@@ -1,6 +1,7 @@
 """The Python API: the example of docs/api.md, and how the functions are imported."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image
 import cnn_scratch
 import workbench
 from cnn_scratch import train, tune
+from cnn_scratch.config import TrainConfig
+from workbench.commandline.keywords import make_config
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
 from workbench.finished_run import FinishedRun
@@ -55,6 +58,28 @@ def test_finished_runs(tiny_run, photos):
         workbench.compare([run, tiny_run])
     with pytest.raises(UserError, match="not the folder of a sweep; open it with open_run"):
         workbench.open_sweep(run)
+
+
+def test_an_opened_run_keeps_where_its_data_and_results_are(tiny_run, photos, configure, tmp_path):
+    configure(tiny_run, data="/no/such/photos")
+    other = shutil.copytree(tiny_run, tmp_path / "other")
+    before = sorted(tiny_run.rglob("*"))
+    run = workbench.open_run(tiny_run, data=str(photos), output=tmp_path / "out")
+    assert workbench.evaluate(run)["accuracy"] == run.metrics["test"]["accuracy"]
+    assert workbench.report(run) == tmp_path / "out" / "report.html"
+    assert workbench.export(run).path.parent == tmp_path / "out" / "export"
+    rows = workbench.compare([run, workbench.open_run(other, data=str(photos))], output=str(tmp_path / "compared"))
+    assert rows[0]["accuracy"] == rows[1]["accuracy"] == run.metrics["test"]["accuracy"]
+    assert sorted(tiny_run.rglob("*")) == before
+    with pytest.raises(UserError, match="name its new place with --data"):
+        workbench.evaluate(run, data=None)
+
+
+def test_numpy_numbers_are_options(workdir):
+    config = make_config(TrainConfig, "train", {"learning_rate": np.float64(0.5), "image_size": np.int64(48)})
+    assert (config.training.learning_rate, config.data.image_size) == (0.5, 48)
+    with pytest.raises(UserError, match=r"dropout.*7\.0"):
+        tune({"dropout": np.array([0.1, 7.0]), "dense_units": (np.int64(8),)}, workers=0)
 
 
 def test_what_cannot_be_asked_for(workdir):

@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+
 from workbench import cli
 from workbench.config import option_names
 
@@ -18,7 +20,7 @@ def make_config(config_class: type[Config], function: str, values: Mapping[str, 
         config_class: the command's configuration.
         function: name of the function that was called, for errors.
         values: option -> value: `image_size`, and `from_`, because `from` is a word of Python. Paths may be Path
-            objects, and runs `FinishedRun` objects.
+            objects, runs `FinishedRun` objects, and numbers and lists NumPy's.
 
     Raises:
         TypeError: there is no option of that name.
@@ -30,12 +32,14 @@ def make_config(config_class: type[Config], function: str, values: Mapping[str, 
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             raise TypeError(f"{function}() has no option '{name}'{hint}")
-    plain = {name: _make_plain(value) for name, value in values.items()}
+    plain = {name: make_plain(value) for name, value in values.items()}
     return cli.from_values(config_class, plain, where=f"{function}()")
 
 
-def _make_plain(value: Any) -> Any:
-    """Return a value as a YAML file would have it: paths as text, sequences as lists."""
+def make_plain(value: Any) -> Any:
+    """Return a value as a YAML file would have it: paths as text, sequences as lists, NumPy's numbers as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
     if isinstance(value, list | tuple):
-        return [_make_plain(entry) for entry in value]
+        return [make_plain(entry) for entry in value]
     return os.fspath(value) if isinstance(value, os.PathLike) else value
