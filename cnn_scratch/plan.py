@@ -69,7 +69,8 @@ def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     )
     values = plan_training(facts) | ({} if list_gpus() else {"precision": precision})
     planned = {name: value for name, value in values.items() if name not in config.given}
-    console.print("planned: " + "  ".join(f"{option_name(name)[2:]} {value}" for name, value in planned.items()))
+    if planned:
+        console.print("planned: " + "  ".join(f"{option_name(name)[2:]} {value}" for name, value in planned.items()))
     return replace(config, **planned)
 
 

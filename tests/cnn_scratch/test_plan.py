@@ -1,14 +1,17 @@
 """What `--recipe planned` and a budget choose, and what they leave alone."""
 
+import dataclasses
+
 import pytest
 import yaml
 
 from cnn_scratch import plan
 from cnn_scratch.config import TrainConfig
-from cnn_scratch.plan import is_planned, plan_image_size
+from cnn_scratch.plan import is_planned, plan_image_size, plan_options
 from cnn_scratch.train import main, train
 from workbench import cli
 from workbench.config import build, flatten, replace
+from workbench.data.dataset import load_dataset
 
 
 @pytest.fixture
@@ -61,6 +64,14 @@ def test_a_short_budget_has_smaller_images(photo_folder, slow):
 
 def test_digits_keep_their_size():
     assert plan_image_size(build(TrainConfig, recipe="planned")).data.image_size is None
+
+
+def test_nothing_is_printed_where_every_option_was_given(red_and_blue, slow, capsys):
+    slow(1e12)
+    config = build(TrainConfig, data=str(red_and_blue), recipe="planned", image_size=32)
+    config = dataclasses.replace(config, given=frozenset(flatten(config)))
+    assert plan_options(config, load_dataset(config.data, seed=0)) == config
+    assert capsys.readouterr().out == ""
 
 
 def test_a_planned_run_is_written_down_and_keeps_what_was_given(red_and_blue, workdir, capsys):
