@@ -53,7 +53,13 @@ class Scan:
 
 
 class _Look(NamedTuple):
-    """What is read of one image: small pixels to compare it by, (width, height), and the digest of its bytes."""
+    """What is read of one image.
+
+    Attributes:
+        pixels: the square in its middle in the size of fingerprints, to compare it by.
+        size: (width, height).
+        digest: of its bytes.
+    """
 
     pixels: np.ndarray
     size: tuple[int, int]
@@ -98,7 +104,7 @@ def _look_at(item: Item) -> tuple[Item, _Look | str | None]:
         data = item.read()
         if data is None:
             return item, None
-        pixels = shrink_images(decode(data, HASH_SIZE, "stretch")[None])
+        pixels = shrink_images(decode(data, HASH_SIZE, "crop")[None])
         return item, _Look(pixels, read_dimensions(data), compute_digest(data))
     except UnreadableImage as error:
         return item, str(error)

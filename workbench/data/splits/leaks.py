@@ -36,7 +36,8 @@ _SHRUNK = 1 << 20  # bytes of images that a thread resizes at a time
 def open_pairs(store: Store) -> Pairs:
     """Return the pairs of the same photo among the images of a store. They are kept in the store's folder.
 
-    Similar images are compared as they are stored, so cut to a square if the store is.
+    Similar images are compared by the square in their middle, as `inspect` compares them; by the whole image if it was
+    stretched to a square.
     """
     path = store.folder / _FILE
     pairs = _read_pairs(path)
@@ -112,7 +113,7 @@ def describe_leaks(split: Sequence[SplitImage], conflicts: Sequence[tuple[str, s
     if not found:
         return []
     inspect = f"{format_call('workbench.data')} inspect {shlex.quote(data)}"
-    return [f"warning: {'; '.join(found)}; {inspect} shows them"]
+    return [f"warning: {'; '.join(found)}; {inspect} lists such photos"]
 
 
 def _describe_repeats(split: Sequence[SplitImage]) -> Iterator[str]:

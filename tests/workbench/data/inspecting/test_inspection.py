@@ -208,6 +208,18 @@ def test_lines_that_name_no_image_are_counted(root, capsys):
     assert "1 image; 1 of them does not exist" in printed
 
 
+def test_it_compares_the_squares_that_training_sees(root):
+    """The margins that are cut off do not count."""
+    noise = np.random.default_rng(0).integers(0, 256, (72, 144, 3), np.uint8)
+    wide = Image.fromarray(noise)
+    wide.paste(Image.open(root / "train" / "cat" / "0.jpg"), (24, 0))
+    wide.save(root / "test" / "cat" / "wide.png")
+    findings = run(root)
+    assert [findings.scan.names[row] for row in findings.repeats] == ["test/cat/wide.png"]
+    (line,) = load_dataset(DataConfig(data=str(root), image_size=48), seed=0).warnings
+    assert "such as test/cat/wide.png (train/cat/0.jpg)" in line
+
+
 def test_digits_have_no_folder_to_list_in(capsys):
     _, printed, page = run("digits", capsys, fix_splits=True)
     assert "all 8 x 8 pixels" in printed

@@ -50,7 +50,7 @@ def test_photos_of_two_parts_and_two_classes_are_named_in_one_line(data):
     assert line.startswith(f"warning: 2 of 6 test images are also in {where}")
     assert "such as test/daisy/6.jpg (train/daisy/0.jpg)" in line
     assert "1 photo is in two classes, such as train/daisy/1.jpg and test/rose/7.png" in line
-    assert line.endswith(f"python -m workbench.data inspect '{data}' shows them")
+    assert line.endswith(f"python -m workbench.data inspect '{data}' lists such photos")
     assert line in describe(dataset)
     assert {image.name: image.repeats for image in dataset.split if image.part == "test" and image.repeats} == {
         "test/daisy/6.jpg": "train/daisy/0.jpg",
