@@ -59,7 +59,7 @@ def explain(config: ExplainConfig) -> list[Path]:
 
 def _explain_run(explainer: Explainer, run: FinishedRun, config: ExplainConfig) -> Iterator[Path]:
     """Draw the figures about the network and its validation images, and yield their paths."""
-    dataset = run.load_dataset(show_decoding)
+    dataset = run.load_dataset(show_decoding, use="validate")
     rows = dataset.validation
     if len(rows) > MAX_PHOTOS:  # evenly spaced, so that every class keeps its share
         rows = rows[np.linspace(0, len(rows) - 1, MAX_PHOTOS).round().astype(int)]

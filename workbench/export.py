@@ -80,7 +80,12 @@ def export(config: ExportConfig) -> Exported:
     run = open_run(config.run, data=config.data)
     target = (Path(config.output) if config.output else run.path / "export") / form.name_file(config.precision)
     _check_target(target, form)
-    dataset = run.load_dataset(show_decoding)
+    dataset = run.load_dataset(show_decoding, use="validate")
+    if config.precision == "int8" and not len(dataset.train):
+        raise UserError(
+            f"--precision int8: is calibrated on training images, and {run.data_config.data} has none of those of "
+            f"{run.path}; name the data that it was trained on with --data, or choose another --precision"
+        )
     checked = _spread(dataset.validation, CHECKED_IMAGES)
     images, labels = dataset.images[checked], dataset.labels[checked]
     calibration = dataset.images[_spread(dataset.train, CALIBRATION_IMAGES)]

@@ -1,5 +1,6 @@
 import importlib
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -8,8 +9,10 @@ import tensorflow as tf
 
 from cnn_scratch.config import NetworkConfig
 from cnn_scratch.model import build_cnn
-from workbench.commands import ExportConfig
+from workbench.commands import ExplainConfig, ExportConfig
+from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
+from workbench.explain import explain
 from workbench.export import FORMATS, export
 from workbench.exporting import litert
 from workbench.exporting.format import Format
@@ -211,3 +214,20 @@ def test_data_that_has_moved(tiny_run, photos, configure):
     with pytest.raises(UserError, match="if it has moved, name its new place with --data"):
         export(ExportConfig(str(tiny_run)))
     assert export(ExportConfig(str(tiny_run), data=str(photos))).images
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_moved_data_that_holds_one_part_only(tiny_run, photos, tmp_path, part):
+    for image in read_split(tiny_run):
+        if image.part == part:
+            (tmp_path / "moved" / image.class_name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(photos / image.name, tmp_path / "moved" / image.class_name)
+    places = {"run": str(tiny_run), "data": str(tmp_path / "moved")}
+    if part == "validation":
+        assert export(ExportConfig(**places)).images
+        with pytest.raises(UserError, match=r"int8: is calibrated on training images, and .*moved has none"):
+            export(ExportConfig(**places, format="litert", precision="int8"))
+        return
+    for command, config in ((export, ExportConfig(**places)), (explain, ExplainConfig(**places))):
+        with pytest.raises(UserError, match=r"moved: has none of the validation images of .*tiny, which are needed"):
+            command(config)

@@ -40,6 +40,7 @@ class Dataset:
         decode_seconds: time that decoding took just now, 0.0 if the store was there already.
         key: changes whenever the source's content does.
         left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
+        left_out_name: name of that file.
         validation_images: the images of the rows `validation`, in that order, where they are not in `images`; such as
             exact features where those of the training images are rounded. None if they are in `images`.
         augmentable: whether the training pipeline may augment the images; False for stored features and for images that
@@ -62,6 +63,7 @@ class Dataset:
     decode_seconds: float
     key: str
     left_out: list[str] = dataclasses.field(default_factory=list)
+    left_out_name: str = ""
     validation_images: np.ndarray | None = None
     augmentable: bool = True
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -113,7 +115,7 @@ def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
     images = agree(len(dataset.test), "image", "images")
     line = f"{dataset.name}: {counts} {images} of {len(dataset.class_names)} classes, {dataset.image_size} px"
     line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
-    line += f"; {len(dataset.left_out)} left out (left_out.csv)" if dataset.left_out else ""
+    line += f"; {len(dataset.left_out)} left out ({dataset.left_out_name})" if dataset.left_out else ""
     uneven = describe_imbalance(dataset) if class_weights == "none" else None
     notes = [_describe_folders(dataset.folders), _describe_missing_classes(dataset), *dataset.warnings, uneven]
     notes += describe_missing_decoders(reason for _, reason in dataset.unreadable)
@@ -217,6 +219,7 @@ def load_dataset(
         decode_seconds=store.decode_seconds,
         key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
         left_out=left_out,
+        left_out_name=source.left_out_name,
         folders=source.folders,
         warnings=[*source.warnings, *describe_leaks(split, parts.conflicts, data.data)],
         split=split,
@@ -258,7 +261,7 @@ def _draw_split(store: Store, source: Source, seed: int) -> _Split:
 
 def _keep_split(kept: KeptSplit, store: Store, source: Source, data: str) -> _Split:
     """Return the split that an earlier run keeps."""
-    found = find_kept_images(kept, store, source.class_names, source.left_out, data)
+    found = find_kept_images(kept, store, source, data)
     return _Split(found.rows, found.repeats, changes=describe_changes(kept, found))
 
 

@@ -64,3 +64,8 @@ class Source:
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
     folders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     warnings: Sequence[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def left_out_name(self) -> str:
+        """Name of `left_out_file`; an empty text without one."""
+        return self.left_out_file.name if self.left_out_file else ""

@@ -12,6 +12,8 @@ from workbench.data.dataset import describe, load_dataset
 from workbench.data.inspecting.inspection import inspect
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 from workbench.data.sources import open_source
+from workbench.data.splits.kept_split import open_kept_split
+from workbench.data.splits.saved_split import write_split
 from workbench.errors import UserError
 
 SPLIT_ROWS = ["images/a 1.jpg,a,train", "images/a2.jpg,a,test", "images/b1.jpg,b,train", "images/b2.jpg,b,test"]
@@ -191,3 +193,15 @@ def test_the_split_is_drawn_as_for_a_folder(write):
     ]
     dataset = load_dataset(DataConfig(write("image,label", *rows), image_size=16), seed=0)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (12, 4, 2)
+
+
+def test_the_list_of_images_to_leave_out_is_called_like_the_table(write, tmp_path):
+    data = DataConfig(
+        write("image,label", *(f"images/{c}{n}.jpg,{c}" for c in "ab" for n in range(2, 10))), image_size=16
+    )
+    before = load_dataset(data, seed=0)
+    write_split(tmp_path, before.split)
+    (tmp_path / "photos-left_out.csv").write_text(f"image\n{before.names[before.test[0]]}\n")
+    dataset = load_dataset(data, seed=0, kept=open_kept_split(tmp_path, "look"))
+    assert describe(dataset)[0].endswith("; 1 left out (photos-left_out.csv)")
+    assert "1 test image is left out by photos-left_out.csv" in dataset.changes[0]

@@ -2,19 +2,20 @@
 
 import collections
 import dataclasses
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from workbench.data.source import TEST, TRAIN, VALIDATION
+from workbench.data.source import TEST, TRAIN, VALIDATION, Source
 from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.data.store import Store
 from workbench.errors import UserError
 from workbench.wording import agree, format_count
 
-Use = Literal["resume", "test", "look"]  # continue the training; test the model; show or check it on some images
+# Continue the training; test the model; show or check it on validation images; look at any images.
+Use = Literal["resume", "test", "validate", "look"]
 _PARTS = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 _MAX_NAMED = 3  # images that a line names
 
@@ -47,7 +48,8 @@ class FoundImages:
         repeats: row -> name of an image of the same photo in an earlier part.
         added: names of the images that are in no part.
         gone, changed, left_out: part -> names of the images that are not in the data any more, whose file or class is
-            another one, or that are listed in left_out.csv now.
+            another one, or that are listed in the data's left_out.csv now.
+        left_out_name: name of that file.
     """
 
     rows: Mapping[str, np.ndarray]
@@ -56,6 +58,7 @@ class FoundImages:
     gone: Mapping[str, Sequence[str]]
     changed: Mapping[str, Sequence[str]]
     left_out: Mapping[str, Sequence[str]]
+    left_out_name: str
 
 
 def open_kept_split(run: str | Path, use: Use) -> KeptSplit | None:
@@ -68,23 +71,21 @@ def open_kept_split(run: str | Path, use: Use) -> KeptSplit | None:
     return None if images is None else KeptSplit(Path(run), images, use)
 
 
-def find_kept_images(
-    kept: KeptSplit, store: Store, class_names: Sequence[str], left_out: Container[str], data: str
-) -> FoundImages:
+def find_kept_images(kept: KeptSplit, store: Store, source: Source, data: str) -> FoundImages:
     """Find the images of a kept split, by name and content, or by content alone if they were renamed.
 
     Args:
         kept: the split.
-        store: the data as they are now.
-        class_names: of the data, in the order of the labels.
-        left_out: names of images that are not to be used.
+        store: the images of the data as it is now.
+        source: the data.
         data: value of `--data`; named in errors.
 
     Raises:
         DataChanged: the classes have changed, or images that are needed are gone or have changed.
     """
-    _check_classes(kept, class_names, data)
-    classes = [class_names[label] for label in store.labels]
+    left_out = source.left_out
+    _check_classes(kept, source.class_names, data)
+    classes = [source.class_names[label] for label in store.labels]
     found = _match(kept, store, classes)
     rows: dict[str, list[int]] = {part: [] for part in _PARTS}
     missing: dict[str, dict[str, list[str]]] = {kind: {} for kind in ("gone", "changed", "left_out")}
@@ -103,7 +104,7 @@ def find_kept_images(
     added = [name for row, name in enumerate(store.names) if row not in used and name not in unused]
     repeats = {row: image.repeats for image, row in zip(kept.images, found, strict=True) if row is not None}
     arrays = {part: np.array(numbers, np.int64) for part, numbers in rows.items()}
-    images = FoundImages(arrays, repeats, added, **missing)
+    images = FoundImages(arrays, repeats, added, **missing, left_out_name=source.left_out_name)
     _check_use(kept, images, data)
     return images
 
@@ -157,6 +158,11 @@ def _check_use(kept: KeptSplit, found: FoundImages, data: str) -> None:
                 f"--data {data}: {', '.join(changes)}; {kept.run} is continued with the images that it began with: "
                 "restore them, or train again under another --name"
             )
+    elif kept.use == "validate" and not len(found.rows[VALIDATION]):
+        raise DataChanged(
+            f"--data {data}: has none of the validation images of {kept.run}, which are needed here; name the "
+            "data that it was trained on"
+        )
     elif not any(len(found.rows[part]) for part in (VALIDATION, TEST)):
         raise DataChanged(f"--data {data}: has none of the validation and test images of {kept.run}")
 
@@ -176,7 +182,7 @@ def describe_changes(kept: KeptSplit, found: FoundImages) -> list[str]:
 def _describe_missing(found: FoundImages, parts: Sequence[str], kinds: Sequence[str]) -> Iterator[str]:
     """Yield a phrase for each part and each kind of change."""
     verbs = {"gone": ("is gone", "are gone"), "changed": ("has changed", "have changed")}
-    verbs["left_out"] = ("is left out by left_out.csv", "are left out by left_out.csv")
+    verbs["left_out"] = (f"is left out by {found.left_out_name}", f"are left out by {found.left_out_name}")
     for kind in kinds:
         for part in parts:
             names = getattr(found, kind).get(part)
