@@ -27,6 +27,7 @@ from transfer.precision import build_in_precision, choose_model_precision
 from workbench.config import replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import describe, load_dataset
+from workbench.data.splits.earlier_runs import find_used_images
 from workbench.runtime import distribute
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.optimizer import compile_model
@@ -48,7 +49,8 @@ def run(config: TransferConfig) -> Path:
     """
     config = resolve(resume_config(config) if config.run.resume else config)
     training = config.training
-    dataset = load_dataset(config.data, training.seed, show_decoding, find_resumed_split(config.run))
+    used, kept = find_used_images(config.backbone.from_), find_resumed_split(config.run)
+    dataset = load_dataset(config.data, training.seed, show_decoding, kept, used)
 
     with distribute(training.strategy):
         network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), training.seed)

@@ -66,12 +66,12 @@ def summarize(metrics: ModelMetrics) -> Iterator[str]:
 
 
 def describe_leaked(metrics: ModelMetrics) -> str:
-    """Return a line with the accuracy on the test images whose photo is not also in the training or validation set."""
+    """Return a line with the accuracy on the test images whose photo was not used for training or validation."""
     leaked = metrics["leaked"]
     accuracy, interval = metrics["accuracy_without_leaked"], metrics["interval_without_leaked"]
     share = "none is left" if accuracy is None or interval is None else _format_share(accuracy, interval)
-    these = agree(leaked, "this test image is", f"these {leaked:,} test images are")
-    return f"{f'without {leaked:,}:':12} {share}; {these} also in the training or validation set"
+    these = agree(leaked, "this test image was", f"these {leaked:,} test images were")
+    return f"{f'without {leaked:,}:':12} {share}; {these} also used for training or validation"
 
 
 def _format_share(share: float, interval: tuple[float, float]) -> str:

@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -391,3 +392,14 @@ def test_a_damaged_run_is_refused_in_one_line_and_left_alone(config, capsys):
         assert error.count("\n") == 1
         assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
         (folder / name).write_bytes(files[name])
+
+
+def test_images_that_the_network_has_seen_are_warned_of(config, scratch, tmp_path, capsys):
+    """The parts are swapped: the network was trained on the images that are now test images."""
+    for part, other in (("train", "test"), ("test", "train")):
+        shutil.copytree(scratch[0] / part, tmp_path / "swapped" / other)
+    folder = run(replace(config, data=str(tmp_path / "swapped"), mode="last_layer", epochs=1))
+    said = "warning: 30 of 30 test images were already used to train or validate the network that --from names, such as"
+    assert said in capsys.readouterr().out
+    test = [image for image in read_split(folder) if image.part == "test"]
+    assert all(image.seen_in.startswith(f"{scratch[1]}: train/") for image in test)

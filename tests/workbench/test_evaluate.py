@@ -17,10 +17,11 @@ from workbench.evaluate import evaluate
 from workbench.evaluation.metrics import wilson_interval
 from workbench.evaluation.probabilities import softmax
 from workbench.evaluation.scoring import find_score, measure
-from workbench.files import read_csv
+from workbench.files import read_csv, read_json
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_class_metrics, draw_confusion_matrix, draw_reliability
 from workbench.reporting.figures import read_words
+from workbench.reporting.run_report import write_report
 
 FIGURES = {"confusion_matrix.png", "reliability.png", "per_class.png", "prediction_grid.png", "most_wrong.png"}
 
@@ -141,7 +142,9 @@ def mark_leaked(run, count):
     split = read_split(run)
     trained = next(image.name for image in split if image.part == "train")
     leaked = [image.name for image in split if image.part == "test"][:count]
-    write_split(run, [image._replace(repeats=trained if image.name in leaked else "") for image in split])
+    repeats, seen = set(leaked[1:]), set(leaked[:1])  # the first one was seen by the network that was fine-tuned
+    split = [image._replace(repeats=trained if image.name in repeats else "") for image in split]
+    write_split(run, [image._replace(seen_in="runs/base: a.jpg" if image.name in seen else "") for image in split])
     return leaked
 
 
@@ -150,10 +153,14 @@ def test_the_accuracy_without_leaked_images_is_given_next_to_the_accuracy(tiny_r
     numbers = evaluate(EvaluateConfig(str(tiny_run)))
     assert (numbers["leaked"], numbers["accuracy_without_leaked"]) == (0, numbers["accuracy"])
     assert numbers["keeps_split"]
-    assert "also in the training" not in capsys.readouterr().out
+    assert "also used for" not in capsys.readouterr().out
     assert unseen in (tiny_run / "report.html").read_text()
 
     leaked = mark_leaked(tiny_run, 5)
+    (tiny_run / "metrics.json").write_text(json.dumps({**read_json(tiny_run / "metrics.json"), "test": None}))
+    page = write_report(tiny_run).read_text()  # not tested yet
+    assert "4 of 18 test images are also in train, such as" in page
+    assert "1 of 18 test images was already used to train or validate the network that --from names" in page
     numbers = evaluate(EvaluateConfig(str(tiny_run)))
     rows = read_csv(tiny_run / "test_predictions.csv")
     assert [row["image"] for row in rows if row["repeats"]] == leaked
@@ -162,12 +169,13 @@ def test_the_accuracy_without_leaked_images_is_given_next_to_the_accuracy(tiny_r
     assert numbers["accuracy_without_leaked"] == np.mean(others)
     assert tuple(numbers["interval_without_leaked"]) == wilson_interval(sum(others), 13)
     shown = capsys.readouterr().out
+    assert "warning: 4 of 18 test images are also in train, such as" in shown
     assert f"without 5:   {np.mean(others):6.1%}   (95 % interval" in shown
-    assert "these 5 test images are also in the training or validation set" in shown
+    assert "these 5 test images were also used for training or validation" in shown
     page = (tiny_run / "report.html").read_text()
     assert unseen not in page
     assert (
-        f"5 of these photos are also in the training or validation set; without them top-1 is {np.mean(others):.1%}"
+        f"5 of these photos were also used for training or validation; without them top-1 is {np.mean(others):.1%}"
         in page
     )
     assert f"{np.mean(others):.1%} without 5 leaked images" in page

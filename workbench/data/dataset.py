@@ -12,9 +12,10 @@ from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
 from workbench.data.sources import open_source
 from workbench.data.splits.drawing import TEST_SHARE, VALIDATION_SHARE, draw_split
+from workbench.data.splits.earlier_runs import UsedImage
 from workbench.data.splits.kept_split import KeptSplit, describe_changes, find_kept_images
-from workbench.data.splits.leaks import describe_leaks, find_conflicts, find_leaks, open_pairs
-from workbench.data.splits.saved_split import SplitImage
+from workbench.data.splits.leaks import describe_leaks, find_leaks
+from workbench.data.splits.saved_split import Leak, SplitImage
 from workbench.data.store import Progress, Store, open_store
 from workbench.errors import UserError
 from workbench.wording import agree, format_count
@@ -173,7 +174,11 @@ def choose_image_size(data: DataConfig) -> int:
 
 
 def load_dataset(
-    data: DataConfig, seed: int, progress: Progress | None = None, kept: KeptSplit | None = None
+    data: DataConfig,
+    seed: int,
+    progress: Progress | None = None,
+    kept: KeptSplit | None = None,
+    used: Mapping[str, UsedImage] | None = None,
 ) -> Dataset:
     """Open the source, decode it once, and split it.
 
@@ -187,6 +192,8 @@ def load_dataset(
         progress: see `workbench.data.store.open_store`.
         kept: the split of an earlier run, which is used in place of a new one. Images that are in none of its parts are
             not used.
+        used: digest -> use of the images that an earlier run has used whose network is fine-tuned, see
+            `workbench.data.splits.earlier_runs`. A kept split knows them.
 
     Raises:
         UserError: the data cannot be found, read or split; too many images are unreadable; images of the kept split
@@ -200,11 +207,17 @@ def load_dataset(
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
     split_seed = seed if data.split_seed is None else data.split_seed
-    parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, split_seed)
+    parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, split_seed, used or {})
     split = [
-        SplitImage(name, source.class_names[store.labels[row]], part, store.digests[row], parts.repeats.get(row, ""))
+        SplitImage(
+            store.names[row],
+            source.class_names[store.labels[row]],
+            part,
+            store.digests[row],
+            *parts.leaks.get(row, Leak()),
+        )
         for part, rows in parts.rows.items()
-        for row, name in ((row, store.names[row]) for row in rows.tolist())
+        for row in rows.tolist()
     ]
     return Dataset(
         name=source.name,
@@ -221,7 +234,7 @@ def load_dataset(
         left_out=left_out,
         left_out_name=source.left_out_name,
         folders=source.folders,
-        warnings=[*source.warnings, *describe_leaks(split, parts.conflicts, data.data)],
+        warnings=[*source.warnings, *describe_leaks(split, data.data)],
         split=split,
         changes=parts.changes,
     )
@@ -233,36 +246,27 @@ class _Split:
 
     Attributes:
         rows: part -> int64 rows of the store.
-        repeats: row -> name of an image of the same photo in an earlier part.
-        conflicts: names of two images of the same photo with different labels.
+        leaks: row -> what is wrong with the image.
         changes: lines on what has changed since the split was kept.
     """
 
     rows: Mapping[str, np.ndarray]
-    repeats: Mapping[int, str]
-    conflicts: Sequence[tuple[str, str]] = ()
+    leaks: Mapping[int, Leak]
     changes: Sequence[str] = ()
 
 
-def _draw_split(store: Store, source: Source, seed: int) -> _Split:
-    """Draw a new split, and compare its images with each other."""
+def _draw_split(store: Store, source: Source, seed: int, used: Mapping[str, UsedImage]) -> _Split:
+    """Draw a new split, and compare its images with each other and with those that an earlier run has used."""
     parts = np.array(store.parts, object)
     parts[[name in source.left_out for name in store.names]] = None
     rows = dict(zip((TRAIN, VALIDATION, TEST), draw_split(parts, store.labels, source, seed), strict=True))
-    pairs = open_pairs(store)
-    leaks = find_leaks(pairs, rows, len(store.names))
-    conflicts = find_conflicts(pairs, store.labels, np.concatenate(list(rows.values())))
-    return _Split(
-        rows,
-        repeats={row: store.names[other] for row, other in leaks.items()},
-        conflicts=[(store.names[one], store.names[other]) for one, other in conflicts],
-    )
+    return _Split(rows, find_leaks(store, rows, used))
 
 
 def _keep_split(kept: KeptSplit, store: Store, source: Source, data: str) -> _Split:
     """Return the split that an earlier run keeps."""
     found = find_kept_images(kept, store, source, data)
-    return _Split(found.rows, found.repeats, changes=describe_changes(kept, found))
+    return _Split(found.rows, found.leaks, changes=describe_changes(kept, found))
 
 
 def _check_config(data: DataConfig, seed: int) -> None:

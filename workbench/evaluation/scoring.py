@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from workbench.console import open_bar, show_decoding
+from workbench.console import console, open_bar, show_decoding
 from workbench.data.dataset import Dataset
+from workbench.data.splits.leaks import describe_leaks
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.evaluation.metrics import list_confusions, measure_calibration, wilson_interval
@@ -66,10 +67,11 @@ class PredictionMetrics(TypedDict):
 
 
 class LeakMetrics(TypedDict):
-    """The accuracy without the test images that are also in the training or the validation set.
+    """The accuracy without the test images that were also used for training or validation.
 
     Attributes:
-        leaked: number of test images whose photo is also in the training or the validation set.
+        leaked: number of test images whose photo is also in the training or the validation set, also in those of an
+            earlier run whose network was fine-tuned.
         accuracy_without_leaked, interval_without_leaked: top-1 accuracy on the other test images, with its 95 %
             interval; None if there are no others.
     """
@@ -116,8 +118,11 @@ class Outcome:
 
     @property
     def repeats(self) -> list[str]:
-        """For each image the name of a training or validation image of the same photo, else an empty text."""
-        repeats = {image.name: image.repeats for image in self.dataset.split}
+        """For each image the name of a training or validation image of the same photo, else an empty text.
+
+        It may be one of an earlier run whose network was fine-tuned.
+        """
+        repeats = {image.name: image.repeats or image.seen_in for image in self.dataset.split}
         return [repeats.get(name, "") for name in self.names]
 
     @property
@@ -160,6 +165,8 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
         UserError: the model or the data cannot be loaded, or the data has no test image.
     """
     dataset = run.load_dataset(show_decoding, use="test")
+    for line in describe_leaks(dataset.split, run.data_config.data):
+        console.print(line)
     if not len(dataset.test):
         raise UserError(f"--data {run.data_config.data}: has no test image, so that {run.path} cannot be tested")
     with open_bar() as progress:

@@ -38,7 +38,7 @@ def build_results_table(rows: Sequence[ComparedRun]) -> Table:
 
 
 def _format_without_leaked(row: ComparedRun) -> str:
-    """Return the accuracy without the test images that are also in the training or validation set, and their number."""
+    """Return the accuracy without the test images that were also used for training or validation, and their number."""
     if row["leaked"] is None:
         return "?"
     accuracy = row["accuracy_without_leaked"]

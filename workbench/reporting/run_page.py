@@ -8,6 +8,9 @@ from typing import Any
 
 from workbench.commandline.calls import format_call
 from workbench.console import format_duration
+from workbench.data.splits.leaks import describe_leaks
+from workbench.data.splits.saved_split import read_split
+from workbench.errors import UserError
 from workbench.files import read_csv, read_json
 from workbench.finished_run import FinishedRun
 from workbench.reporting.curves import draw_curves
@@ -38,6 +41,7 @@ def build_run_page(run: FinishedRun) -> Page:
         done, epochs = len(history), run.config.get("epochs", "?")
         of_epochs = format_count(epochs, "epoch") if isinstance(epochs, int) else f"{epochs} epochs"
         notices.append(f"Training is not finished: {done} of {of_epochs} {agree(done, 'is', 'are')} done.")
+    notices += list_leak_notices(run)
     return Page(
         title=run.name,
         lead=f"A classifier of {len(run.class_names)} classes, trained on {run.config.get('data', '?')}{size}.",
@@ -46,6 +50,16 @@ def build_run_page(run: FinishedRun) -> Page:
         sections=build_model_sections(run, metrics, history),
         command=report_command(run),
     )
+
+
+def list_leak_notices(run: FinishedRun) -> list[str]:
+    """Return one sentence on images of the run's split that are in two parts or classes; none if there are none."""
+    try:
+        split = read_split(run.path) or ()
+    except UserError as error:  # the rest of the page is as useful without it
+        return [f"{error}."]
+    lines = describe_leaks(split, str(run.config.get("data", "DATA")))
+    return [f"{line.removeprefix('warning: ')}." for line in lines]
 
 
 def report_command(run: FinishedRun) -> str:
@@ -156,9 +170,9 @@ def _describe_leaked(test: Metrics) -> str:
         return " An earlier version tested them and did not check whether they are also in the training set."
     text, leaked = "", test["leaked"]
     if leaked:
-        are, them = agree(leaked, "photo is", "photos are"), agree(leaked, "it", "them")
+        were, them = agree(leaked, "photo was", "photos were"), agree(leaked, "it", "them")
         accuracy = test["accuracy_without_leaked"]
-        text = f" {leaked:,} of these {are} also in the training or validation set"
+        text = f" {leaked:,} of these {were} also used for training or validation"
         if accuracy is None:
             text += "."
         else:

@@ -12,6 +12,7 @@ from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
 from workbench.reporting.run_page import (
     build_model_sections,
     build_test_tiles,
+    list_leak_notices,
     read_model_history,
     report_command,
 )
@@ -40,7 +41,10 @@ def build_sweep_page(run: FinishedRun) -> Page:
     return Page(
         title=run.name,
         lead=_describe_sweep(results, run),
-        notices=_list_notices(results, metrics, has_winner=(run.path / "best.yaml").exists()),
+        notices=[
+            *_list_notices(results, metrics, has_winner=(run.path / "best.yaml").exists()),
+            *list_leak_notices(run),
+        ],
         tiles=[*_build_tiles(results), *build_test_tiles(metrics)],
         sections=[
             _build_winner_section(results, run, metrics),

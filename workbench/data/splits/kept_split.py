@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from workbench.data.source import TEST, TRAIN, VALIDATION, Source
-from workbench.data.splits.saved_split import SplitImage, read_split
+from workbench.data.splits.saved_split import Leak, SplitImage, read_split
 from workbench.data.store import Store
 from workbench.errors import UserError
 from workbench.wording import agree, format_count
@@ -45,7 +45,7 @@ class FoundImages:
 
     Attributes:
         rows: part -> int64 row numbers in the store, in the order of the kept split.
-        repeats: row -> name of an image of the same photo in an earlier part.
+        leaks: row -> what is wrong with the image.
         added: names of the images that are in no part.
         gone, changed, left_out: part -> names of the images that are not in the data any more, whose file or class is
             another one, or that are listed in the data's left_out.csv now.
@@ -53,7 +53,7 @@ class FoundImages:
     """
 
     rows: Mapping[str, np.ndarray]
-    repeats: Mapping[int, str]
+    leaks: Mapping[int, Leak]
     added: Sequence[str]
     gone: Mapping[str, Sequence[str]]
     changed: Mapping[str, Sequence[str]]
@@ -102,9 +102,9 @@ def find_kept_images(kept: KeptSplit, store: Store, source: Source, data: str) -
     changed = {name for names in missing["changed"].values() for name in names}
     unused = {*changed, *(name for name in store.names if name in left_out)}
     added = [name for row, name in enumerate(store.names) if row not in used and name not in unused]
-    repeats = {row: image.repeats for image, row in zip(kept.images, found, strict=True) if row is not None}
+    leaks = {row: image.leak for image, row in zip(kept.images, found, strict=True) if row is not None}
     arrays = {part: np.array(numbers, np.int64) for part, numbers in rows.items()}
-    images = FoundImages(arrays, repeats, added, **missing, left_out_name=source.left_out_name)
+    images = FoundImages(arrays, leaks, added, **missing, left_out_name=source.left_out_name)
     _check_use(kept, images, data)
     return images
 

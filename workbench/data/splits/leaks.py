@@ -1,4 +1,4 @@
-"""Leaks: validation and test images whose photo is also in an earlier part, and photos with two labels."""
+"""Leaks: validation and test images that training has seen, here or in an earlier run, and photos with two labels."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,8 @@ from workbench.data.splits.duplicates import (
     find_repeats,
     shrink_images,
 )
-from workbench.data.splits.saved_split import SplitImage
+from workbench.data.splits.earlier_runs import UsedImage
+from workbench.data.splits.saved_split import Leak, SplitImage
 from workbench.data.store import Store
 from workbench.data.thread_pool import map_in_order
 from workbench.files import replace_file
@@ -83,37 +84,43 @@ def _shrink(store: Store, part: slice) -> np.ndarray:
     return np.concatenate(shrunk)
 
 
-def find_leaks(pairs: Pairs, parts: Mapping[str, np.ndarray], num_images: int) -> dict[int, int]:
-    """Return row -> row of the same photo, for validation images that are in train and test images in either.
+def find_leaks(store: Store, parts: Mapping[str, np.ndarray], used: Mapping[str, UsedImage]) -> dict[int, Leak]:
+    """Return row -> what is wrong with the image, for validation images that are in train, test images in either, ...
 
     Args:
-        pairs: of the rows of the store.
+        store: the images.
         parts: part -> rows.
-        num_images: number of rows.
+        used: digest -> use of the images that an earlier run has used whose network is fine-tuned.
     """
-    ranks = np.full(num_images, -1)
+    pairs, ranks = open_pairs(store), np.full(len(store.names), -1)
     for part, rows in parts.items():
         ranks[rows] = PARTS.index(part)
-    return find_repeats(pairs, ranks)
+    repeats = {row: store.names[other] for row, other in find_repeats(pairs, ranks).items()}
+    conflicts = _find_conflicts(pairs, store.labels, ranks >= 0)
+    seen = {
+        row: used[digest].description
+        for part, rows in parts.items()
+        for row, digest in ((row, store.digests[row]) for row in rows.tolist())
+        if digest in used and used[digest].is_leak(part)
+    }
+    return {
+        row: Leak(repeats.get(row, ""), store.names[conflicts[row]] if row in conflicts else "", seen.get(row, ""))
+        for row in {*repeats, *conflicts, *seen}
+    }
 
 
-def describe_leaks(split: Sequence[SplitImage], conflicts: Sequence[tuple[str, str]], data: str) -> list[str]:
+def describe_leaks(split: Sequence[SplitImage], data: str) -> list[str]:
     """Return one line that warns of leaks and of photos with two labels; none if there are none.
 
     Args:
         split: the images of all parts.
-        conflicts: names of two images of the same photo with different labels.
         data: value of `--data`.
     """
-    found = [*_describe_repeats(split)]
-    if conflicts:
-        (one, other), count = conflicts[0], len(conflicts)
-        photos = f"{format_count(count, 'photo')} {agree(count, 'is', 'are')} in two classes"
-        found.append(f"{photos}, such as {one} and {other}")
-    if not found:
-        return []
-    inspect = f"{format_call('workbench.data')} inspect {shlex.quote(data)}"
-    return [f"warning: {'; '.join(found)}; {inspect} lists such photos"]
+    found = [*_describe_repeats(split), *_describe_conflicts(split)]
+    if found:
+        found[-1] += f"; {format_call('workbench.data')} inspect {shlex.quote(data)} lists such photos"
+    found += _describe_seen(split)
+    return [f"warning: {'; '.join(found)}"] if found else []
 
 
 def _describe_repeats(split: Sequence[SplitImage]) -> Iterator[str]:
@@ -130,15 +137,31 @@ def _describe_repeats(split: Sequence[SplitImage]) -> Iterator[str]:
             yield f"{of_images} {also}{example}"
 
 
-def find_conflicts(pairs: Pairs, labels: np.ndarray, used: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of rows that show the same photo under two labels.
+def _describe_conflicts(split: Sequence[SplitImage]) -> Iterator[str]:
+    images = [image for image in split if image.conflicts_with]
+    if images:
+        photos = f"{format_count(len(images), 'photo')} {agree(len(images), 'is', 'are')} in two classes"
+        yield f"{photos}, such as {images[0].conflicts_with} and {images[0].name}"
+
+
+def _describe_seen(split: Sequence[SplitImage]) -> Iterator[str]:
+    for part in (TEST, VALIDATION):
+        images = [image for image in split if image.part == part]
+        seen = [image for image in images if image.seen_in]
+        if seen:
+            of_images = f"{len(seen):,} of {format_count(len(images), f'{part} image')}"
+            use = f"{agree(len(seen), 'was', 'were')} already used to train or validate the network that --from names"
+            yield f"{of_images} {use}, such as {seen[0].name} ({seen[0].seen_in})"
+
+
+def _find_conflicts(pairs: Pairs, labels: np.ndarray, is_used: np.ndarray) -> dict[int, int]:
+    """Return row -> an earlier row that shows the same photo under another label.
 
     Args:
         pairs: of the rows of the store.
         labels: (n,) class indices.
-        used: rows that are in any part.
+        is_used: bool (n,), whether a row is in any part.
     """
-    is_used = np.isin(np.arange(len(labels)), used)
     differ = labels[pairs.first] != labels[pairs.second]
-    numbers = np.flatnonzero(differ & is_used[pairs.first] & is_used[pairs.second])
-    return [(int(pairs.first[number]), int(pairs.second[number])) for number in numbers]
+    numbers = np.flatnonzero(differ & is_used[pairs.first] & is_used[pairs.second])[::-1]
+    return dict(zip(pairs.second[numbers].tolist(), pairs.first[numbers].tolist(), strict=True))

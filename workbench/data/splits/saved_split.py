@@ -11,8 +11,23 @@ from workbench.errors import UserError
 from workbench.files import write_text
 
 SPLIT = "split.csv"
-_COLUMNS = ["image", "class", "part", "content", "repeats"]
+_COLUMNS = ["image", "class", "part", "content", "repeats", "conflicts_with", "seen_in"]
+_FIRST_COLUMNS = _COLUMNS[:5]  # those of the first runs that kept their split
 _NUMBER = "number"  # such as `3 of 960`, so that a file that was cut off is noticed
+
+
+class Leak(NamedTuple):
+    """What is wrong with an image of a split; empty texts where nothing is.
+
+    Attributes:
+        repeats: name of an image of the same photo in an earlier part.
+        conflicts_with: name of an image of the same photo with another label.
+        seen_in: an earlier run whose network is fine-tuned and that has used the same file, and its name there.
+    """
+
+    repeats: str = ""
+    conflicts_with: str = ""
+    seen_in: str = ""
 
 
 class SplitImage(NamedTuple):
@@ -23,7 +38,7 @@ class SplitImage(NamedTuple):
         class_name: name of its class.
         part: `train`, `validation` or `test`.
         digest: of its file, see `workbench.data.decoding.compute_digest`.
-        repeats: name of an image of the same photo in an earlier part, else an empty text.
+        repeats, conflicts_with, seen_in: see `Leak`.
     """
 
     name: str
@@ -31,6 +46,13 @@ class SplitImage(NamedTuple):
     part: str
     digest: str
     repeats: str = ""
+    conflicts_with: str = ""
+    seen_in: str = ""
+
+    @property
+    def leak(self) -> Leak:
+        """What is wrong with the image."""
+        return Leak(self.repeats, self.conflicts_with, self.seen_in)
 
 
 def write_split(folder: Path, images: Sequence[SplitImage]) -> None:
@@ -60,7 +82,9 @@ def read_split(folder: Path) -> list[SplitImage] | None:
     except (csv.Error, ValueError):
         raise _describe_damage(path) from None
     numbers = [f"{number} of {len(rows)}" for number in range(1, len(rows) + 1)]
-    if header != [*_COLUMNS, _NUMBER] or [row[-1:] for row in rows] != [[number] for number in numbers]:
+    if header not in ([*_COLUMNS, _NUMBER], [*_FIRST_COLUMNS, _NUMBER]):
+        raise _describe_damage(path)
+    if [row[-1:] for row in rows] != [[number] for number in numbers]:
         raise _describe_damage(path)
     if any(len(row) != len(header) or row[2] not in (TRAIN, VALIDATION, TEST) for row in rows):
         raise _describe_damage(path)

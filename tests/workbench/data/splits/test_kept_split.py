@@ -67,6 +67,13 @@ def test_without_changes_the_split_is_the_same(data, run):
     assert all(image.name.startswith(f"{image.class_name}/") for image in images)
 
 
+def test_a_split_without_the_columns_that_came_later(data, run):
+    lines = [line.rsplit(",", 3) for line in (run / SPLIT).read_text().splitlines()]
+    (run / SPLIT).write_text("".join(f"{first},{number}\n" for first, _, _, number in lines))
+    assert "conflicts" not in (run / SPLIT).read_text()
+    assert load(data, run).split == load(data).split
+
+
 def test_added_photos_are_named_and_not_used(data, run):
     before = load(data)
     for number in range(4):

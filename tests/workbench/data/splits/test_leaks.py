@@ -7,6 +7,7 @@ from PIL import Image
 from workbench.config import DataConfig
 from workbench.data.dataset import describe, load_dataset
 from workbench.data.splits import leaks
+from workbench.data.splits.earlier_runs import find_used_images
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.data.splits.saved_split import write_split
 
@@ -111,12 +112,39 @@ def test_the_pairs_are_kept_with_the_store(data, cache, monkeypatch):
 def test_a_run_keeps_what_was_found(data, tmp_path):
     """Also after the training image has been removed, whose photo the test image shows."""
     (data / "test" / "daisy" / "6.jpg").write_bytes((data / "train" / "daisy" / "0.jpg").read_bytes())
+    draw_photo(2).save(data / "train" / "rose" / "also-a-daisy.png")
     before = load(data)
+    assert "1 photo is in two classes, such as train/daisy/2.jpg and train/rose/also-a-daisy.png" in before.warnings[0]
     write_split(tmp_path, before.split)
     (data / "train" / "daisy" / "0.jpg").unlink()
     after = load(data, open_kept_split(tmp_path, "test"))
     assert [image.repeats for image in after.split if image.part == "test" and image.repeats] == ["train/daisy/0.jpg"]
     assert "1 of 6 test images is also in train" in after.warnings[0]
+    assert "1 photo is in two classes, such as train/daisy/2.jpg" in after.warnings[0]
+
+
+def test_images_that_an_earlier_run_has_used(data, tmp_path):
+    """A run is fine-tuned from `other`, and `other` from `base`; both were trained on images that test now."""
+    base, other = tmp_path / "base", tmp_path / "other"
+    test = [image for image in load(data).split if image.part == "test"]
+    parts = ["train", "train", "validation", "test"]
+    used = [image._replace(name=f"old/{image.name}", part=part) for image, part in zip(test, parts, strict=False)]
+    for folder, images in ((base, used[:2]), (other, used[2:])):
+        folder.mkdir()
+        write_split(folder, images)
+    (other / "config.yaml").write_text(f"from_: {base}\n")
+    (base / "config.yaml").write_text(f"from_: {other}\n")  # no sound run has this, but it must end
+    assert not load(data).warnings
+    dataset = load_dataset(DataConfig(str(data), image_size=40), seed=0, used=find_used_images(str(other)))
+    (line,) = dataset.warnings
+    name = test[0].name
+    assert line == (
+        "warning: 3 of 6 test images were already used to train or validate the network that --from names, "
+        f"such as {name} ({base}: old/{name})"
+    )
+    assert [bool(image.seen_in) for image in dataset.split if image.part == "test"] == [True] * 3 + [False] * 3
+    write_split(tmp_path, dataset.split)
+    assert load(data, open_kept_split(tmp_path, "test")).warnings == [line]
 
 
 def test_real_photos(flowers):
