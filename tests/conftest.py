@@ -36,7 +36,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: next(server, None))
     if is_worker or not config.getoption("numprocesses", None):
         load_tensorflow()
-        gc.freeze()  # KerasTuner collects garbage three times a trial: it need not look at TensorFlow's objects
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freeze_survivors() -> None:
+    """Let the garbage collector skip what is there before a file's tests: TensorFlow, and what earlier tests keep.
+
+    A full collection looks at every other object, which takes most of a second after hundreds of tests, and KerasTuner
+    does three of them a trial.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
