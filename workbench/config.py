@@ -73,6 +73,8 @@ class TrainingConfig:
         shift: For data_aug: instead of cropping, move images by up to this share of their side, the edge mirrored;
             better for small images. 0 crops.
         jitter: For data_aug: share by which brightness, contrast and saturation vary at most.
+        rand_augment: For data_aug: magnitude of RandAugment, up to 10: each image gets two random changes, such as a
+            rotation, a shear, or another contrast or sharpness; 0 for none.
         mixup: Alpha of MixUp: training images are blended in pairs, with their labels; 0 for none.
         cutmix: Alpha of CutMix: a box of one training image is pasted into another; 0 for none.
         erasing: Share of the training images in which a random box is filled with one colour (random erasing).
@@ -101,6 +103,7 @@ class TrainingConfig:
     crop_area: float = 0.35
     shift: float = 0.0
     jitter: float = 0.2
+    rand_augment: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     erasing: float = 0.0
@@ -226,6 +229,8 @@ def check_training(config: TrainingConfig) -> None:
     for name in ("shift", "jitter"):
         if not 0 <= getattr(config, name) <= 0.5:
             raise UserError(f"{_given(config, name)}: must be between 0 and 0.5")
+    if not 0 <= config.rand_augment <= 10:
+        raise UserError(f"{_given(config, 'rand_augment')}: must be between 0 and 10")
     for name in ("label_smoothing", "ema"):
         if not 0 <= getattr(config, name) < 1:
             raise UserError(f"{_given(config, name)}: must be at least 0 and below 1")

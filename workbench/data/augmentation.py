@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from workbench.data.rand_augment import apply_rand_augment
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -14,11 +16,13 @@ class Augmentation:
         crop_area: smallest share of an image's area that a crop keeps and enlarges, at a ratio of 3:4 to 4:3.
         shift: if above 0, images are not cropped, but moved by up to this share of their side, the edge mirrored.
         jitter: brightness, contrast and saturation vary by up to this share.
+        rand_augment: magnitude of RandAugment, 0 to 10; 0 for none.
     """
 
     crop_area: float = 0.35
     shift: float = 0.0
     jitter: float = 0.2
+    rand_augment: float = 0.0
 
 
 def augment(
@@ -28,7 +32,7 @@ def augment(
     how: Augmentation | None = None,
     flipped: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Crop or shift, flip and jitter each image of a batch at random.
+    """Crop or shift, flip, distort and jitter each image of a batch at random.
 
     Args:
         images: uint8 (batch, height, width, 3).
@@ -50,8 +54,10 @@ def augment(
         images = _shift(images, how.shift * (2 * draw[2] - 1), how.shift * (2 * draw[3] - 1), flipped)
     else:
         images = _crop(images, size, how.crop_area, draw[:4], flipped)
+    if how.rand_augment:
+        images = apply_rand_augment(tf.cast(images, tf.float32), how.rand_augment, tf.random.fold_in(key, 3))
     if not how.jitter:
-        return images if how.shift else to_uint8(images)
+        return images if images.dtype == tf.uint8 else to_uint8(images)
     amounts = (1 - how.jitter + 2 * how.jitter * value[:, None, None, None] for value in draw[5:])
     return _jitter(tf.cast(images, tf.float32), *amounts)
 

@@ -42,4 +42,4 @@ def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.da
 
 def read_augmentation(training: TrainingConfig) -> Augmentation:
     """Return how `data_aug` changes images."""
-    return Augmentation(training.crop_area, training.shift, training.jitter)
+    return Augmentation(training.crop_area, training.shift, training.jitter, training.rand_augment)
