@@ -6,6 +6,7 @@ from typing import Any, Literal
 from workbench.commandline.options import make_unset_section
 from workbench.config import (
     DataConfig,
+    FinderConfig,
     RunConfig,
     TrainingConfig,
     TrainingRunConfig,
@@ -48,17 +49,6 @@ class NetworkConfig:
     dense_units: int = 512
     head: Literal["flatten", "gap"] = "flatten"
     initializer: Literal["glorot", "fan_in"] = "glorot"
-
-
-@dataclasses.dataclass(frozen=True)
-class FinderConfig:
-    """Learning-rate finder.
-
-    Args:
-        lr_find: Do not train; try learning rates and suggest one.
-    """
-
-    lr_find: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from workbench.data.dataset import Dataset, choose_image_size, describe, load_da
 from workbench.data.pipeline import count_steps
 from workbench.runtime import distribute
 from workbench.training.loop import train_network
-from workbench.training.lr_finder import find_learning_rate, save_range_test
+from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import choose_steps_per_execution, compile_model
 from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
 
@@ -68,7 +68,7 @@ def train(config: TrainConfig) -> Path:
     config = replace(config, precision=precision)  # written down: a resumed run keeps its number format
     cost = compute_network_cost(config.network, image_size, num_classes)
     if config.finder.lr_find:
-        return suggest_learning_rate(asked, config, dataset)
+        return try_learning_rates(asked, config, dataset)
 
     folder = choose_run_folder(config.run, f"cnn-{dataset.name}-{image_size}px")
     with folder.lock(), distribute(config.training.strategy):
@@ -93,7 +93,7 @@ def train(config: TrainConfig) -> Path:
     return folder.path
 
 
-def suggest_learning_rate(asked: TrainConfig, config: TrainConfig, dataset: Dataset) -> Path:
+def try_learning_rates(asked: TrainConfig, config: TrainConfig, dataset: Dataset) -> Path:
     """Run the learning-rate range test, save its figure, and print the command that trains with the suggestion.
 
     Args:
@@ -109,10 +109,7 @@ def suggest_learning_rate(asked: TrainConfig, config: TrainConfig, dataset: Data
         draw_weights(model, config.training.seed)
         model = build_fast_model(model, config.training.precision)
         compile_model(model, config.training)
-        test = find_learning_rate(model, dataset, config.training)
-        picture = save_range_test(test, folder.path)
-    rate = f"{test.suggestion:.2g}"
+        rate = suggest_learning_rate(model, dataset, config.training, folder.path)
     options = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
-    console.print(f"the loss falls fastest at a learning rate of {rate}: {picture}")
-    console.print(f"train with it:  {format_call('cnn_scratch.train')}{options} --learning-rate {rate}")
+    console.print(f"train with it:  {format_call('cnn_scratch.train')}{options} --learning-rate {rate:.2g}")
     return folder.path

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from workbench.commandline.options import make_unset_section
-from workbench.config import DataConfig, RunConfig, TrainingConfig, TrainingRunConfig, option_names
+from workbench.config import DataConfig, FinderConfig, RunConfig, TrainingConfig, TrainingRunConfig, option_names
 from workbench.sweep.config import SearchConfig, WorkersConfig
 
 _NOT_SWEPT = ("budget", "recipe", "strategy", "start_size", "optimizer")
@@ -95,6 +95,7 @@ class TransferConfig:
     freezing: FreezingConfig = FreezingConfig()
     training: FineTuneConfig = FineTuneConfig()
     features: FeaturesConfig = FeaturesConfig()
+    finder: FinderConfig = FinderConfig()
     run: TrainingRunConfig = TrainingRunConfig()
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,6 +70,15 @@ def describe_origin(computed: Sequence[Features], is_known: bool = True) -> str:
     if not computed:
         return "none"
     return "computed" if any(features.images for features in computed) else "cached"
+
+
+def describe_cost(computed: Sequence[Features], is_known: bool) -> dict[str, Any]:
+    """Return what a run's features cost, for its metrics.json; the arguments are those of `describe_origin`."""
+    return {
+        "features": describe_origin(computed, is_known),
+        "feature_seconds": sum((features.seconds for features in computed), 0.0),
+        "feature_images": sum(features.images for features in computed),
+    }
 
 
 @dataclasses.dataclass(frozen=True)

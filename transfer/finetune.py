@@ -12,6 +12,7 @@ from transfer.freezing import find_last_frozen, freeze
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision
 from workbench.config import replace
+from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.training.history import EpochLog, find_best_epoch
@@ -78,3 +79,32 @@ def train_head(network: Network, dataset: Dataset, config: TransferConfig) -> He
     part.set_weights(result.best_weights)
     freeze(network, config.freezing)
     return HeadTraining(find_best_epoch(result.history), features)
+
+
+def prepare_features(
+    network: Network, dataset: Dataset, config: TransferConfig, cut: keras.Operation | None, needs_head: bool
+) -> list[Features]:
+    """Train the head alone, if the mode says so, and compute the stored features.
+
+    Args:
+        network: frozen as it is to be trained.
+        dataset: images.
+        config: resolved, with a chosen `precision`.
+        cut: the operation whose output is stored; None if images are trained on.
+        needs_head: whether a head that is to be trained alone has not been trained yet.
+
+    Returns:
+        The features that were used, those of `cut` last.
+    """
+    computed: list[Features] = []
+    if config.training.head_epochs and needs_head:
+        head = train_head(network, dataset, config)
+        accuracy, epoch = head.best["val_accuracy"], head.best["epoch"]
+        console.print(f"head alone: validation accuracy {accuracy:.1%} in epoch {epoch}")
+        computed += [head.features] if head.features else []
+    if cut is not None:
+        views = config.features.views if config.training.data_aug else 0
+        computed.append(compute_features(dataset, network, cut, config, views))
+    for features in computed:
+        console.print(features.describe())
+    return computed

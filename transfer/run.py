@@ -19,17 +19,24 @@ from pathlib import Path
 from transfer.backbone import build_network
 from transfer.config import TransferConfig
 from transfer.defaults import resolve
-from transfer.features import Features, compute_features, describe_origin
-from transfer.finetune import build_trained_part, check_augmentation, count_trained_parameters, train_head
+from transfer.features import describe_cost
+from transfer.finetune import (
+    build_trained_part,
+    check_augmentation,
+    count_trained_parameters,
+    prepare_features,
+)
 from transfer.freezing import build_table, find_last_frozen, freeze, warn_of_cut_stage
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision, choose_model_precision
-from workbench.config import replace
+from workbench.commandline.calls import format_call
+from workbench.config import option_name, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import describe, load_dataset
 from workbench.data.splits.earlier_runs import find_used_images
 from workbench.runtime import distribute
 from workbench.training.loop import explain_interrupt, train_network
+from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import compile_model
 from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
 from workbench.training.saved_state import has_checkpoint
@@ -41,67 +48,75 @@ def run(config: TransferConfig) -> Path:
     Returns:
         Path of the run folder: `model.keras` (the whole network of the best epoch), `last.keras` and `best.keras` (the
         part that was trained, of the last and the best epoch), `history.csv`, `metrics.json`, `config.yaml`,
-        `classes.json`.
+        `classes.json`. With `lr_find` it holds only `lr_find.png` and `lr_find.csv`.
 
     Raises:
         UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, the budget is
             too short, or the loss became NaN.
     """
+    asked = config
     config = resolve(resume_config(config) if config.run.resume else config)
-    training = config.training
     used, kept = find_used_images(config.backbone.from_), find_resumed_split(config.run)
-    dataset = load_dataset(config.data, training.seed, show_decoding, kept, used)
+    dataset = load_dataset(config.data, config.training.seed, show_decoding, kept, used)
 
-    with distribute(training.strategy):
-        network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), training.seed)
+    with distribute(config.training.strategy):
+        network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), config.training.seed)
         num_frozen = freeze(network, config.freezing)
         cut = find_last_frozen(network) if config.features.views else None  # its output is stored
-        check_augmentation(training, cut)
+        check_augmentation(config.training, cut)
         part = build_trained_part(network, cut)
 
         name = f"{network.name}-{config.freezing.mode}-{dataset.name}-{dataset.image_size}px".lower()
-        folder = choose_run_folder(config.run, name)
+        folder = choose_run_folder(config.run, f"{name}-lr-find" if config.finder.lr_find else name)
         with folder.lock(), explain_interrupt(folder, "transfer.run"):
-            precision = choose_model_precision(part, training)
+            precision = choose_model_precision(part, config.training)
             config = replace(config, precision=precision)  # written down: a resumed run keeps it
-            training = config.training
-            console.print(*describe(dataset, training.class_weights), sep="\n")
+            console.print(*describe(dataset, config.training.class_weights), sep="\n")
             console.print(build_table(network, num_frozen), *warn_of_cut_stage(network, num_frozen), sep="\n")
-            console.print(f"precision of the trained layers: {training.precision}")
+            console.print(f"precision of the trained layers: {precision}")
 
-            computed: list[Features] = []
             has_trained_head = bool(config.run.resume) and has_checkpoint(folder.path)
-            if training.head_epochs and not has_trained_head:
-                head = train_head(network, dataset, config)
-                accuracy, epoch = head.best["val_accuracy"], head.best["epoch"]
-                console.print(f"head alone: validation accuracy {accuracy:.1%} in epoch {epoch}")
-                computed += [head.features] if head.features else []
-            if cut is not None:
-                views = config.features.views if training.data_aug else 0
-                computed.append(compute_features(dataset, network, cut, config, views))
+            computed = prepare_features(network, dataset, config, cut, needs_head=not has_trained_head)
             for features in computed:
-                console.print(features.describe())
                 config = replace(config, feature_precision=features.precision)  # written down like `precision`
-
-            model = build_in_precision(part, training.precision)
-            compile_model(model, training, build_optimizer(network, training, model))
+            inputs = dataset if cut is None else computed[-1].dataset
+            model = build_in_precision(part, precision)
+            compile_model(model, config.training, build_optimizer(network, config.training, model))
+            if config.finder.lr_find:
+                rate = suggest_learning_rate(model, inputs, config.training, folder.path)
+                print_next_command(asked, config, rate)
+                return folder.path
             train_network(
                 folder,
                 config,
                 model,
-                dataset if cut is None else computed[-1].dataset,
+                inputs,
                 command="transfer.run",
                 facts={
                     "mode": config.freezing.mode,
                     "frozen_layers": num_frozen,
                     "parameters": network.model.count_params(),
                     "trained_parameters": count_trained_parameters(part),
-                    "features": describe_origin(computed, is_known=not (training.head_epochs and has_trained_head)),
-                    "feature_seconds": sum((features.seconds for features in computed), 0.0),
-                    "feature_images": sum(features.images for features in computed),
+                    **describe_cost(computed, is_known=not (config.training.head_epochs and has_trained_head)),
                     "feature_precision": config.features.feature_precision if computed else None,
-                    "precision": training.precision,
+                    "precision": precision,
                 },
                 whole_network=None if cut is None else network.model,
             )
     return folder.path
+
+
+def print_next_command(asked: TransferConfig, config: TransferConfig, rate: float) -> None:
+    """Print the command that trains with a learning rate; the backbone's rate keeps its ratio to the head's.
+
+    Args:
+        asked: the configuration as typed.
+        config: the same configuration, resolved.
+        rate: of the head.
+    """
+    training = config.training
+    ratio = (training.backbone_learning_rate or 0.0) / (training.learning_rate or 1.0)
+    rates = {"learning_rate": rate, "backbone_learning_rate": rate * ratio}
+    options = cli.format_options(asked, skip={"lr_find", "name", "overwrite", *rates})
+    chosen = "".join(f" {option_name(name)} {value:.2g}" for name, value in rates.items() if value)
+    console.print(f"train with it:  {format_call('transfer.run')}{options}{chosen}", soft_wrap=True)

@@ -116,6 +116,17 @@ class TrainingConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class FinderConfig:
+    """Learning-rate finder.
+
+    Args:
+        lr_find: Do not train; try learning rates and suggest one.
+    """
+
+    lr_find: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """Run.
 

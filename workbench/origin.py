@@ -17,7 +17,6 @@ _OF_CNN = {
     "dense_units",
     "head",
     "initializer",
-    "lr_find",
 }
 _OF_TRANSFER = {
     *("backbone", "weights", "mode", "k", "until", "train_bn", "views", "feature_precision"),

@@ -90,6 +90,19 @@ def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
     assert all((folder / name).exists() for name in ("model.keras", "metrics.json", "report.html"))
 
 
+def test_rates_are_tried_and_one_is_suggested_with_its_command(config, capsys):
+    words = shlex.split(cli.format_options(replace(config, name=None, mode="first_k", until="block3_pool")))
+    assert main([*words, "--lr-find"]) == 0
+    folder = Path("runs/network-first_k-colours-32px-lr-find")
+    assert {path.name for path in folder.iterdir()} == {"lr_find.csv", "lr_find.png"}
+    assert len(read_csv(folder / "lr_find.csv")) > 50
+    line = capsys.readouterr().out.strip().splitlines()[-1]
+    given, _, rates = line.removeprefix("train with it:  python -m transfer.run ").partition(" --learning-rate ")
+    assert shlex.split(given) == words
+    head, backbone = rates.split(" --backbone-learning-rate ")
+    assert float(backbone) == pytest.approx(float(head) / 10, rel=0.1)
+
+
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):
     config = replace(config, mode="first_k", feature_precision="float32", until="block3_pool")
     stored = load(run(replace(config, name="stored")) / "model.keras")
@@ -215,6 +228,8 @@ def test_augmented_views_take_the_place_of_augmentation(config, capsys):
     training = max(files, key=lambda path: path.stat().st_size)  # the others are 6 validation images
     views = np.fromfile(training, np.float16).reshape(3, 24, -1)
     assert not np.allclose(views[0], views[1], atol=1e-3)
+    run(replace(config, data_aug=True, views=3, epochs=1, rand_augment=9, name="s"))
+    assert "once for 72 training images" in capsys.readouterr().out  # they have other views
 
 
 @pytest.mark.parametrize(("mode", "kill"), [*((mode, signal.SIGKILL) for mode in MODES), ("first_k", signal.SIGINT)])
@@ -334,6 +349,7 @@ def test_rates_fall_towards_the_image(config):
         (["--backbone", "ResNet50", "--image-size", "16"], "--image-size 16: ResNet50 cannot take it"),
         (["--lr-decay", "0"], "--lr-decay 0"),
         (["--views", "-1"], "--views -1"),
+        (["--rand-augment", "11"], "--rand-augment 11.0: must be between 0 and 10"),
         (["--start-size", "16"], "--start-size 16: fine-tuning trains at one image size"),
         (["--mixup", "0.2"], "--mixup 0.2: changes images, but features are stored; give --views 0 as well"),
         (["--cutmix", "1"], "--cutmix 1: changes images"),

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from workbench.config import TrainingConfig
+from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import write_csv
@@ -101,6 +102,18 @@ class _RaiseLearningRate(keras.callbacks.Callback):
         self.smoothed.append(self._mean / (1 - _SMOOTHING ** len(self.losses)))
         if self.smoothed[-1] > _DIVERGED * min(self.smoothed):
             self.model.stop_training = True
+
+
+def suggest_learning_rate(model: keras.Model, dataset: Dataset, training: TrainingConfig, folder: Path) -> float:
+    """Run the range test, write its files into a folder, and print and return the rate that it suggests.
+
+    Raises:
+        UserError: the loss falls at no learning rate.
+    """
+    test = find_learning_rate(model, dataset, training)
+    picture = save_range_test(test, folder)
+    console.print(f"the loss falls fastest at a learning rate of {test.suggestion:.2g}: {picture}")
+    return test.suggestion
 
 
 def save_range_test(test: RangeTest, folder: Path) -> Path:
