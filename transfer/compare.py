@@ -107,11 +107,12 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
 
 def _build_strategy(config: CompareConfig, mode: Mode, name: str) -> TransferConfig:
     """Return the configuration of one strategy's run."""
+    training = config.training if mode != "last_layer" else replace(config.training, unfreeze_epochs=0.0)
     return TransferConfig(
         data=config.data,
         backbone=config.backbone,
         freezing=FreezingConfig(mode=mode, k=config.strategies.k if mode == "first_k" else None),
-        training=config.training,
+        training=training,
         features=config.features,
         run=replace(TrainingRunConfig(**vars(config.run)), name=name),
     )

@@ -73,7 +73,10 @@ class FineTuneConfig(TrainingConfig):
         learning_rate: Learning rate of the head; by default 3e-3 for last_layer, else 1e-3.
         backbone_learning_rate: Learning rate of the backbone's last stage; by default 1e-4.
         lr_decay: Factor of the learning rate from each stage of the backbone to the one before it.
-        head_epochs: Epochs in which the head is trained alone, before the other layers; by default 1 for all, else 0.
+        head_epochs: Epochs in which the head is trained alone, before the other layers; by default 1 for all and with
+            --unfreeze-epochs, else 0.
+        unfreeze_epochs: Train the backbone's last stage first, and unfreeze one more stage each time that so many
+            epochs have passed; 0 trains all stages from the start.
     """
 
     epochs: int | None = None  # type: ignore[assignment]  # None until `resolve` sets the mode's default
@@ -84,6 +87,7 @@ class FineTuneConfig(TrainingConfig):
     backbone_learning_rate: float | None = None
     lr_decay: float = 1.0
     head_epochs: int | None = None
+    unfreeze_epochs: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,8 +38,10 @@ def check_trial(config: TransferConfig) -> None:
 
 def _resolve_mode(config: TransferConfig) -> TransferConfig:
     """Return a configuration in which values that were not given are those of its mode."""
-    defaults = MODE_DEFAULTS[config.freezing.mode].items()
-    missing = {name: value for name, value in defaults if getattr(config.training, name) is None}
+    defaults = dict(MODE_DEFAULTS[config.freezing.mode])
+    if config.training.unfreeze_epochs:
+        defaults["head_epochs"] = 1
+    missing = {name: value for name, value in defaults.items() if getattr(config.training, name) is None}
     return replace(config, **missing)
 
 
@@ -67,9 +69,12 @@ def _check(config: TransferConfig) -> None:
         raise UserError(f"--recipe {training.recipe}: is for cnn_scratch.train; leave it out")
     if training.optimizer != "adam":
         raise UserError(f"--optimizer {training.optimizer}: fine-tuning uses adam; leave it out")
-    for section, name in ((training, "backbone_learning_rate"), (training, "head_epochs"), (config.features, "views")):
+    counted = [(training, name) for name in ("backbone_learning_rate", "head_epochs", "unfreeze_epochs")]
+    for section, name in (*counted, (config.features, "views")):
         if not 0 <= getattr(section, name) < float("inf"):
             raise UserError(f"{option_name(name)} {getattr(section, name)}: must be 0 or more")
+    if training.unfreeze_epochs and freezing.mode == "last_layer":
+        raise UserError(f"--unfreeze-epochs {training.unfreeze_epochs:g}: last_layer trains no stage of the backbone")
     if not 0 < training.lr_decay <= 1:
         raise UserError(f"--lr-decay {training.lr_decay}: must be above 0 and at most 1")
     if not 0 <= config.backbone.dropout < 1:

@@ -8,7 +8,7 @@ import keras
 from transfer.backbone import Network
 from transfer.config import FineTuneConfig, FreezingConfig, TransferConfig
 from transfer.features import Features, compute_features
-from transfer.freezing import find_last_frozen, freeze
+from transfer.freezing import find_last_frozen, find_stages, freeze
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision
 from workbench.config import replace
@@ -18,6 +18,7 @@ from workbench.errors import UserError
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.training.loop import fit
 from workbench.training.optimizer import compile_model
+from workbench.training.training_model import Unfreezing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,22 @@ def check_augmentation(training: FineTuneConfig, cut: keras.Operation | None) ->
         value = getattr(training, name)
         if value and cut is not None:
             raise UserError(f"--{name} {value:g}: changes images, but features are stored; give --views 0 as well")
+
+
+def plan_unfreezing(network: Network, training: FineTuneConfig, model: keras.Model) -> Unfreezing | None:
+    """Return how the backbone's stages are unfrozen, the last one first; None if all are trained from the start.
+
+    The head is trained together with the first stage, and so is what does not belong to a stage.
+
+    Args:
+        network: frozen as it is to be trained at the end.
+        training: settings of the training.
+        model: what is fitted: a part of the network, or a copy of it whose layers have the same names.
+    """
+    trained = {layer.name: layer for layer in model.layers if layer.trainable_weights}
+    names = [[layer.name for layer in stage.layers if layer.name in trained] for stage in find_stages(network)]
+    stages = [[trained[name] for name in stage] for stage in reversed(names) if stage]
+    return Unfreezing(stages, training.unfreeze_epochs) if training.unfreeze_epochs and len(stages) > 1 else None
 
 
 def train_head(network: Network, dataset: Dataset, config: TransferConfig) -> HeadTraining:

@@ -20,7 +20,7 @@ Range = Callable[[Any], bool]
 RANGES: Mapping[str, Range] = {
     **dict.fromkeys(("epochs", "batch_size", "num_filters", "dense_units", "max_trials", "keep"), lambda n: n >= 1),
     **dict.fromkeys(("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience", "views"), lambda n: n >= 0),
-    **dict.fromkeys(("workers", "head_epochs", "backbone_learning_rate"), lambda n: n >= 0),
+    **dict.fromkeys(("workers", "head_epochs", "unfreeze_epochs", "backbone_learning_rate"), lambda n: n >= 0),
     **dict.fromkeys(("label_smoothing", "ema", "dropout"), lambda n: 0 <= n < 1),
     **dict.fromkeys(("erasing", "max_unreadable"), lambda n: 0 <= n <= 1),
     **dict.fromkeys(("seed", "split_seed"), lambda n: 0 <= n < 2**32),

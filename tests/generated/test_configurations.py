@@ -42,6 +42,7 @@ _LEFT_OUT = {
     "strategy",
 }
 _COMBINED = {"k", "until", "start_size", "chief", "worker", "oracle_address", "from_", "resume", "scratch", "lr_find"}
+_COMBINED |= {"unfreeze_epochs"}
 
 
 @st.composite

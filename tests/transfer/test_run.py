@@ -103,6 +103,20 @@ def test_rates_are_tried_and_one_is_suggested_with_its_command(config, capsys):
     assert float(backbone) == pytest.approx(float(head) / 10, rel=0.1)
 
 
+def test_stages_are_unfrozen_from_the_head_downwards(config, initial, capsys):
+    config = replace(config, mode="all", unfreeze_epochs=1, ema=0.5, schedule="constant", warmup_epochs=0)
+    after = arrays(load(run(config) / "model.keras"))
+    changed = {path.split("/")[0] for path in initial if not np.array_equal(initial[path], after[path])}
+    assert {"logits", "dense", "block5_conv"} <= changed
+    assert not {"block1_conv", "block2_conv", "block3_conv"} & changed
+    shown = capsys.readouterr().out
+    assert "head alone" in shown
+    assert [line.split(" of ")[0] for line in shown.splitlines() if "stages are trained" in line] == [
+        "epoch 1: 1",
+        "epoch 2: 2",
+    ]
+
+
 def test_stored_features_and_the_plain_way_end_in_the_same_network(config):
     config = replace(config, mode="first_k", feature_precision="float32", until="block3_pool")
     stored = load(run(replace(config, name="stored")) / "model.keras")
@@ -252,10 +266,10 @@ def test_a_killed_run_is_resumed(config, mode, kill):
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
 
 
-@pytest.mark.parametrize(("precision", "ema"), [("float32", 0.0), ("bfloat16", 0.8)])
-def test_a_resumed_run_equals_an_uninterrupted_one(config, precision, ema):
+@pytest.mark.parametrize(("precision", "ema", "unfreeze_epochs"), [("float32", 0.0, 0.0), ("bfloat16", 0.8, 2.0)])
+def test_a_resumed_run_equals_an_uninterrupted_one(config, precision, ema, unfreeze_epochs):
     config = replace(config, mode="first_k", until="block3_pool", precision=precision, ema=ema)
-    config = replace(config, schedule="constant", warmup_epochs=0)
+    config = replace(config, schedule="constant", warmup_epochs=0, unfreeze_epochs=unfreeze_epochs)
     whole = run(replace(config, epochs=3, name="whole"))
     part = run(replace(config, epochs=2, name="part"))
     run(build(type(config), resume=str(part), epochs=3))
@@ -349,6 +363,7 @@ def test_rates_fall_towards_the_image(config):
         (["--backbone", "ResNet50", "--image-size", "16"], "--image-size 16: ResNet50 cannot take it"),
         (["--lr-decay", "0"], "--lr-decay 0"),
         (["--views", "-1"], "--views -1"),
+        (["--unfreeze-epochs", "1"], "--unfreeze-epochs 1: last_layer trains no stage of the backbone"),
         (["--rand-augment", "11"], "--rand-augment 11.0: must be between 0 and 10"),
         (["--start-size", "16"], "--start-size 16: fine-tuning trains at one image size"),
         (["--mixup", "0.2"], "--mixup 0.2: changes images, but features are stored; give --views 0 as well"),

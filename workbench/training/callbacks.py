@@ -14,7 +14,7 @@ from workbench.errors import UserError
 from workbench.keras_graph import get_weight_averages
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.training.timeline import EpochTimeline, Timeline
-from workbench.training.training_model import TrainingModel
+from workbench.training.training_model import TrainingModel, Unfreezing
 
 Logs = dict[str, Any] | None
 Listener = Callable[[EpochLog], bool | None]
@@ -114,6 +114,32 @@ class UpdateSavedModel(keras.callbacks.Callback):
     def on_test_begin(self, logs: Logs = None) -> None:
         if isinstance(self.model, TrainingModel) and self.model.validates_saved:
             self.model.update_saved_weights()
+
+
+class UnfreezeStages(keras.callbacks.Callback):
+    """Callback that unfreezes one stage of the network after the other.
+
+    Which ones are trained depends on the place in the timeline alone, so a resumed run continues with the same ones.
+
+    Args:
+        unfreezing: the stages.
+        timeline: of the training.
+        steps: of one epoch.
+    """
+
+    def __init__(self, unfreezing: Unfreezing, timeline: Timeline, steps: int) -> None:
+        super().__init__()
+        self._unfreezing, self._timeline, self._steps = unfreezing, timeline, steps
+        self._count = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        count = self._unfreezing.count_stages(self._timeline.find_step(epoch * self._steps) / self._steps)
+        if count != self._count:
+            self._count = count
+            self.model.freeze_layers(self._unfreezing.list_frozen(count))
+            console.print(
+                f"epoch {epoch + 1}: {count} of {len(self._unfreezing.stages)} stages are trained", style="dim"
+            )
 
 
 class RecordHistory(keras.callbacks.Callback):

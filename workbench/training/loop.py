@@ -32,6 +32,7 @@ from workbench.training.callbacks import (
     SeedEpochs,
     ShowProgress,
     StopOnDivergence,
+    UnfreezeStages,
     UpdateSavedModel,
 )
 from workbench.training.checkpoints import SaveCheckpoints, resume_training, save_model
@@ -52,7 +53,7 @@ from workbench.training.timeline import (
     make_timeline,
 )
 from workbench.training.tracking import log_to_tensorboard, log_to_wandb
-from workbench.training.training_model import get_saved_model, select_image_size
+from workbench.training.training_model import TrainingModel, get_saved_model, select_image_size
 from workbench.wording import agree, format_count
 
 _PAGE_BYTES = 400_000  # of a run's page, figures, logs and other small files
@@ -208,6 +209,8 @@ def fit(
         keep_best,
         *callbacks,
     ]
+    if isinstance(model, TrainingModel) and model.unfreezing:
+        callbacks.append(UnfreezeStages(model.unfreezing, timeline, steps))
     if isinstance(timeline, ClockTimeline):
         callbacks.append(FollowClock(timeline, len(dataset.validation) / len(dataset.train), steps))
     has_more = not timeline.is_over(len(history))

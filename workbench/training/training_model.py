@@ -1,13 +1,36 @@
 """The model that is trained: our own subclass of keras.Model, saved as a model of Keras' own layers and optimizer."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from workbench.training.optimizers.fused import SavedAsKeras
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unfreezing:
+    """How the stages of a network are unfrozen one after the other.
+
+    Attributes:
+        stages: the trained layers of each stage. The first one is trained from the start.
+        epochs: epochs from one stage to the next.
+
+    Source: Howard and Ruder, Universal language model fine-tuning for text classification, ACL 2018.
+    """
+
+    stages: Sequence[Sequence[keras.Layer]]
+    epochs: float
+
+    def count_stages(self, place: float) -> int:
+        """Return how many stages are trained at a place in the training, in epochs from its start."""
+        return min(len(self.stages), 1 + int(place / self.epochs))
+
+    def list_frozen(self, count: int) -> list[keras.Layer]:
+        """Return the layers that are frozen while `count` stages are trained."""
+        return [layer for stage in self.stages[count:] for layer in stage]
 
 
 @dataclasses.dataclass(eq=False)
@@ -17,15 +40,19 @@ class _State:
     Attributes:
         saved_as: the model that is saved in place of the trained one.
         saved_optimizer_of: the optimizer that `saved_as` was compiled with a copy of.
-        train_functions: image size -> the compiled training step.
+        train_functions: (image size, frozen layers) -> the compiled training step.
         image_size: the size that the model's present `train_function` belongs to.
+        frozen: the layers that it does not train, of those that are trainable.
+        unfreezing: how layers are unfrozen during the training; None if all are trained from the start.
         is_validating: whether a validation step is being traced or run.
     """
 
     saved_as: keras.Model
     saved_optimizer_of: keras.Optimizer | None = None
-    train_functions: dict[int | None, Callable | None] = dataclasses.field(default_factory=dict)
+    train_functions: dict[tuple, Callable | None] = dataclasses.field(default_factory=dict)
     image_size: int | None = None
+    frozen: tuple[keras.Layer, ...] = ()
+    unfreezing: Unfreezing | None = None
     is_validating: bool = False
 
 
@@ -95,10 +122,40 @@ class TrainingModel(keras.Model):
         Args:
             image_size: side of the square training images in pixels.
         """
+        self._select(image_size, self._state.frozen)
+
+    @property
+    def unfreezing(self) -> Unfreezing | None:
+        """How layers are unfrozen during the training; None if all are trained from the start."""
+        return self._state.unfreezing
+
+    @unfreezing.setter
+    def unfreezing(self, unfreezing: Unfreezing | None) -> None:
+        self._state.unfreezing = unfreezing
+
+    def freeze_layers(self, layers: Sequence[keras.Layer]) -> None:
+        """Train without these layers from the next step on; they compute as in inference, and have no gradients."""
+        self._select(self._state.image_size, tuple(layers))
+        self.make_train_function()
+
+    def _select(self, image_size: int | None, frozen: tuple[keras.Layer, ...]) -> None:
         state = self._state
-        state.train_functions[state.image_size] = self.train_function
-        state.image_size = image_size
-        self.train_function = state.train_functions.get(image_size)
+        state.train_functions[state.image_size, state.frozen] = self.train_function
+        state.image_size, state.frozen = image_size, frozen
+        self.train_function = state.train_functions.get((image_size, frozen))
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train one batch, as keras.Model does, without the frozen layers.
+
+        They are not trainable only while the step is traced: everything else needs the same list of variables always.
+        """
+        for layer in self._state.frozen:
+            layer.trainable = False
+        try:
+            return super().train_step(data)
+        finally:
+            for layer in self._state.frozen:
+                layer.trainable = True
 
     def load_saved_weights(self) -> None:
         """Set the weights to those of the saved model."""
