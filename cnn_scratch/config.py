@@ -63,7 +63,7 @@ class TrainConfig:
     training: TrainingConfig = TrainingConfig()
     finder: FinderConfig = FinderConfig()
     run: TrainingRunConfig = TrainingRunConfig()
-    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
 
 def check_trial(config: TrainConfig) -> None:

@@ -6,25 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.model import compute_network_cost
-from workbench.config import option_name, parse_duration, replace
-from workbench.console import console
+from workbench.config import parse_duration
 from workbench.data.dataset import DEFAULT_SIZES, Dataset
 from workbench.data.decoding import UnreadableImage, read_dimensions
 from workbench.data.source import Item, Source
 from workbench.data.sources import open_source
 from workbench.runtime import count_devices, list_gpus
-from workbench.training.plan import Facts, plan_training
+from workbench.training.plan import Facts, apply_plan, plan_training
 from workbench.training.speed import choose_fast_precision, count_images, measure_speed
 
 _SIZES = (64, 96, 128)  # sides of the images in pixels that a plan chooses from
 _SAMPLES = 32  # images whose size is read
 _LEAST_EPOCHS = 12  # a budget must allow so many at the chosen image size
-
-
-def is_planned(config: TrainConfig) -> bool:
-    """Return whether what was not given is planned: with `--recipe planned`; with a budget unless `plain` is given."""
-    is_plain = "recipe" in config.given and config.training.recipe == "plain"
-    return config.training.recipe == "planned" or (config.training.budget is not None and not is_plain)
 
 
 def plan_image_size(config: TrainConfig) -> TrainConfig:
@@ -68,10 +61,7 @@ def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
         devices=count_devices(training.strategy),
     )
     values = plan_training(facts) | ({} if list_gpus() else {"precision": precision})
-    planned = {name: value for name, value in values.items() if name not in config.given}
-    if planned:
-        console.print("planned: " + "  ".join(f"{option_name(name)[2:]} {value}" for name, value in planned.items()))
-    return replace(config, **planned)
+    return apply_plan(config, values, config.given)
 
 
 def _read_sides(source: Source) -> Iterator[int]:

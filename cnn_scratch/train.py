@@ -21,7 +21,7 @@ from cnn_scratch.config import TrainConfig, check_network
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn, check_growing, check_memory, compute_network_cost
-from cnn_scratch.plan import is_planned, plan_image_size, plan_options
+from cnn_scratch.plan import plan_image_size, plan_options
 from workbench.commandline.calls import format_call
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
@@ -31,6 +31,7 @@ from workbench.runtime import distribute
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import choose_steps_per_execution, compile_model
+from workbench.training.plan import is_planned
 from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from transfer.config import CompareConfig, FreezingConfig, TransferConfig
-from transfer.defaults import resolve
+from transfer.defaults import PLANNED, resolve
 from workbench import commands
 from workbench.commandline.calls import format_call
 from workbench.compare import compare as compare_runs
@@ -38,6 +38,7 @@ from workbench.finished_run import open_run
 from workbench.reporting.comparison_page import write_page
 from workbench.runtime import make_python_path
 from workbench.table import Column, Table
+from workbench.training.plan import is_planned
 from workbench.training.run_folder import read_config
 
 Mode = Literal["last_layer", "first_k", "all"]
@@ -115,6 +116,7 @@ def _build_strategy(config: CompareConfig, mode: Mode, name: str) -> TransferCon
         training=training,
         features=config.features,
         run=replace(TrainingRunConfig(**vars(config.run)), name=name),
+        given=config.given - {"k", "scratch"},
     )
 
 
@@ -128,7 +130,7 @@ def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
     folder = Path(config.run.runs_dir) / str(config.run.name)
     words = cli.format_options(config)
     if (folder / "config.yaml").exists() and not config.run.overwrite:
-        if not _has_same_settings(read_config(folder, TransferConfig), resolve(config)):
+        if not _has_same_settings(read_config(folder, TransferConfig), config):
             raise UserError(f"{folder}: made with other settings; replace it with --overwrite, or choose --name")
         if read_json(folder / "metrics.json"):
             return folder
@@ -165,11 +167,12 @@ def _check_same_data(config: TransferConfig, first: Path) -> None:
 def _has_same_settings(saved: TransferConfig, asked: TransferConfig) -> bool:
     """Return whether a run was made with the settings that are asked for, apart from what may differ.
 
-    A run's config.yaml has the number formats that `auto` became, and the epochs that a budget became.
+    A run's config.yaml has the number formats that `auto` became, the epochs that a budget became, and the plan.
     """
-    had, wanted = flatten(saved), flatten(asked)
+    had, wanted = flatten(saved), flatten(resolve(asked))
     may_differ = {"cache_dir", "wandb"}
     may_differ |= {name for name in ("precision", "feature_precision") if wanted[name] == "auto"}
+    may_differ |= {*PLANNED} - asked.given if is_planned(asked) else set()
     if wanted["budget"]:
         may_differ |= {"budget", "epochs"}
     return all(had[name] == value for name, value in wanted.items() if name not in may_differ)

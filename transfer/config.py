@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from workbench.commandline.options import make_unset_section
+from workbench.commandline.options import hidden, make_unset_section
 from workbench.config import DataConfig, FinderConfig, RunConfig, TrainingConfig, TrainingRunConfig, option_names
 from workbench.sweep.config import SearchConfig, WorkersConfig
 
@@ -80,6 +80,8 @@ class FineTuneConfig(TrainingConfig):
     """
 
     epochs: int | None = None  # type: ignore[assignment]  # None until `resolve` sets the mode's default
+    optimizer: Literal["adam", "sgd", "muon"] = hidden("adam")  # the others have no rate for each stage
+    start_size: int = hidden(0)  # features are of one size
     learning_rate: float | None = None  # type: ignore[assignment]
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
     warmup_epochs: float = 0.5
@@ -92,7 +94,10 @@ class FineTuneConfig(TrainingConfig):
 
 @dataclasses.dataclass(frozen=True)
 class TransferConfig:
-    """Configuration of `python -m transfer.run`."""
+    """Configuration of `python -m transfer.run`.
+
+    `given` has the names of the options that were given, by the command line, a file or a caller; a plan keeps them.
+    """
 
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -101,6 +106,7 @@ class TransferConfig:
     features: FeaturesConfig = FeaturesConfig()
     finder: FinderConfig = FinderConfig()
     run: TrainingRunConfig = TrainingRunConfig()
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +124,7 @@ class StrategiesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CompareConfig:
-    """Configuration of `python -m transfer.compare`."""
+    """Configuration of `python -m transfer.compare`; `given` as in `TransferConfig`."""
 
     data: DataConfig = DataConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -126,6 +132,7 @@ class CompareConfig:
     training: FineTuneConfig = FineTuneConfig()
     features: FeaturesConfig = FeaturesConfig()
     run: RunConfig = RunConfig()
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
 
 _SWEPT = (BackboneConfig, FineTuneConfig, FreezingConfig, FeaturesConfig)

@@ -8,6 +8,7 @@ from workbench.finished_run import open_run
 from workbench.sweep.sweep_file import TrialOptions
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96  # pixels
+PLANNED = ("batch_size", "label_smoothing", "data_aug", "views", "epochs")  # what `transfer/plan.py` may choose
 MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
     "last_layer": {"epochs": 20, "learning_rate": 3e-3, "backbone_learning_rate": 0.0, "head_epochs": 0},
     "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},
@@ -65,8 +66,6 @@ def _check(config: TransferConfig) -> None:
         raise UserError("--k and --until: give only one of them")
     if training.start_size:
         raise UserError(f"--start-size {training.start_size}: fine-tuning trains at one image size; leave it out")
-    if training.recipe != "plain":
-        raise UserError(f"--recipe {training.recipe}: is for cnn_scratch.train; leave it out")
     if training.optimizer != "adam":
         raise UserError(f"--optimizer {training.optimizer}: fine-tuning uses adam; leave it out")
     counted = [(training, name) for name in ("backbone_learning_rate", "head_epochs", "unfreeze_epochs")]

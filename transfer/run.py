@@ -29,6 +29,7 @@ from transfer.finetune import (
 )
 from transfer.freezing import build_table, find_last_frozen, freeze, warn_of_cut_stage
 from transfer.optimizer import build_optimizer
+from transfer.plan import plan_options
 from transfer.precision import build_in_precision, choose_model_precision
 from workbench.commandline.calls import format_call
 from workbench.config import option_name, replace
@@ -39,6 +40,7 @@ from workbench.runtime import distribute
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import compile_model
+from workbench.training.plan import is_planned
 from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
 from workbench.training.saved_state import has_checkpoint
 
@@ -64,6 +66,8 @@ def run(config: TransferConfig) -> Path:
         network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), config.training.seed)
         num_frozen = freeze(network, config.freezing)
         cut = find_last_frozen(network) if config.features.views else None  # its output is stored
+        if is_planned(asked) and not config.run.resume:
+            config = plan_options(config, asked.given, dataset, network, cut)
         check_augmentation(config.training, cut)
         part = build_trained_part(network, cut)
 

@@ -19,7 +19,7 @@ from workbench.clock import start_command
 from workbench.commandline.calls import read_summary
 from workbench.commandline.options import read_values
 from workbench.commandline.parser import make_app, make_group_app, parse_words
-from workbench.config import flatten, option_name
+from workbench.config import GIVEN, flatten, option_name
 from workbench.errors import UserError
 from workbench.failures import describe_failure
 from workbench.runtime import load_tensorflow
@@ -180,11 +180,14 @@ def from_values(config_class: type[Config], values: Mapping[str, Any], *, where:
 
 
 def format_options(config: Any, skip: Sequence[str] | set[str] = ()) -> str:
-    """Return the options that make `config` out of the defaults, as they would be typed: ` --image-size 64`."""
-    words, defaults = "", flatten(type(config)())
+    """Return the options that make `config` out of the defaults, as they would be typed: ` --image-size 64`.
+
+    A default that was given is among them where the configuration remembers that, because a plan keeps what was given.
+    """
+    words, defaults, given = "", flatten(type(config)()), getattr(config, GIVEN, ())
     for name, value in flatten(config).items():
         option = option_name(name)
-        if name in skip or value == defaults[name]:
+        if name in skip or (value == defaults[name] and (value is None or name not in given)):
             continue
         if isinstance(value, bool):
             words += f" {option}" if value else f" --no-{option[2:]}"

@@ -7,11 +7,12 @@ import yaml
 
 from cnn_scratch import plan
 from cnn_scratch.config import TrainConfig
-from cnn_scratch.plan import is_planned, plan_image_size, plan_options
+from cnn_scratch.plan import plan_image_size, plan_options
 from cnn_scratch.train import main, train
 from workbench import cli
 from workbench.config import build, flatten, replace
 from workbench.data.dataset import load_dataset
+from workbench.training.plan import is_planned
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def test_what_was_given_is_remembered():
     assert replace(parsed, epochs=3).given == {"batch_size", "data", "epochs"}
     assert parsed == build(TrainConfig)  # given or not, the values are the same
     assert "given" not in flatten(parsed)
+    assert str(parsed) == str(build(TrainConfig))  # sweeps find the states of their trials by it
 
 
 def test_a_budget_implies_the_plan():

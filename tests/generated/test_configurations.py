@@ -68,8 +68,8 @@ def find_verdict(module: str, option: Option, value: Any) -> bool | None:
         return False
     if module.startswith("transfer.") and option.name == "optimizer" and verdict:
         return None  # fine-tuning takes some of them
-    if module != "cnn_scratch.train" and option.name == "recipe" and verdict:
-        return None  # only a training from scratch can be planned
+    if module.endswith(".tune") and option.name == "recipe" and verdict:
+        return None  # a sweep is not planned
     return verdict
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from transfer.compare import _build_strategy, compare
+from transfer.compare import _build_strategy, _has_same_settings, compare
 from transfer.config import CompareConfig
+from transfer.defaults import resolve
 from transfer.run import run
+from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
 
@@ -34,6 +36,23 @@ def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, 
     assert before == {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
     with pytest.raises(UserError, match="c-last_layer: made with other settings"):
         compare(replace(comparison, epochs=2))
+
+
+def test_what_was_given_reaches_each_strategy():
+    words = ["--recipe", "plain", "--budget", "1m", "--unfreeze-epochs", "1", "--k", "3"]
+    asked = cli.parse(CompareConfig, words)
+    options = {mode: cli.format_options(_build_strategy(asked, mode, "x")) for mode in ("last_layer", "first_k", "all")}
+    assert all("--recipe plain" in words for words in options.values())
+    assert ["--unfreeze-epochs 1" in words for words in options.values()] == [False, True, True]
+    assert ["--k 3" in words for words in options.values()] == [False, True, False]
+
+
+def test_a_planned_strategy_is_found_again():
+    planned = _build_strategy(cli.parse(CompareConfig, ["--budget", "1m"]), "all", "x")
+    saved = replace(resolve(planned), batch_size=16, label_smoothing=0.1, data_aug=True, views=8, epochs=3)
+    assert _has_same_settings(saved, planned)
+    given = _build_strategy(cli.parse(CompareConfig, ["--budget", "1m", "--batch-size", "32"]), "all", "x")
+    assert not _has_same_settings(saved, given)
 
 
 def test_data_that_changed_between_two_strategies_are_refused(comparison):

@@ -21,10 +21,12 @@ from transfer.defaults import resolve
 from transfer.feature_precision import count_agreements
 from transfer.freezing import find_stages, freeze
 from transfer.optimizer import build_optimizer
+from transfer.plan import plan_options
 from transfer.run import main, run
 from workbench import cli
 from workbench.commands import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from workbench.config import build, replace
+from workbench.data.dataset import load_dataset
 from workbench.data.splits.saved_split import read_split
 from workbench.evaluate import evaluate
 from workbench.explain import explain
@@ -88,6 +90,27 @@ def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
         (folder / name).unlink()  # as if it had been stopped after its last epoch
     run(build(TransferConfig, resume=str(folder)))
     assert all((folder / name).exists() for name in ("model.keras", "metrics.json", "report.html"))
+    saved = read_config_file()  # the budget implied a plan
+    assert (saved["data_aug"], saved["views"], saved["label_smoothing"]) == (True, 8, 0.1)
+    assert saved["batch_size"] == 8  # was given
+
+
+def test_a_plan_depends_on_the_speed_and_the_time(config, monkeypatch):
+    config = resolve(replace(config, mode="all", budget="60s"))
+    dataset = load_dataset(config.data, 0)
+    network = build_network(config.backbone, 32, 3, 0)
+
+    def plan(seconds, cut, given=()):
+        monkeypatch.setattr("transfer.plan.measure_forward", lambda network, dataset: seconds / 24)
+        return plan_options(config, given, dataset, network, cut)
+
+    assert plan(1.0, None).training.epochs == 20  # the head is trained first, on features; a step is three passes
+    assert plan(60.0, None).training.epochs == 1
+    assert plan(1.0, None, ["epochs"]).training.epochs == config.training.epochs
+    assert plan(10.0, network.model.operations[-1]).features.views == 3
+    assert not plan(20.0, network.model.operations[-1]).training.data_aug
+    monkeypatch.setattr("transfer.plan._MOST_BYTES", 24 * 3 * 2 * 2.5)  # features are the three logits, 2 bytes each
+    assert plan(1.0, network.model.operations[-1]).features.views == 2
 
 
 def test_rates_are_tried_and_one_is_suggested_with_its_command(config, capsys):
@@ -101,6 +124,14 @@ def test_rates_are_tried_and_one_is_suggested_with_its_command(config, capsys):
     assert shlex.split(given) == words
     head, backbone = rates.split(" --backbone-learning-rate ")
     assert float(backbone) == pytest.approx(float(head) / 10, rel=0.1)
+
+
+def test_the_help_lists_what_a_fine_tuning_takes(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--lr-find" in shown
+    assert "--start-size" not in shown
+    assert "--optimizer" not in shown
 
 
 def test_stages_are_unfrozen_from_the_head_downwards(config, initial, capsys):

@@ -91,9 +91,15 @@ def _list_options(defaults: Any) -> list[Option]:
                 help=helps.get(field.name, ""),
                 positional=field.metadata.get("positional", False),
                 optional=field.metadata.get("optional", False),
+                is_listed=field.metadata.get("is_listed", True),
             )
         )
     return options
+
+
+def hidden(default: Any) -> Any:
+    """Return a dataclass field for an option that the help text leaves out: the command takes its default only."""
+    return dataclasses.field(default=default, metadata={"is_listed": False})
 
 
 def make_unset_section(config_class: type, names: Sequence[str], listed: Sequence[str] = ()) -> Any:

@@ -5,8 +5,11 @@ measured, and which of the other values are first guesses.
 """
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from workbench.config import Config, option_name, replace
+from workbench.console import console
 from workbench.training.progressive_resizing import GRID
 
 SMALL = 64  # pixels; images up to this size are shifted instead of cropped
@@ -39,6 +42,24 @@ class Facts:
     devices: int = 1
 
 
+def is_planned(config: Any) -> bool:
+    """Return whether what was not given is planned: with `--recipe planned`; with a budget unless `plain` is given.
+
+    Args:
+        config: of a training, with a field `given`.
+    """
+    training, is_plain = config.training, "recipe" in config.given and config.training.recipe == "plain"
+    return training.recipe == "planned" or (training.budget is not None and not is_plain)
+
+
+def apply_plan(config: Config, values: Mapping[str, Any], given: Collection[str]) -> Config:
+    """Return a configuration with the planned values of the options that were not given, and print them."""
+    planned = {name: value for name, value in values.items() if name not in given}
+    if planned:
+        console.print("planned: " + "  ".join(f"{option_name(name)[2:]} {value}" for name, value in planned.items()))
+    return replace(config, **planned)
+
+
 def plan_training(facts: Facts) -> dict[str, Any]:
     """Return option name -> value for the options of a training."""
     start_size = choose_start_size(facts)
@@ -47,7 +68,7 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     is_muon = optimizer == "muon"
     batch_size = choose_batch_size(facts.num_images, _MUON_BATCH if is_muon else _BATCH)
     if facts.devices > 1:
-        batch_size = share_batch(batch_size, facts)
+        batch_size = share_batch(batch_size, facts.num_images, facts.devices)
     steps = epochs * -(-facts.num_images // batch_size)
     return {
         "epochs": epochs,
@@ -87,10 +108,9 @@ def choose_batch_size(num_images: int, fewest: int = _BATCH) -> int:
     return max(fewest, next((size for size in (16, 32) if num_images < 1.5 * 125 * size / 2), 64))
 
 
-def share_batch(batch_size: int, facts: Facts) -> int:
+def share_batch(batch_size: int, num_images: int, devices: int) -> int:
     """Return about this batch size, of all devices together: a multiple of them, and not above the number of images."""
-    shares = min(-(-batch_size // facts.devices), facts.num_images // facts.devices)
-    return max(1, shares) * facts.devices
+    return max(1, min(-(-batch_size // devices), num_images // devices)) * devices
 
 
 def choose_optimizer(facts: Facts) -> str:
