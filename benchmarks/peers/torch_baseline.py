@@ -11,13 +11,18 @@ Two recipes:
   activation, logits at the end.
 
 Prints one line of JSON: recipe, epochs, train_seconds, images_per_second (both of training only, with the decoding),
-val_accuracy and test_accuracy after the last epoch. Needs benchmarks/peers/requirements.txt; nothing of this project
-is imported.
+val_accuracy and test_accuracy after the last epoch. With `--seconds` it trains until so many seconds have passed since
+the start, validations included, and adds a history: seconds, val_accuracy and test_accuracy after each epoch. Needs
+benchmarks/peers/requirements.txt; nothing of this project is imported.
 """
+
+import time
+
+START = time.perf_counter()
 
 import argparse
 import json
-import time
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -114,13 +119,15 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.model.parameters(), learning_rate)
         self.bf16 = bf16
 
-    def train_epoch(self, batches: DataLoader) -> int:
-        """Train on each batch once; return the number of images."""
+    def train_epoch(self, batches: DataLoader, end: float = math.inf) -> int:
+        """Train on each batch once, or until the clock shows `end`; return the number of images."""
         self.model.train()
         count = 0
         for images, labels in batches:
             self.step(images, labels)
             count += len(labels)
+            if time.perf_counter() >= end:
+                break
         return count
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -147,7 +154,7 @@ class Trainer:
         return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
 
 
-def run(options: argparse.Namespace) -> dict[str, str | int | float]:
+def run(options: argparse.Namespace) -> dict[str, object]:
     """Train and test as the options say; return what is printed."""
     torch.manual_seed(options.seed)
     data = Path(options.data)
@@ -163,17 +170,50 @@ def run(options: argparse.Namespace) -> dict[str, str | int | float]:
     with torch.no_grad():
         model.eval()(torch.zeros(1, 3, options.size, options.size))  # gives the lazy layer its size
     trainer = Trainer(model, options.lr, options.channels_last, options.bf16)
-    start = time.perf_counter()
-    images = sum(trainer.train_epoch(train_batches) for _ in range(options.epochs))
-    seconds = time.perf_counter() - start
+    validation_batches, test_batches = load(Subset(photos, validation_rows.tolist())), load(test_photos)
+    if options.seconds:
+        images, seconds, history = train_in_time(
+            trainer, train_batches, validation_batches, test_batches, options.seconds
+        )
+    else:
+        start = time.perf_counter()
+        images = sum(trainer.train_epoch(train_batches) for _ in range(options.epochs))
+        seconds, history = time.perf_counter() - start, []
     return {
         "recipe": options.recipe,
-        "epochs": options.epochs,
+        "epochs": len(history) or options.epochs,
         "train_seconds": round(seconds, 1),
         "images_per_second": round(images / seconds, 1),
-        "val_accuracy": round(trainer.measure_accuracy(load(Subset(photos, validation_rows.tolist()))), 4),
-        "test_accuracy": round(trainer.measure_accuracy(load(test_photos)), 4),
+        "val_accuracy": round(trainer.measure_accuracy(validation_batches), 4),
+        "test_accuracy": round(trainer.measure_accuracy(test_batches), 4),
+        **({"history": history} if history else {}),
     }
+
+
+def train_in_time(
+    trainer: Trainer, batches: DataLoader, validation: DataLoader, test: DataLoader, seconds: float
+) -> tuple[int, float, list[dict[str, float]]]:
+    """Train until `seconds` have passed since the program was started. The time of testing does not count.
+
+    Returns:
+        Images trained on, the seconds of that, and the history.
+    """
+    images, trained, tested, history = 0, 0.0, 0.0, []
+    while (begin := time.perf_counter()) < START + seconds + tested:
+        images += trainer.train_epoch(batches, START + seconds + tested)
+        trained += time.perf_counter() - begin
+        val_accuracy = trainer.measure_accuracy(validation)
+        end = time.perf_counter()
+        test_accuracy = trainer.measure_accuracy(test)
+        history.append(
+            {
+                "seconds": round(end - START - tested, 1),
+                "val_accuracy": round(val_accuracy, 4),
+                "test_accuracy": round(test_accuracy, 4),
+            }
+        )
+        tested += time.perf_counter() - end
+    return images, trained, history
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +233,7 @@ def main() -> None:
     parser.add_argument("data", help="folder with train/<class>/ and test/<class>/")
     add_network_options(parser)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, help="train as long as this instead of for a number of epochs")
     parser.add_argument("--batch", type=int, default=32, help="images of a training step")
     parser.add_argument("--lr", type=float, default=1e-4, help="Adam's learning rate")
     parser.add_argument("--seed", type=int, default=0)
