@@ -3,8 +3,8 @@
     python -m benchmarks.recipe_vs_torch FOLDER [--seconds 180] [--size 64] [--seeds 3] [--python PYTHON]
 
 Ours is `cnn_scratch.train --config strong.yaml --budget SECONDS` without any other option, then `workbench.evaluate`.
-The other side is benchmarks/peers/torch_baseline.py, recipe `fixed`: the same five blocks at --size pixels, 32 filters of
-3x3 that double in each block, Adam at 0.001, channels-last, in float32 or bfloat16, whichever trains more images a
+The other side is benchmarks/peers/torch_baseline.py, recipe `fixed`: the same five blocks at --size pixels, 32 doubling
+filters of 3x3, Adam at 0.001, channels-last, in float32 or bfloat16, whichever trains more images a
 second; its test accuracy is that of the epoch that validates best. For both, the seconds count from the start of the
 process. They take turns, seed by seed. The machine must be idle.
 

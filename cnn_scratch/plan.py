@@ -1,10 +1,14 @@
-"""The plan for the five-block network: image size, number format and training options that were not given."""
+"""The plan for the five-block network: image size, width, number format and training options that were not given.
+
+docs/recipe.md says what was measured.
+"""
 
 import dataclasses
 import statistics
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from cnn_scratch.config import TrainConfig
+from cnn_scratch.config import NetworkConfig, TrainConfig
 from cnn_scratch.model import compute_network_cost
 from workbench.config import parse_duration
 from workbench.data.dataset import DEFAULT_SIZES, Dataset
@@ -12,35 +16,36 @@ from workbench.data.decoding import UnreadableImage, read_dimensions
 from workbench.data.source import Item, Source
 from workbench.data.sources import open_source
 from workbench.runtime import count_devices, list_gpus
-from workbench.training.plan import Facts, apply_plan, plan_training
+from workbench.training.plan import Facts, apply_plan, count_fewest_epochs, plan_training
 from workbench.training.speed import choose_fast_precision, count_images, measure_speed
 
-_SIZES = (64, 96, 128)  # sides of the images in pixels that a plan chooses from
+_NETWORK: dict[str, Any] = {"filter_org": "double", "head": "gap", "dense_units": 0, "batch_norm": True}
+_SIZES = (32, 64, 96, 128)  # sides of the images in pixels that a plan chooses from
+_WIDTHS = (32, 24, 16)  # filters of the first block, the best first
+_LEAST_SIZE = 64  # larger photos are not made smaller than this
+_TRAINED = 0.65  # of all images are in training, about
 _SAMPLES = 32  # images whose size is read
-_LEAST_EPOCHS = 12  # a budget must allow so many at the chosen image size
 
 
-def plan_image_size(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with the image size: the photos' own, if it is small and the time allows it.
+def plan_network(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with the image size and the network.
+
+    The images are as large as the photos, up to 128 px, and the first block has 32 filters. If a budget allows too few
+    epochs then, the images are smaller, down to 64 px; if that is not enough, the network is narrower too.
 
     Raises:
         UserError: the data cannot be found or read.
     """
-    if "image_size" in config.given or config.data.data in DEFAULT_SIZES:
-        return config
+    missing = {name: value for name, value in _NETWORK.items() if name not in config.given}
+    network = dataclasses.replace(config.network, **missing)
     source = open_source(config.data.data)
-    sides = list(_read_sides(source))
-    own = statistics.median(sides) if sides else _SIZES[-1]
-    sizes = [size for size in _SIZES if size < own]  # one of them, or the next larger one
-    sizes = list(_SIZES[: len(sizes) + 1])
+    sizes, widths = _list_sizes(config, source), _list_widths(config)
+    choices = [(size, widths[0]) for size in sizes] + [(sizes[-1], width) for width in widths[1:]]
     budget = parse_duration(config.training.budget)
-    if budget:
-        speed = max(measure_speed().values())
-        for size in sizes[:0:-1]:
-            multiply_adds = compute_network_cost(config.network, size, len(source.class_names)).multiply_adds
-            if count_images(budget, speed, multiply_adds) < _LEAST_EPOCHS * source.num_items:
-                sizes.remove(size)
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, image_size=sizes[-1]))
+    size, width = next(
+        (choice for choice in choices if not budget or _has_time(network, *choice, source, budget)), choices[-1]
+    )
+    return apply_plan(config, {"image_size": size, "num_filters": width, **_NETWORK}, config.given)
 
 
 def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
@@ -62,6 +67,31 @@ def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     )
     values = plan_training(facts) | ({} if list_gpus() else {"precision": precision})
     return apply_plan(config, values, config.given)
+
+
+def _list_sizes(config: TrainConfig, source: Source) -> list[int]:
+    """Return the sides of the images in pixels to choose from, the best first."""
+    given = config.data.image_size if "image_size" in config.given else DEFAULT_SIZES.get(config.data.data)
+    if given:
+        return [given]
+    sides = list(_read_sides(source))
+    own = statistics.median(sides) if sides else _SIZES[-1]
+    below = [size for size in _SIZES if size < own]
+    sizes = _SIZES[: len(below) + 1]  # one of them is at least as large as the photos
+    return [size for size in sizes[::-1] if size >= min(sizes[-1], _LEAST_SIZE)]
+
+
+def _list_widths(config: TrainConfig) -> list[int]:
+    """Return the numbers of the first block's filters to choose from, the best first."""
+    return [config.network.num_filters] if "num_filters" in config.given else list(_WIDTHS)
+
+
+def _has_time(network: NetworkConfig, size: int, width: int, source: Source, budget: float) -> bool:
+    """Return whether a budget in seconds allows enough epochs with images of this size and a network of this width."""
+    network = dataclasses.replace(network, num_filters=width)
+    cost = compute_network_cost(network, size, len(source.class_names)).multiply_adds
+    images, trained = count_images(budget, max(measure_speed().values()), cost), _TRAINED * source.num_items
+    return images >= count_fewest_epochs(trained) * trained
 
 
 def _read_sides(source: Source) -> Iterator[int]:

@@ -21,7 +21,7 @@ from cnn_scratch.config import TrainConfig, check_network
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn, check_growing, check_memory, compute_network_cost
-from cnn_scratch.plan import plan_image_size, plan_options
+from cnn_scratch.plan import plan_network, plan_options
 from workbench.commandline.calls import format_call
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
@@ -53,7 +53,7 @@ def train(config: TrainConfig) -> Path:
     plans = is_planned(config) and not config.run.resume
     check_training(config.training)
     if plans:
-        config = plan_image_size(config)
+        config = plan_network(config)
     image_size = choose_image_size(config.data)
     config = replace(config, image_size=image_size)
     check_network(config.network, image_size)

@@ -41,7 +41,7 @@ def plan_options(
         cut: the operation whose output is stored; None if images are trained on.
     """
     num_images, budget = len(dataset.train), parse_duration(config.training.budget)
-    batch_size = choose_batch_size(num_images)
+    batch_size = choose_batch_size(num_images, config.training.optimizer)
     devices = count_devices(config.training.strategy)
     values: dict[str, Any] = {
         "batch_size": batch_size if devices == 1 else share_batch(batch_size, num_images, devices),

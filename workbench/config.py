@@ -52,8 +52,9 @@ class TrainingConfig:
     """Training.
 
     Args:
-        recipe: `planned` chooses the options of the training that are not given, from the number of images, their size,
-            and the epochs or the time; a budget implies it unless `plain` is given. `plain` uses the defaults.
+        recipe: `planned` chooses the options of the training that are not given, in cnn_scratch.train also those of the
+            network, from the number of images, their size, and the epochs or the time; a budget implies it unless
+            `plain` is given. `plain` uses the defaults.
         epochs: Passes over the training images.
         budget: Train for this time, such as 10m or 2h, all included; learning rate and image size follow the clock, and
             --epochs is only how many are expected.

@@ -1,17 +1,14 @@
 """What `--recipe planned` and a budget choose, and what they leave alone."""
 
-import dataclasses
-
 import pytest
 import yaml
 
 from cnn_scratch import plan
 from cnn_scratch.config import TrainConfig
-from cnn_scratch.plan import plan_image_size, plan_options
+from cnn_scratch.plan import plan_network
 from cnn_scratch.train import main, train
 from workbench import cli
 from workbench.config import build, flatten, replace
-from workbench.data.dataset import load_dataset
 from workbench.training.plan import is_planned
 
 
@@ -43,37 +40,35 @@ def test_a_budget_implies_the_plan():
 
 @pytest.mark.parametrize(
     ("side", "given", "expected"),
-    [(24, {}, 64), (64, {}, 64), (80, {}, 96), (200, {}, 128), (200, {"image_size": 48}, 48)],
+    [(24, {}, 32), (64, {}, 64), (80, {}, 96), (200, {}, 128), (200, {"image_size": 48}, 48)],
 )
 def test_the_image_size_is_about_that_of_the_photos(photo_folder, side, given, expected):
     config = build(TrainConfig, data=str(photo_folder(size=side, train=3, test=1)), recipe="planned", **given)
-    assert plan_image_size(config).data.image_size == expected
+    assert plan_network(config).data.image_size == expected
 
 
 def test_a_link_to_a_file_that_is_gone_has_no_size(photo_folder):
     data = photo_folder(size=80, train=3, test=1)
     (data / "train" / "daisy" / "gone.jpg").symlink_to("nowhere.jpg")
-    assert plan_image_size(build(TrainConfig, data=str(data), recipe="planned")).data.image_size == 96
+    assert plan_network(build(TrainConfig, data=str(data), recipe="planned")).data.image_size == 96
 
 
-def test_a_short_budget_has_smaller_images(photo_folder, slow):
-    config = build(TrainConfig, data=str(photo_folder(size=200, train=3, test=1)), recipe="planned", budget="1m")
-    slow(1e12)
-    assert plan_image_size(config).data.image_size == 128
-    slow(1e8)
-    assert plan_image_size(config).data.image_size == 64
+def test_a_short_budget_has_smaller_images_and_then_fewer_filters(photo_folder, slow):
+    data = str(photo_folder(size=200, train=3, test=1))
+    config = build(TrainConfig, data=data, recipe="planned", budget="1m")
+    chosen = []
+    for speed in (1e12, 1.8e9, 4.5e8, 1e6):
+        slow(speed)
+        planned = plan_network(config)
+        chosen.append((planned.data.image_size, planned.network.num_filters))
+    assert chosen == [(128, 32), (96, 32), (64, 24), (64, 16)]
+    kept = plan_network(build(TrainConfig, data=data, budget="1m", num_filters=48, head="flatten", image_size=40))
+    assert (kept.data.image_size, kept.network.num_filters, kept.network.head) == (40, 48, "flatten")
+    assert kept.network.dense_units == 0
 
 
 def test_digits_keep_their_size():
-    assert plan_image_size(build(TrainConfig, recipe="planned")).data.image_size is None
-
-
-def test_nothing_is_printed_where_every_option_was_given(red_and_blue, slow, capsys):
-    slow(1e12)
-    config = build(TrainConfig, data=str(red_and_blue), recipe="planned", image_size=32)
-    config = dataclasses.replace(config, given=frozenset(flatten(config)))
-    assert plan_options(config, load_dataset(config.data, seed=0)) == config
-    assert capsys.readouterr().out == ""
+    assert plan_network(build(TrainConfig, recipe="planned")).data.image_size == 32
 
 
 def test_a_planned_run_is_written_down_and_keeps_what_was_given(red_and_blue, workdir, capsys):

@@ -212,7 +212,8 @@ def fit(
     if isinstance(model, TrainingModel) and model.unfreezing:
         callbacks.append(UnfreezeStages(model.unfreezing, timeline, steps))
     if isinstance(timeline, ClockTimeline):
-        callbacks.append(FollowClock(timeline, len(dataset.validation) / len(dataset.train), steps))
+        enlarged = dataset.images.shape[1] / timeline.choose_image_size(len(history))
+        callbacks.append(FollowClock(timeline, enlarged**2 * len(dataset.validation) / len(dataset.train), steps))
     has_more = not timeline.is_over(len(history))
     while has_more:
         done = len(history)

@@ -1,10 +1,10 @@
 """The plan of a training: its options as functions of the number of images, their size, and the expected epochs.
 
-Muon was chosen over Adam on three data sets: flowers, objects and animals, small photos. docs/recipe.md says what was
-measured, and which of the other values are first guesses.
+docs/recipe.md says what was measured, and which of the values are guesses.
 """
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,8 +15,11 @@ from workbench.training.progressive_resizing import GRID
 SMALL = 64  # pixels; images up to this size are shifted instead of cropped
 _FEW = 576  # training images; with these the reference values below were fitted
 _EPOCHS, _FEWEST, _MOST = 44, 16, 60  # of a training without a budget
-_BATCH, _RATE = 16, 1e-3  # images in a step, and the learning rate of Adam for it
-_MUON_BATCH, _MUON_RATE = 32, 1e-2  # fewest images in a step: orthogonal updates take time; rate of 32 and 64 images
+_SCARCE, _SCARCE_IMAGES = 10, 8000  # epochs of so many full-size images below which a smaller network learns more
+_LEAST_SCARCE, _MOST_SCARCE = 6, 20
+_BATCH, _RATE = 16, 1e-3  # fewest images in a step of Adam, and its learning rate for them
+_MUON_BATCH, _MUON_RATE = 32, 1e-2  # the same of Muon, whose steps take longer
+_MUON_STEPS, _MOST_MUON_BATCH = 64, 128  # steps of an epoch, unless its images are too few or too many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +67,9 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     """Return option name -> value for the options of a training."""
     start_size = choose_start_size(facts)
     epochs = choose_epochs(facts, start_size)
-    optimizer = choose_optimizer(facts)
+    optimizer = facts.optimizer or "muon"
     is_muon = optimizer == "muon"
-    batch_size = choose_batch_size(facts.num_images, _MUON_BATCH if is_muon else _BATCH)
+    batch_size = choose_batch_size(facts.num_images, optimizer)
     if facts.devices > 1:
         batch_size = share_batch(batch_size, facts.num_images, facts.devices)
     steps = epochs * -(-facts.num_images // batch_size)
@@ -103,9 +106,17 @@ def choose_epochs(facts: Facts, start_size: int) -> int:
     return max(1, round(facts.images_in_time / share / facts.num_images))
 
 
-def choose_batch_size(num_images: int, fewest: int = _BATCH) -> int:
-    """Return the power of two from `fewest` to 64 that gives about 125 steps an epoch or fewer."""
-    return max(fewest, next((size for size in (16, 32) if num_images < 1.5 * 125 * size / 2), 64))
+def count_fewest_epochs(num_images: float) -> float:
+    """Return how many epochs of full-size images a budget must allow, or a smaller network is better."""
+    return min(_MOST_SCARCE, max(_LEAST_SCARCE, _SCARCE * (_SCARCE_IMAGES / num_images) ** 0.3))
+
+
+def choose_batch_size(num_images: int, optimizer: str) -> int:
+    """Return a power of two: with Muon from 32 to 128 for about 64 steps an epoch, else from 16 to 64 for about 125."""
+    if optimizer == "muon":
+        power = round(math.log2(max(1, num_images / _MUON_STEPS)))
+        return min(_MOST_MUON_BATCH, max(_MUON_BATCH, 2**power))
+    return next((size for size in (16, 32) if num_images < 1.5 * 125 * size / 2), 64)
 
 
 def share_batch(batch_size: int, num_images: int, devices: int) -> int:
@@ -113,18 +124,11 @@ def share_batch(batch_size: int, num_images: int, devices: int) -> int:
     return max(1, min(-(-batch_size // devices), num_images // devices)) * devices
 
 
-def choose_optimizer(facts: Facts) -> str:
-    """Return the optimizer that is asked for, else Muon.
-
-    Without a budget and without a number of epochs it is Adam: the long training of those was measured with Adam only.
-    """
-    is_long = facts.epochs is None and facts.images_in_time is None
-    return facts.optimizer or ("adam" if is_long else "muon")
-
-
 def choose_learning_rate(batch_size: int, optimizer: str) -> float:
-    """Return Muon's learning rate, or Adam's, which rises with the batch size, less than in proportion to it."""
-    return _MUON_RATE if optimizer == "muon" else round(_RATE * (batch_size / _BATCH) ** 0.8, 4)
+    """Return Muon's learning rate or Adam's, which both rise with the batch size, less than in proportion to it."""
+    if optimizer == "muon":
+        return round(_MUON_RATE * math.sqrt(batch_size / _MUON_BATCH), 4)
+    return round(_RATE * (batch_size / _BATCH) ** 0.8, 4)
 
 
 def choose_average(steps: int) -> float:

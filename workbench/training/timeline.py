@@ -21,7 +21,7 @@ _LEAST = 0.01  # of the time: if less remains, no other epoch begins
 _FINISHED = 0.03  # of the time: if less remains, a resumed training only writes its results
 _TRACING = 2.0  # seconds of the first validation, besides its computation
 _MARGIN = 1.1  # the last validation may take this many times as long as the one before
-_FORWARD = 0.6  # seconds of validating an image, as a share of those of training with it
+_FORWARD = 0.4  # seconds of validating an image, as a share of those of training with it
 
 
 class Timeline(Protocol):
@@ -167,7 +167,7 @@ class FollowClock(keras.callbacks.Callback):
 
     Args:
         timeline: of the training.
-        validation_share: validation images as a share of the training images.
+        validation_share: pixels of the validation images as a share of those of an epoch's training images.
         steps: of one epoch.
     """
 

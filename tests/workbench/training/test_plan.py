@@ -3,7 +3,7 @@
 import pytest
 
 from workbench.config import TrainingConfig, check_training
-from workbench.training.plan import Facts, plan_training
+from workbench.training.plan import Facts, count_fewest_epochs, plan_training
 from workbench.training.schedule import compute_learning_rate
 from workbench.training.speed import choose_fast_precision, count_images, measure_speed
 
@@ -39,28 +39,26 @@ def test_epochs_that_are_asked_for_are_kept():
 
 def test_more_images_are_larger_batches_and_fewer_epochs():
     few, many = plan(576), plan(8000)
-    assert (few["batch_size"], many["batch_size"]) == (16, 64)
+    assert (few["batch_size"], many["batch_size"]) == (32, 128)
     assert few["learning_rate"] < many["learning_rate"]
     assert few["epochs"] > many["epochs"]
+    assert count_fewest_epochs(576) > count_fewest_epochs(8000) >= count_fewest_epochs(10**6) > 1
 
 
 def test_devices_share_the_planned_batch_equally():
-    assert [plan(8000, devices=devices)["batch_size"] for devices in (1, 3, 4, 48)] == [64, 66, 64, 96]
+    assert [plan(8000, devices=devices)["batch_size"] for devices in (1, 3, 4, 48)] == [128, 129, 128, 144]
     assert plan(10, devices=4)["batch_size"] == 8  # no more than there are images
 
 
-def test_limited_trainings_use_muon_and_a_full_one_adam():
-    for values in (plan(images_in_time=1e5), plan(epochs=8)):
+def test_muon_follows_one_cycle():
+    for values in (plan(), plan(images_in_time=1e5), plan(epochs=8)):
         assert (values["optimizer"], values["schedule"], values["warmup_epochs"]) == ("muon", "one_cycle", 0)
-    full = plan()
-    assert (full["optimizer"], full["schedule"]) == ("adam", "cosine")
-    assert full["warmup_epochs"] > 0
 
 
-def test_the_learning_rate_is_that_of_the_optimizer_that_is_asked_for():
-    asked = plan(images_in_time=1e5, optimizer="adam")
+def test_batch_size_and_learning_rate_are_those_of_the_optimizer_that_is_asked_for():
+    asked, muon = plan(optimizer="adam"), plan()
     assert (asked["optimizer"], asked["schedule"]) == ("adam", "cosine")
-    muon = plan(images_in_time=1e5)
+    assert asked["warmup_epochs"] > 0
     assert asked["learning_rate"] < muon["learning_rate"]
     assert asked["batch_size"] < muon["batch_size"]  # a step of Muon takes longer
 
