@@ -61,6 +61,33 @@ def test_adaptive_searches_resume_after_an_interruption(tmp_path, make, total):
         assert {trial.values["tuner/epochs"] for trial in trials} >= {1, 3}
 
 
+def test_the_result_of_a_trial_that_two_workers_have_run_never_changes(tmp_path, monkeypatch):
+    """A worker that was silent for long was given up, and its trial was given to another one; then both end."""
+    oracle = make_bayesian(tmp_path)
+    files = oracle.scheduler.files
+    trial = oracle.create_trial("slow")
+    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
+    oracle.scheduler.requeue_trials_of_silent_workers()
+    assert oracle.create_trial("fast").trial_id == trial.trial_id
+    slow, fast = (files.open_attempt(trial.trial_id, worker) for worker in ("slow", "fast"))
+
+    def end(folder, score):
+        (folder / "weights.npz").write_text(f"of {score}")
+        write_json(folder / "result.json", {"status": "completed", "val_accuracy": score, "val_loss": 1.0})
+        oracle.end_trial(trial)
+        return {path.name: path.read_text() for path in files.get_folder(trial.trial_id).iterdir() if path.is_file()}
+
+    (slow / "weights.npz").write_text("half written")
+    recorded = end(fast, 0.4)
+    assert recorded["weights.npz"] == "of 0.4"
+    assert end(slow, 0.9) == recorded
+    assert sorted(recorded) == ["result.json", "trial.json", "weights.npz"]
+    files.open_attempt(trial.trial_id, "killed")
+    (loaded,) = make_bayesian(tmp_path).scheduler.list_finished()
+    assert (loaded.score, loaded.result["val_accuracy"]) == (0.4, 0.4)
+    assert {path.name for path in files.get_folder(trial.trial_id).iterdir()} == {*recorded}
+
+
 def test_a_search_waits_for_trials_that_decide_on_the_next_ones(tmp_path):
     oracle = make_hyperband(tmp_path)
     trials = []

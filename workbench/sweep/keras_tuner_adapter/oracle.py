@@ -126,9 +126,12 @@ class SchedulerOracle(keras_tuner.Oracle):
     def end_trial(self, trial: KerasTunerTrial) -> None:
         """Record a trial with the result that its worker has written, or with the metrics that were reported."""
         known = self.scheduler.trials.get(trial.trial_id)
-        if known is None or known.is_finished:
+        if known is None:
             return
-        result = self.scheduler.files.read_result(trial.trial_id)
+        if known.is_finished:  # another worker was faster: its result stays
+            self.scheduler.files.discard_attempts(trial.trial_id)
+            return
+        result, attempt = self.scheduler.files.read_result(trial.trial_id)
         hyperparameters = None
         if result is None:
             if trial.status not in FINISHED:
@@ -143,7 +146,8 @@ class SchedulerOracle(keras_tuner.Oracle):
             given = {*known.parameters}
             discovered = [p for p in self.converter.add(hyperparameters.space) if p not in given]
             values = hyperparameters.values
-        self.scheduler.finish(trial.trial_id, result, discovered=discovered, values=values, may_retry=may_retry)
+        more = {"discovered": discovered, "values": values, "may_retry": may_retry}
+        self.scheduler.finish(trial.trial_id, result, **more, attempt=attempt)
         if self.verbose and known.is_finished and trial.trial_id in self._display.trial_start:
             self._display.on_trial_end(self.trials[trial.trial_id])
 

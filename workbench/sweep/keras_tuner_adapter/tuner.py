@@ -24,6 +24,7 @@ from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
 from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
 from workbench.sweep.keras_tuner_adapter.protocol import RemoteOracle, find_chief_address, serve
 from workbench.sweep.scheduling.trial import Trial
+from workbench.sweep.scheduling.trial_files import TrialFiles
 from workbench.sweep.worker_allocation import allocate_workers
 from workbench.sweep.workers import WorkerPool
 
@@ -146,7 +147,7 @@ class SchedulerTuner(keras_tuner.Tuner):
         return super().load_model(trial)
 
     def _run_and_record(self, trial: KerasTunerTrial, fit_args: tuple, fit_kwargs: dict[str, Any]) -> bool:
-        """Run one trial and write its result.
+        """Run one trial and write its result into a folder of this worker: another one may run the trial, too.
 
         Returns:
             Whether the process is healthy: it is not after an error that was not the user's, such as out of memory.
@@ -155,7 +156,7 @@ class SchedulerTuner(keras_tuner.Tuner):
             OSError: the disk is full or cannot be written, which is not the trial's fault.
             FatalError: the hypermodel cannot be used.
         """
-        folder = Path(self.get_trial_dir(trial.trial_id))
+        folder = TrialFiles(self.project_dir).open_attempt(trial.trial_id, self.tuner_id)
         start, started, is_healthy = time.perf_counter(), time.time(), True
         given = len(trial.hyperparameters.space)
         try:

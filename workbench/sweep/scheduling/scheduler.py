@@ -10,6 +10,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from workbench.sweep.scheduling.affinity import GraphAffinity
@@ -152,6 +153,7 @@ class Scheduler:
         discovered: Sequence[Parameter] = (),
         values: Mapping[str, Value] | None = None,
         may_retry: bool = False,
+        attempt: Path | None = None,
     ) -> None:
         """Record a trial that its worker has run. Nothing happens if it is finished already or was never handed out.
 
@@ -162,6 +164,7 @@ class Scheduler:
             discovered: hyperparameters that the trial's model asked for and that were not known.
             values: their values.
             may_retry: whether the trial may succeed if it is run again.
+            attempt: folder of the worker's files, see `TrialFiles.save`.
         """
         with self._lock:
             trial = self.trials.get(trial_id)
@@ -179,7 +182,7 @@ class Scheduler:
                 self.files.discard_result(trial_id)
                 self._waiting.append(trial)
                 return
-            self._record(trial, result)
+            self._record(trial, result, attempt)
 
     # What the command calls.
 
@@ -274,12 +277,12 @@ class Scheduler:
             del self.running[worker]
         self._waiting = [waiting for waiting in self._waiting if waiting is not trial]
 
-    def _record(self, trial: Trial, result: dict[str, Any]) -> None:
+    def _record(self, trial: Trial, result: dict[str, Any], attempt: Path | None) -> None:
         result.setdefault("started", self._started.get(trial.id, time.time()))
         result["ended"] = time.time()
         trial.status, trial.reason, trial.result = result["status"], result.get("reason") or "", result
         trial.score = None if trial.status == "failed" else float(result[self.metric])
-        self.files.save(trial)
+        self.files.save(trial, attempt)
         self._update_statistics(trial)
         self.source.finish(trial)
         self._consecutive_failures = self._consecutive_failures + 1 if trial.status == "failed" else 0
