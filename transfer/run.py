@@ -28,6 +28,7 @@ from transfer.finetune import (
     prepare_features,
 )
 from transfer.freezing import build_table, find_last_frozen, freeze, warn_of_cut_stage
+from transfer.memory import check_memory
 from transfer.optimizer import build_optimizer
 from transfer.plan import plan_options
 from transfer.precision import build_in_precision, choose_model_precision
@@ -70,6 +71,7 @@ def run(config: TransferConfig) -> Path:
             config = plan_options(config, asked.given, dataset, network, cut)
         check_augmentation(config.training, cut)
         part = build_trained_part(network, cut)
+        check_memory(network, part, dataset, config)
 
         name = f"{network.name}-{config.freezing.mode}-{dataset.name}-{dataset.image_size}px".lower()
         folder = choose_run_folder(config.run, f"{name}-lr-find" if config.finder.lr_find else name)

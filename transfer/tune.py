@@ -34,6 +34,7 @@ from transfer.finetune import (
     train_head,
 )
 from transfer.freezing import find_last_frozen, freeze
+from transfer.memory import check_memory
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision, choose_model_precision
 from workbench.config import replace
@@ -138,6 +139,7 @@ class TransferHyperModel(ImageHyperModel):
             cut = find_last_frozen(network) if config.features.views else None
             check_augmentation(config.training, cut)
             part = build_trained_part(network, cut)
+            check_memory(network, part, super().get_dataset(config), config)
             chosen = replace(config, precision=choose_model_precision(part, config.training))
             self._frozen = _FrozenNetwork(config, chosen, network, cut, part)
         return self._frozen

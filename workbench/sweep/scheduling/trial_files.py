@@ -1,8 +1,8 @@
 """The folders of a sweep's trials: what survives when its processes are killed.
 
-A trial has the folder `trial_<id>`, and in it each worker that runs the trial has a folder `attempt-<worker>`, into which
-it writes `result.json` when it is done. The first attempt that is reported is recorded: the scheduler moves its files into
-the trial's folder and then writes `trial.json`. A trial with both files is finished; any other is run again.
+A trial has the folder `trial_<id>`, and in it each worker that runs the trial has a folder `attempt-<worker>`, into
+which it writes `result.json` when it is done. The first attempt that is reported is recorded: the scheduler moves its
+files into the trial's folder and then writes `trial.json`. A trial with both files is finished; any other is run again.
 """
 
 import os
