@@ -71,6 +71,24 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def leave_empty_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trainings and sweeps of this process leave an empty report, except in tests that are marked `report`.
+
+    To draw its figures takes as long as a tiny sweep.
+    """
+    if request.node.get_closest_marker("report") is None:
+        for module in ("workbench.training.run_results", "workbench.sweep.running_sweep"):
+            monkeypatch.setattr(f"{module}.leave_report", write_empty_report)
+
+
+def write_empty_report(folder: str | Path) -> str:
+    """Write an empty report.html, and return its path, as `leave_report` does."""
+    path = Path(folder) / "report.html"
+    path.touch()
+    return str(path)
+
+
 def skip_outside_ci(reason: str) -> NoReturn:
     """Skip the test, or fail it where the environment variable CI is set: there nothing may be left out."""
     if os.environ.get("CI"):

@@ -52,6 +52,7 @@ def weights(path):
     return keras.saving.load_model(path, safe_mode=True).get_weights()
 
 
+@pytest.mark.report
 def test_a_run_folder_is_left(config, capsys):
     folder = train(config)
     assert {path.name for path in folder.iterdir()} == {

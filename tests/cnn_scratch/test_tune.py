@@ -74,6 +74,7 @@ def points(folder):
     return [tuple(row[name] for name in names) for row in read_csv(Path(folder) / "trials.csv")]
 
 
+@pytest.mark.report
 def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     folder = tune(config)
     rows = read_csv(folder / "trials.csv")  # in the order in which they ended
@@ -93,6 +94,7 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     assert "python -m cnn_scratch.train --config runs/s/best.yaml" in (folder / "report.html").read_text()
 
 
+@pytest.mark.report
 def test_a_page_that_cannot_be_made_does_not_harm_the_sweep(config, capsys):
     Path("runs/s").mkdir(parents=True)
     Path("runs/s/figures").write_text("in the way")
