@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.workbench.conftest import set_config
 from workbench import cli
 from workbench.commands import CompareConfig, EvaluateConfig
 from workbench.compare import compare
@@ -19,14 +20,37 @@ from workbench.files import read_csv
 from workbench.reporting.figures import read_words
 
 
-@pytest.fixture
-def other_run(tiny_run):
-    """A copy of the run whose network was never trained."""
-    folder = shutil.copytree(tiny_run, tiny_run.with_name("other"))
+def copy_untrained(run):
+    """Copy a run to a folder `other` next to it, with a network that was never trained."""
+    folder = shutil.copytree(run, run.with_name("other"))
     model = keras.saving.load_model(folder / "model.keras")
     keras.utils.set_random_seed(1)
     keras.models.clone_model(model).save(folder / "model.keras")
     return folder
+
+
+@pytest.fixture
+def other_run(tiny_run):
+    """A copy of the run whose network was never trained."""
+    return copy_untrained(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def tested_once(trained_once, tmp_path_factory):
+    """A folder with `tiny` and `other`, two runs that are tested already; tests must not write to it."""
+    folder = tmp_path_factory.mktemp("tested")
+    run = shutil.copytree(trained_once, folder / "tiny")
+    set_config(run, logs_dir=str(folder / "logs"), runs_dir=str(folder))
+    for tested in (run, copy_untrained(run)):
+        evaluate(EvaluateConfig(str(tested)))
+    return folder
+
+
+@pytest.fixture
+def tested_runs(tested_once, tmp_path):
+    """Copies of `tiny` and `other`, both tested, that a test may write to."""
+    shutil.copytree(tested_once, tmp_path / "tested")
+    return tmp_path / "tested" / "tiny", tmp_path / "tested" / "other"
 
 
 def compared(tmp_path, *runs):
@@ -37,7 +61,8 @@ def right(run):
     return [row["correct"] == "1" for row in read_csv(run / "test_predictions.csv")]
 
 
-def test_two_runs(tiny_run, other_run, tmp_path, capsys):
+def test_two_runs(tested_runs, tmp_path, capsys):
+    tiny_run, other_run = tested_runs
     first, second = compared(tmp_path, tiny_run, other_run)
     only_first, only_this, p = mcnemar(right(tiny_run), right(other_run))
     assert (second["only_first"], second["only_this"], second["p"]) == (only_first, only_this, p)
@@ -55,7 +80,8 @@ def test_two_runs(tiny_run, other_run, tmp_path, capsys):
     assert f"({only_this} images only it has right, {only_first} only the first; p = {p:.2g})" in shown
 
 
-def test_the_files_of_a_comparison(tiny_run, other_run, tmp_path):
+def test_the_files_of_a_comparison(tested_runs, tmp_path):
+    tiny_run, other_run = tested_runs
     rows = compared(tmp_path, other_run, tiny_run)
     folder = tmp_path / "comparison"
     assert {path.name for path in folder.iterdir()} == {
@@ -87,7 +113,8 @@ def test_leaked_images_are_shown_next_to_the_accuracy(tiny_run, other_run, tmp_p
     assert f"{clean:.1%} (-4)" in (tmp_path / "comparison" / "report.html").read_text()
 
 
-def test_test_images_with_the_same_names_and_other_contents(tiny_run, other_run, tmp_path):
+def test_test_images_with_the_same_names_and_other_contents(tested_runs, tmp_path):
+    tiny_run, other_run = tested_runs
     compared(tmp_path, tiny_run, other_run)
     split = read_split(other_run)
     last = max(image.name for image in split if image.part == "test")
@@ -119,7 +146,8 @@ def test_a_tested_run_is_not_tested_again(tiny_run, other_run, tmp_path, capsys)
     assert f"testing {other_run}" in capsys.readouterr().out
 
 
-def test_several_tests_are_adjusted_for(tiny_run, other_run, tmp_path):
+def test_several_tests_are_adjusted_for(tested_runs, tmp_path):
+    tiny_run, other_run = tested_runs
     third = shutil.copytree(other_run, other_run.with_name("third"))
     rows = compared(tmp_path, tiny_run, other_run, third)
     assert rows[1]["p"] == rows[2]["p"]
