@@ -225,17 +225,26 @@ def test_the_command_neither_imports_tensorflow_nor_prints_its_messages(make_run
 
 
 def browse(chromium, tmp_path, page, script):
-    """Show the page in a Chromium of a phone's size and return the value of `script`, an expression.
+    """Show the page in a Chromium of a phone's size and return the value of `script`, an expression."""
+    return browse_all(chromium, tmp_path, [page], script)[0]
 
-    A message on the browser's console, such as a script's error, fails the test. The page is in a frame, since a
+
+def browse_all(chromium, tmp_path, pages, script):
+    """Show several pages in one Chromium, each of a phone's size, and return the values of `script` on them.
+
+    A message on the browser's console, such as a script's error, fails the test. Each page is in a frame, since a
     window cannot be that narrow.
     """
-    (tmp_path / "page.html").write_text(
-        page.replace("</body>", f"<script>onload=()=>parent.postMessage(JSON.stringify({script}),'*')</script></body>")
-    )
+    for number, page in enumerate(pages):
+        send = f"<script>onload=()=>parent.postMessage([{number}, {script}],'*')</script></body>"
+        (tmp_path / f"page-{number}.html").write_text(page.replace("</body>", send))
+    frames = [
+        f"<iframe src=page-{number}.html width={PHONE} height=800 style=border:0></iframe>"
+        for number in range(len(pages))
+    ]
     (tmp_path / "frame.html").write_text(
-        f"<iframe src=page.html width={PHONE} height=800 style=border:0></iframe><p id=answer></p>"
-        "<script>onmessage=(event)=>answer.textContent=event.data</script>"
+        "<p id=answer></p><script>const values=[]; onmessage=(event)=>{const [number, value]=event.data;"
+        f"values[number]=value; answer.textContent=JSON.stringify(values)}}</script>{''.join(frames)}"
     )
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
     flags += f" --disable-component-update --user-data-dir={tmp_path / 'profile'} --enable-logging=stderr --dump-dom"
@@ -244,7 +253,9 @@ def browse(chromium, tmp_path, page, script):
     assert ":CONSOLE" not in shown.stderr, shown.stderr
     answer = re.search(r'<p id="answer">(.*?)</p>', shown.stdout)
     assert answer, shown.stdout
-    return json.loads(html.unescape(answer[1]))
+    values = json.loads(html.unescape(answer[1]))
+    assert len(values) == len(pages)
+    return values
 
 
 COLUMN = """((name) => {{
@@ -328,23 +339,22 @@ def make_inspection(folder):
     return (folder / "page.html").read_text()
 
 
-@pytest.mark.parametrize("kind", ["sweep", "run", "comparison", "inspection"])
-def test_a_phone_never_scrolls_the_page_sideways(chromium, make_sweep, make_run, tmp_path, kind):
-    page = {
-        "sweep": lambda: page_of(make_sweep(12, failed=0.3)),
-        "run": lambda: page_of(make_run(classes=("a" * 120, "b"))),
-        "comparison": lambda: make_comparison(tmp_path / "comparison"),
-        "inspection": lambda: make_inspection(tmp_path),
-    }[kind]()
+def test_a_phone_never_scrolls_a_page_sideways(chromium, make_sweep, make_run, tmp_path):
+    pages = [
+        page_of(make_sweep(12, failed=0.3)),
+        page_of(make_run(classes=("a" * 120, "b"))),
+        make_comparison(tmp_path / "comparison"),
+        make_inspection(tmp_path),
+    ]
     script = """(() => {
       for (const details of document.querySelectorAll("details")) details.open = true;
       const right = [...document.images].map((image) => image.getBoundingClientRect().right);
       return [innerWidth, document.documentElement.scrollWidth, Math.max(...right)];
     })()"""
-    width, scrolled, right = browse(chromium, tmp_path, page, script)
-    assert width == PHONE
-    assert scrolled <= PHONE
-    assert right <= PHONE  # no figure or photo is cut off
+    for width, scrolled, right in browse_all(chromium, tmp_path, pages, script):
+        assert width == PHONE
+        assert scrolled <= PHONE
+        assert right <= PHONE  # no figure or photo is cut off
 
 
 def test_a_phone_shows_figures_as_wide_as_it_is_and_in_full_size(chromium, make_sweep, tmp_path):
