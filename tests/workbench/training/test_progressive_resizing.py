@@ -60,8 +60,8 @@ def test_the_batches_of_a_stage_are_smaller(config, data_aug):
 def test_a_training_continued_in_a_later_stage_equals_an_uninterrupted_one(config):
     dataset = load_dataset(config.data, 0)
 
-    whole = fit(build_compiled_fast_model(config), dataset, config.training).history
-    model = build_compiled_fast_model(config)
+    whole = fit(build_compiled_fast_model(config, fuse=False), dataset, config.training).history
+    model = build_compiled_fast_model(config, fuse=False)
     history = []
     part = fit(model, dataset, config.training, history=history, listeners=[lambda log: log["epoch"] == 3])
     assert len(history) == 3
@@ -72,6 +72,7 @@ def test_a_training_continued_in_a_later_stage_equals_an_uninterrupted_one(confi
 
 
 def test_what_is_left_takes_the_full_size(config, capsys):
+    """The first block is fused, so it is compiled once for each size."""
     folder = train(config)
     assert keras.saving.load_model(folder / "model.keras", safe_mode=True).input_shape == (None, 64, 64, 3)
     shown = capsys.readouterr().out
