@@ -25,6 +25,7 @@ def test_a_folder_whose_run_was_killed_before_its_options_were_written_is_free(w
     (folder / "notes.txt").touch()
     with pytest.raises(UserError, match="runs/a exists: resume it with --resume"):
         choose_run_folder(run, "b")
+    assert choose_run_folder(dataclasses.replace(run, overwrite=True), "b").path == RunFolder(run).path
 
 
 def test_a_held_folder_is_refused_with_the_holder(workdir):
