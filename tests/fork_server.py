@@ -54,6 +54,7 @@ def preload() -> None:
     import_tensorflow(with_keras_tuner=True)
 
     from tests.processes import start_worker
+    from workbench.reporting import run_page, sweep_page  # noqa: F401
     from workbench.sweep import command, tuners, workers  # noqa: F401
     from workbench.training import loop  # noqa: F401
 
