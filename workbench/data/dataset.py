@@ -208,17 +208,7 @@ def load_dataset(
     left_out = [name for name in store.names if name in source.left_out]
     split_seed = seed if data.split_seed is None else data.split_seed
     parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, split_seed, used or {})
-    split = [
-        SplitImage(
-            store.names[row],
-            source.class_names[store.labels[row]],
-            part,
-            store.digests[row],
-            *parts.leaks.get(row, Leak()),
-        )
-        for part, rows in parts.rows.items()
-        for row in rows.tolist()
-    ]
+    split = _list_images(parts, store, source.class_names)
     return Dataset(
         name=source.name,
         class_names=list(source.class_names),
@@ -253,6 +243,17 @@ class _Split:
     rows: Mapping[str, np.ndarray]
     leaks: Mapping[int, Leak]
     changes: Sequence[str] = ()
+
+
+def _list_images(parts: _Split, store: Store, class_names: Sequence[str]) -> list[SplitImage]:
+    """Return the images of all parts."""
+    return [
+        SplitImage(
+            store.names[row], class_names[store.labels[row]], part, store.digests[row], *parts.leaks.get(row, Leak())
+        )
+        for part, rows in parts.rows.items()
+        for row in rows.tolist()
+    ]
 
 
 def _draw_split(store: Store, source: Source, seed: int, used: Mapping[str, UsedImage]) -> _Split:
