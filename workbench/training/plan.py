@@ -12,7 +12,7 @@ from workbench.config import Config, option_name, replace
 from workbench.console import console
 from workbench.training.progressive_resizing import GRID
 
-SMALL = 64  # pixels; images up to this size are shifted instead of cropped
+SMALL, SHORT = 64, 30  # images up to so many pixels, or for so few epochs, are shifted instead of cropped
 _FEW = 576  # training images; with these the reference values below were fitted
 _EPOCHS, _FEWEST, _MOST = 44, 16, 60  # of a training without a budget
 _SCARCE, _SCARCE_IMAGES = 10, 8000  # epochs of so many full-size images below which a smaller network learns more
@@ -83,7 +83,7 @@ def plan_training(facts: Facts) -> dict[str, Any]:
         "weight_decay": 0.05,
         "label_smoothing": 0.1,
         "data_aug": True,
-        "shift": 0.1 if facts.image_size <= SMALL else 0.0,
+        "shift": 0.1 if facts.image_size <= SMALL or epochs <= SHORT else 0.0,
         "start_size": start_size,
         "ema": choose_average(steps),
     }

@@ -63,8 +63,9 @@ def test_batch_size_and_learning_rate_are_those_of_the_optimizer_that_is_asked_f
     assert asked["batch_size"] < muon["batch_size"]  # a step of Muon takes longer
 
 
-def test_small_images_are_shifted_and_large_ones_cropped():
+def test_small_images_and_those_of_short_trainings_are_shifted_and_others_cropped():
     assert plan(image_size=64)["shift"] > 0
+    assert plan(image_size=128, epochs=20)["shift"] > 0
     assert plan(image_size=128)["shift"] == 0
 
 
