@@ -8,7 +8,7 @@ from workbench.finished_run import open_run
 from workbench.sweep.sweep_file import TrialOptions
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96  # pixels
-PLANNED = ("batch_size", "label_smoothing", "data_aug", "views", "epochs")  # what `transfer/plan.py` may choose
+PLANNED = ("batch_size", "epochs")  # what `transfer/plan.py` may choose
 MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
     "last_layer": {"epochs": 20, "learning_rate": 3e-3, "backbone_learning_rate": 0.0, "head_epochs": 0},
     "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},

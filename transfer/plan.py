@@ -1,6 +1,5 @@
 """The plan for a fine-tuning: the options that were not given, from the number of images, the speed and the time."""
 
-import math
 from collections.abc import Collection
 from time import perf_counter
 from typing import Any
@@ -10,7 +9,6 @@ import tensorflow as tf
 
 from transfer.backbone import Network
 from transfer.config import TransferConfig
-from transfer.feature_store import count_bytes
 from transfer.frozen_part import BATCH, FrozenPart
 from workbench.clock import get_command_start
 from workbench.config import parse_duration
@@ -19,9 +17,6 @@ from workbench.runtime import count_devices
 from workbench.training.plan import apply_plan, choose_batch_size, share_batch
 from workbench.training.precision import measure_call
 
-_LABEL_SMOOTHING = 0.1
-_VIEWS_SHARE, _MOST_VIEWS = 0.5, 8  # of the time that is left, for computing stored views; and most views
-_MOST_BYTES = 2e9  # of all stored views
 _TRAINING = 3.0  # seconds of a training step, as a multiple of those of the forward pass
 
 
@@ -30,8 +25,8 @@ def plan_options(
 ) -> TransferConfig:
     """Return the configuration with the options that were not given, and print what was chosen.
 
-    With stored features the views of each image are as many as fit into half of the time and into 2 GB. Where images
-    are trained on, the epochs are those that the time allows.
+    Where images are trained on, the epochs are those that the time allows. The clock decides when the training ends,
+    but the warm-up and the unfreezing are counted in epochs.
 
     Args:
         config: resolved.
@@ -44,19 +39,13 @@ def plan_options(
     batch_size = choose_batch_size(num_images, config.training.optimizer)
     devices = count_devices(config.training.strategy)
     values: dict[str, Any] = {
-        "batch_size": batch_size if devices == 1 else share_batch(batch_size, num_images, devices),
-        "label_smoothing": _LABEL_SMOOTHING,
-        "data_aug": True,
+        "batch_size": batch_size if devices == 1 else share_batch(batch_size, num_images, devices)
     }
-    most = math.inf  # passes of all training images through the network in the time that is left
-    if budget:
-        most = (budget - (perf_counter() - get_command_start())) / (measure_forward(network, dataset) * num_images)
-    if cut is not None and "views" not in given:
-        most_bytes = _MOST_BYTES / count_bytes((num_images, *cut.output.shape[1:]), "float16")
-        views = int(min(_MOST_VIEWS if budget else config.features.views, _VIEWS_SHARE * most, most_bytes))
-        values |= {"views": views} if views > 1 else {"data_aug": False}
-    elif cut is None and budget:
-        passes = most - 1 if config.training.head_epochs else most  # the head is trained on features first
+    if budget and cut is None:
+        left = budget - (perf_counter() - get_command_start())
+        passes = left / (measure_forward(network, dataset) * num_images)  # forward, of all training images
+        if config.training.head_epochs:
+            passes -= 1  # the head is trained on features first
         values["epochs"] = max(1, round(passes / _TRAINING))
     return apply_plan(config, values, given)
 

@@ -91,9 +91,7 @@ def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
         (folder / name).unlink()  # as if it had been stopped after its last epoch
     run(build(TransferConfig, resume=str(folder)))
     assert all((folder / name).exists() for name in ("model.keras", "metrics.json", "report.html"))
-    saved = read_config_file()  # the budget implied a plan
-    assert (saved["data_aug"], saved["views"], saved["label_smoothing"]) == (True, 8, 0.1)
-    assert saved["batch_size"] == 8  # was given
+    assert read_config_file()["batch_size"] == 8  # was given
 
 
 def test_a_plan_depends_on_the_speed_and_the_time(config, monkeypatch):
@@ -108,10 +106,9 @@ def test_a_plan_depends_on_the_speed_and_the_time(config, monkeypatch):
     assert plan(1.0, None).training.epochs == 20  # the head is trained first, on features; a step is three passes
     assert plan(60.0, None).training.epochs == 1
     assert plan(1.0, None, ["epochs"]).training.epochs == config.training.epochs
-    assert plan(10.0, network.model.operations[-1]).features.views == 3
-    assert not plan(20.0, network.model.operations[-1]).training.data_aug
-    monkeypatch.setattr("transfer.plan._MOST_BYTES", 24 * 3 * 2 * 2.5)  # features are the three logits, 2 bytes each
-    assert plan(1.0, network.model.operations[-1]).features.views == 2
+    assert plan(1.0, network.model.operations[-1]).training.epochs == config.training.epochs  # they take no time
+    monkeypatch.setattr("transfer.plan.count_devices", lambda strategy: 3)
+    assert plan(1.0, None).training.batch_size % 3 == 0
 
 
 def test_rates_are_tried_and_one_is_suggested_with_its_command(config, capsys):
@@ -435,7 +432,7 @@ def test_two_devices_share_a_training_with_the_same_losses(config):
         "from transfer.run import main\n"
         "sys.exit(main())\n"
     )
-    config = replace(config, mode="all", dropout=0.0, precision="float32")
+    config = replace(config, mode="all", dropout=0.0, precision="float32", unfreeze_epochs=1)
     single = run(replace(config, name="single"))
     words = shlex.split(cli.format_options(replace(config, name="mirrored", strategy="mirrored")))
     processes.run([sys.executable, "-c", code, *words], check=True)
