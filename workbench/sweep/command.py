@@ -72,6 +72,7 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
             _begin(config, folder, space)
             trial_defaults = make_trial_defaults(folder, type(config), trial)
             device = describe_workers(pool)
+            folder.describe_holder(device=device)
             if pool:
                 print_device(device)
             parameters = format_count(len(space.parameters), "parameter")

@@ -1,6 +1,5 @@
 """The progress of a sweep on the screen: a line for each trial, a live board, and the best trials at the end."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -17,34 +16,15 @@ from workbench.sweep.results import (
     RESULT_COLUMNS,
     SweepResults,
     TrialResult,
-    Value,
     find_varied_parameters,
     format_score,
     format_value,
     format_values,
 )
+from workbench.sweep.status import RunningTrial
 from workbench.wording import format_count
 
 _MIN_TRIALS = 3  # after which the speed of a sweep is known
-
-
-@dataclasses.dataclass(frozen=True)
-class RunningTrial:
-    """A trial that a worker runs now.
-
-    Attributes:
-        worker: name of the worker.
-        id: number of the trial, as text.
-        values: hyperparameter -> value.
-        epoch: the last finished epoch, None in the first one.
-        val_accuracy: validation accuracy of that epoch.
-    """
-
-    worker: str
-    id: str
-    values: dict[str, Value]
-    epoch: int | None = None
-    val_accuracy: float | None = None
 
 
 class SweepProgress:
@@ -116,6 +96,10 @@ class SweepProgress:
     def _seconds_left(self) -> float:
         left = self._total - len(self._results)
         return left * (time.perf_counter() - self._start) / self._finished_now()
+
+    def estimate_seconds_left(self) -> float | None:
+        """Return how long the remaining trials take at the speed so far; None before the first one has finished."""
+        return self._seconds_left() if self._finished_now() else None
 
     def _format_time_left(self) -> str:
         return format_duration(self._seconds_left()) if self._finished_now() else "?"

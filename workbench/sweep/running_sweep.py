@@ -20,11 +20,12 @@ from workbench.sweep.cost import print_cost
 from workbench.sweep.image_hypermodel import TrialDefaults
 from workbench.sweep.keras_tuner_adapter.space import make_hyperparameters, make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
-from workbench.sweep.progress import RunningTrial, SweepProgress, tabulate_best_trials
+from workbench.sweep.progress import SweepProgress, tabulate_best_trials
 from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
 from workbench.sweep.scheduling.pruning import PRUNERS, HalvingPruner
 from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.space import Space, find_max_epochs
+from workbench.sweep.status import RunningTrial, SweepStatus, publish_status
 from workbench.sweep.workers import WorkerPool
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate
@@ -124,9 +125,19 @@ class Sweep:
             recorder.add(result)
             progress.show(result)
 
+        def describe() -> SweepStatus:
+            return SweepStatus(
+                command=format_command(self.command, self.asked),
+                total=total,
+                workers=len(self.pool.list_pids()) if self.pool else 0,
+                seconds_left=progress.estimate_seconds_left(),
+                running=tuple(list_running()),
+                updated=time.time(),
+            )
+
         scheduler.add_listener(finish)
         start = time.perf_counter()
-        with progress:
+        with publish_status(self.folder.path, describe), progress:
             yield
         if expected and not scheduler.is_out_of_time:
             record_estimate(kind, expected, time.perf_counter() - start)
@@ -161,7 +172,7 @@ class Sweep:
         return make_result(trial.id, self.space.decode(trial.values), trial.result, self.space.metric)
 
     def _describe_running(self, worker: str, trial: Trial) -> RunningTrial:
-        accuracies = trial.reports.get("val_accuracy", {})
+        accuracies = dict(trial.reports.get("val_accuracy", {}))  # a copy: another thread adds epochs
         epoch = max(accuracies) if accuracies else None
         accuracy = None if epoch is None else accuracies[epoch]
         return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)

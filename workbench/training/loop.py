@@ -121,6 +121,8 @@ def train_network(
     # `workbench/cli.py` prints the message.
     call_start = time.perf_counter()
     training, run = config.training, config.run
+    device = describe_device(training.strategy)
+    folder.describe_holder(device=device)
     steps = count_steps(dataset, training.batch_size)
     best_name = BEST_PART if whole_network else BEST
     with explain_interrupt(folder, command):
@@ -159,7 +161,7 @@ def train_network(
             if whole_network:
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
                 save_model(whole_network, folder.path / BEST)
-    facts = {"train_module": command, "device": describe_device(training.strategy), **facts}
+    facts = {"train_module": command, "device": device, **facts}
     write_metrics(folder.path, history, facts, time.perf_counter() - call_start)
     print_result(folder.path, history, run.logs_dir)
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ class RunFolder:
         self.logs = Path(run.logs_dir) / name
         self._has_new_logs = False
         self._will_be_cleared = run.overwrite
+        self._holder: dict[str, Any] = {}
 
     @property
     def holds_old_run(self) -> bool:
@@ -66,7 +68,7 @@ class RunFolder:
         Raises:
             UserError: another process holds it, or it cannot be written.
         """
-        lock_path = self.path.parent / f".{self.path.name}.lock"
+        lock_path, holder_path = find_lock_file(self.path), find_holder_file(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._has_new_logs = not self.logs.exists()
@@ -74,7 +76,7 @@ class RunFolder:
             lock = filelock.FileLock(lock_path, timeout=0)
             lock.acquire()
         except filelock.Timeout:
-            holder = read_json(lock_path.with_suffix(".json")) or {"pid": "?", "since": "?"}
+            holder = read_json(holder_path) or {"pid": "?", "since": "?"}
             raise UserError(
                 f"{self.path}: in use by process {holder['pid']} since {holder['since']}; "
                 "wait for it, stop it, or choose another --name"
@@ -86,9 +88,7 @@ class RunFolder:
                 "choose other folders with --runs-dir and --logs-dir"
             ) from error
         try:
-            with contextlib.suppress(OSError):  # it only makes an error of another process more helpful
-                holder = {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-                write_json(lock_path.with_suffix(".json"), holder)
+            self.describe_holder(pid=os.getpid(), host=socket.gethostname(), since=time.strftime("%Y-%m-%d %H:%M:%S"))
             yield self
         except BaseException:
             for folder in (self.path, self.logs):
@@ -97,8 +97,14 @@ class RunFolder:
             raise
         finally:
             with contextlib.suppress(OSError):
-                lock_path.with_suffix(".json").unlink()
+                holder_path.unlink()
             lock.release()
+
+    def describe_holder(self, **facts: Any) -> None:
+        """Add facts on the process that holds the folder, such as its `device`, for those who look at the run."""
+        self._holder |= facts
+        with contextlib.suppress(OSError):  # the run does not need it
+            write_json(find_holder_file(self.path), self._holder)
 
     def clear(self) -> None:
         """Remove what the run and its logs hold; from now on they are this run's alone."""
@@ -129,6 +135,16 @@ class RunFolder:
         write_json(self.path / "classes.json", dataset.class_names)
         rows = [{"image": name, "reason": reason} for name, reason in dataset.unreadable]
         write_csv(self.path / "unreadable.csv", rows)
+
+
+def find_lock_file(folder: Path) -> Path:
+    """Return the file that is locked by the process which trains or sweeps in a run folder."""
+    return folder.parent / f".{folder.name}.lock"
+
+
+def find_holder_file(folder: Path) -> Path:
+    """Return the JSON file that describes the process which holds a run folder: `pid`, `host`, `since`, `device`."""
+    return folder.parent / f".{folder.name}.json"
 
 
 def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
