@@ -141,6 +141,10 @@ class SweepResults:
         """The metric in words."""
         return METRIC_NAMES.get(self.metric, self.metric)
 
+    def is_better(self, one: TrialResult, other: TrialResult) -> bool:
+        """Return whether a trial ranks before another one; both have a score."""
+        return self._rank(one) < self._rank(other)
+
     def add(self, trial: TrialResult) -> None:
         """Add a finished trial at its place in the ranking."""
         if trial.failed:
@@ -199,6 +203,17 @@ def read_results(folder: Path | str) -> SweepResults:
     Raises:
         UserError: `sweep.json` or `trials.csv` is damaged or has another format.
     """
+    results = read_description(folder)
+    add_rows(results, read_csv(Path(folder) / "trials.csv"), Path(folder) / "trials.csv")
+    return results
+
+
+def read_description(folder: Path | str) -> SweepResults:
+    """Read what a sweep varies from its folder, without its trials.
+
+    Raises:
+        UserError: `sweep.json` is damaged or has another format.
+    """
     path = Path(folder) / "sweep.json"
     identity = read_json(path)
     try:
@@ -206,16 +221,30 @@ def read_results(folder: Path | str) -> SweepResults:
         if metric not in METRIC_NAMES or direction not in ("min", "max"):
             raise ValueError
         fixed.keys()
-        known = {name: {str(value): value for value in values} for name, values in parameters.items()}
+        for values in parameters.values():
+            iter(values)
     except (TypeError, KeyError, ValueError, AttributeError):
         raise UserError(f"{path}: not the description of a sweep; is the folder complete?") from None
-    results = SweepResults(parameters, fixed, metric, direction)
-    for row in read_csv(Path(folder) / "trials.csv"):
+    return SweepResults(parameters, fixed, metric, direction)
+
+
+def add_rows(results: SweepResults, rows: Iterable[Mapping[str, str]], path: Path) -> None:
+    """Add the trials of rows of trials.csv. A last row that is still being written is left out.
+
+    Args:
+        results: gets the trials.
+        rows: column -> text.
+        path: of the file, for the error.
+
+    Raises:
+        UserError: a column is missing.
+    """
+    known = {name: {str(value): value for value in values} for name, values in results.parameters.items()}
+    for row in rows:
         if not {"trial", "status", "reason"} <= row.keys():
-            raise UserError(f"{Path(folder) / 'trials.csv'}: damaged (a column is missing); restore the file")
+            raise UserError(f"{path}: damaged (a column is missing); restore the file")
         if row["reason"] is not None:  # else the row is still being written
-            results.add(_parse_row(row, known, metric))
-    return results
+            results.add(_parse_row(row, known, results.metric))
 
 
 def _parse_row(row: Mapping[str, str], known: Mapping[str, Mapping[str, Value]], metric: str) -> TrialResult:
