@@ -65,6 +65,7 @@ class Explainer:
         network: the model on float32 pixels.
         stages: names of the layers at the ends of its stages.
         layer: name of the layer to explain.
+        cam_layer: name of the layer whose maps Grad-CAM weighs.
     """
 
     def __init__(self, model: keras.Model, class_names: Sequence[str], folder: Path, layer: str | None = None) -> None:
@@ -82,7 +83,7 @@ class Explainer:
         self.network = build_float_model(model)
         self.stages = find_stage_ends(self.network)
         self.layer = check_map_layer(self.network, layer) if layer else self.stages[-1]
-        self._cam_layer = self.layer if layer else choose_cam_layer(self.network, self.stages)
+        self.cam_layer = self.layer if layer else choose_cam_layer(self.network, self.stages)
         self._model = model
         self._class_names = class_names
         self._folder = folder
@@ -182,7 +183,7 @@ class Explainer:
             class_name = self._class_names[photos[0].predicted]
             title = f"Half of the evidence for '{class_name}' lies in {share:.0%} of {photos[0].name}"
         caption = (
-            f"Grad-CAM at {self._cam_layer} ({predicted.shape[1]} x {predicted.shape[2]} positions): bright is "
+            f"Grad-CAM at {self.cam_layer} ({predicted.shape[1]} x {predicted.shape[2]} positions): bright is "
             "evidence for the class, each map scaled to its largest value."
         )
         return self._draw_heat(self._path("gradcam", suffix), photos, heats, title, caption, signed=False)
@@ -231,7 +232,7 @@ class Explainer:
     def _compute_heats(self, photos: Sequence[Photo], which: Literal["predicted", "other"]) -> np.ndarray:
         images = np.stack([photo.image for photo in photos])
         classes = np.array([getattr(photo, which) for photo in photos])
-        return grad_cam(self.network, self._cam_layer, images, classes)
+        return grad_cam(self.network, self.cam_layer, images, classes)
 
     def _draw_heat(
         self, path: Path, photos: Sequence[Photo], heats: Sequence[np.ndarray], title: str, caption: str, signed: bool
