@@ -28,7 +28,7 @@ Pair = tuple[int, int, int]  # row, other row, number of the pair
 def write_page(findings: Findings) -> None:
     """Write the page of an inspection to `findings.page`."""
     scan = findings.scan
-    pairs, contacts = _choose_pairs(findings), _choose_contacts(scan, len(findings.source.class_names))
+    pairs, contacts = choose_pairs(findings), choose_contacts(scan, len(findings.source.class_names))
     rows = {row for numbers in contacts.values() for row in numbers} | {row for pair in pairs for row in pair[:2]}
     thumbnails = _make_thumbnails(findings.source, scan, rows)
     counts = findings.count_images()
@@ -42,7 +42,7 @@ def write_page(findings: Findings) -> None:
         pairs=[_describe_pair(findings, pair, thumbnails) for pair in pairs],
         num_pairs=len(scan.pairs.first),
         num_repeats=len(findings.repeats),
-        all_pairs=[_name_pair(findings, number) for number in range(min(MAX_LISTED, len(scan.pairs.first)))],
+        all_pairs=[name_pair(findings, number) for number in range(min(MAX_LISTED, len(scan.pairs.first)))],
         repeats=[
             (scan.names[row], scan.names[twin]) for row, twin in itertools.islice(findings.repeats.items(), MAX_LISTED)
         ],
@@ -61,7 +61,7 @@ def write_page(findings: Findings) -> None:
     write_text(findings.page, page)
 
 
-def _choose_pairs(findings: Findings) -> list[Pair]:
+def choose_pairs(findings: Findings) -> list[Pair]:
     """Return the pairs that matter most: first those in two parts, then those in two classes, then the rest."""
     scan, pairs = findings.scan, findings.scan.pairs
     across = scan.parts[pairs.first] != scan.parts[pairs.second]
@@ -76,13 +76,13 @@ def _describe_pair(findings: Findings, pair: Pair, thumbnails: dict[int, Thumbna
     first, second, number = pair
     return {
         "images": [(scan.names[row], thumbnails.get(row)) for row in (first, second)],
-        "how": _name_pair(findings, number)[2],
+        "how": name_pair(findings, number)[2],
         "leak": scan.parts[first] != scan.parts[second],
         "conflict": scan.labels[first] != scan.labels[second],
     }
 
 
-def _name_pair(findings: Findings, number: int) -> tuple[str, str, str]:
+def name_pair(findings: Findings, number: int) -> tuple[str, str, str]:
     """Return the two names of a pair, and how similar they are."""
     names, pairs = findings.scan.names, findings.scan.pairs
     how = "identical file" if pairs.identical[number] else f"distance {pairs.distance[number]} of 64"
@@ -90,7 +90,7 @@ def _name_pair(findings: Findings, number: int) -> tuple[str, str, str]:
     return names[pairs.first[number]], names[pairs.second[number]], f"{how}, {turn}" if turn else how
 
 
-def _choose_contacts(scan: Scan, num_classes: int) -> dict[int, list[int]]:
+def choose_contacts(scan: Scan, num_classes: int) -> dict[int, list[int]]:
     """Return label -> rows shown of that class, chosen by a checksum of their names: the same ones each time."""
     each = min(12, max(1, MAX_CONTACTS // num_classes))
     rows: dict[int, list[int]] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from workbench.reporting.charts import Chart, read_script
 from workbench.reporting.figures import Box, read_parts, read_words
 from workbench.reporting.templates import render
 from workbench.table import Table
@@ -78,12 +79,13 @@ class Section:
     commands: Sequence[Command] = ()
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)
     figures: Sequence[Picture] = ()
+    charts: Sequence[Chart] = ()
     tables: Sequence[Table] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether the section has nothing but its heading."""
-        return not (self.text or self.commands or self.values or self.figures or self.tables)
+        return not (self.text or self.commands or self.values or self.figures or self.charts or self.tables)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +109,14 @@ class Page:
     notices: Sequence[str] = ()
 
     def render(self) -> str:
-        """Return the page as one HTML document. Figures, style and script are inside it; text from data is escaped."""
-        shown = dataclasses.replace(self, sections=[section for section in self.sections if not section.is_empty])
-        return render("report.html", page=shown, made=time.strftime("%Y-%m-%d %H:%M"))
+        """Return the page as one HTML document. Figures, style and script are inside it; text from data is escaped.
+
+        Where plotly is not installed, the page has no interactive charts.
+        """
+        plotly = read_script() if any(section.charts for section in self.sections) else None
+        sections = [section if plotly else dataclasses.replace(section, charts=()) for section in self.sections]
+        shown = dataclasses.replace(self, sections=[section for section in sections if not section.is_empty])
+        return render("report.html", page=shown, made=time.strftime("%Y-%m-%d %H:%M"), plotly=plotly)
 
 
 def load_pictures(paths: Iterable[Path]) -> list[Picture]:

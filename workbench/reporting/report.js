@@ -90,6 +90,17 @@ function offerFullSize() {
 addEventListener("resize", offerFullSize);
 addEventListener("load", offerFullSize);
 
+// Charts that can be brushed and pointed at. Each is drawn when it comes into view, because drawing takes time.
+const drawing = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) {
+    if (!isIntersecting) continue;
+    drawing.unobserve(target);
+    const { data, layout, config } = JSON.parse(target.querySelector("script").textContent);
+    Plotly.newPlot(target.querySelector(".plot"), data, layout, config);
+  }
+});
+for (const chart of document.querySelectorAll(".chart")) drawing.observe(chart);
+
 // Make elements that scroll sideways reachable by keyboard.
 function focusable() {
   for (const box of document.querySelectorAll(".scroll")) {

@@ -16,6 +16,8 @@ from workbench.reporting.run_page import (
     read_model_history,
     report_command,
 )
+from workbench.sweep.figures.importance import estimate_importance
+from workbench.sweep.figures.interactive import build_charts
 from workbench.sweep.figures.overview import draw_figures
 from workbench.sweep.results import (
     RESULT_COLUMNS,
@@ -38,6 +40,8 @@ def build_sweep_page(run: FinishedRun) -> Page:
         UserError: the sweep's description cannot be read.
     """
     results, metrics = read_results(run.path), run.metrics
+    importance = estimate_importance(results)
+    figures = load_pictures(draw_figures(results, importance, run.results_path / "figures"))
     return Page(
         title=run.name,
         lead=_describe_sweep(results, run),
@@ -48,7 +52,8 @@ def build_sweep_page(run: FinishedRun) -> Page:
         tiles=[*_build_tiles(results), *build_test_tiles(metrics)],
         sections=[
             _build_winner_section(results, run, metrics),
-            Section("search", "The search", figures=load_pictures(draw_figures(results, run.results_path / "figures"))),
+            Section("search", "The search", figures=figures),
+            Section("explore", "Explore the trials", charts=build_charts(results, importance)),
             _build_trials_section(results, run),
             *build_model_sections(run, metrics, read_model_history(run)),
         ],

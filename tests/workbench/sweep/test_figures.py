@@ -20,6 +20,10 @@ from workbench.sweep.results import measure_running_time, read_results
 ALL = ["sweep_effects", "sweep_importance", "sweep_parallel", "sweep_pareto", "sweep_progress"]
 
 
+def draw(results, folder):
+    return draw_figures(results, estimate_importance(results), folder)
+
+
 @pytest.fixture
 def make_sweep(tmp_path):
     return functools.partial(write_sweep, tmp_path)
@@ -70,7 +74,7 @@ def test_a_sweep_description_of_another_format_is_an_error(make_sweep):
 
 
 def test_every_figure_has_a_title_and_a_caption(read_sweep, tmp_path):
-    paths = draw_figures(read_sweep(40, failed=0.1, pruned=0.2), tmp_path)
+    paths = draw(read_sweep(40, failed=0.1, pruned=0.2), tmp_path)
     assert sorted(path.stem for path in paths) == ALL
     for path in paths:
         title, caption = read_words(path)
@@ -85,14 +89,14 @@ def test_every_figure_has_a_title_and_a_caption(read_sweep, tmp_path):
 
 @pytest.mark.parametrize(("count", "metric", "drawn"), [(1, "val_loss", 2), (2, "val_accuracy", 4), (4, "val_loss", 4)])
 def test_few_trials(read_sweep, tmp_path, count, metric, drawn):
-    paths = draw_figures(read_sweep(count, metric), tmp_path)
+    paths = draw(read_sweep(count, metric), tmp_path)
     assert len(paths) == drawn
     assert "sweep_importance" not in {path.stem for path in paths}
 
 
 def test_no_trial_with_a_score(read_sweep, tmp_path):
-    assert draw_figures(read_sweep(5, failed=1.0), tmp_path) == []
-    assert draw_figures(read_sweep(0), tmp_path) == []
+    assert draw(read_sweep(5, failed=1.0), tmp_path) == []
+    assert draw(read_sweep(0), tmp_path) == []
 
 
 def test_importance_finds_what_matters(read_sweep):

@@ -7,7 +7,7 @@ import numpy as np
 from workbench.console import format_duration
 from workbench.reporting.figures import ORANGE, RED, open_figure, save_figure
 from workbench.sweep.figures.effects import draw_effects, draw_importance
-from workbench.sweep.figures.importance import estimate_importance
+from workbench.sweep.figures.importance import Importance
 from workbench.sweep.figures.parallel_coordinates import draw_parallel
 from workbench.sweep.figures.pareto import draw_pareto
 from workbench.sweep.figures.style import (
@@ -21,11 +21,12 @@ from workbench.sweep.results import SweepResults, measure_running_time
 _UNITS = ((3600, "hours"), (60, "minutes"), (1, "seconds"))
 
 
-def draw_figures(results: SweepResults, folder: Path) -> list[Path]:
+def draw_figures(results: SweepResults, importance: Importance | None, folder: Path) -> list[Path]:
     """Draw all figures of a sweep for which there are enough trials.
 
     Args:
         results: the finished trials.
+        importance: of the hyperparameters; None if there are too few trials.
         folder: folder of the PNG files, created if it is missing.
 
     Returns:
@@ -34,7 +35,6 @@ def draw_figures(results: SweepResults, folder: Path) -> list[Path]:
     if not results.scored:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    importance = estimate_importance(results)
     paths = [
         draw_progress(results, folder / "sweep_progress.png"),
         draw_parallel(results, folder / "sweep_parallel.png"),
