@@ -1,10 +1,12 @@
 """The options of the commands in this package. Importing this module loads nothing heavy."""
 
 import dataclasses
+import importlib.util
 from typing import Literal
 
 from workbench import cli
 from workbench.data.config import InspectConfig, Nature12kConfig
+from workbench.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +115,37 @@ class ReportConfig:
     out: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class AppConfig:
+    """Pages.
+
+    Args:
+        runs_dir: Folder of the runs and sweeps to show.
+        data: Data to look through on the page Data, besides the data of the runs: a folder, a CSV file, or `digits`;
+            may be given several times.
+        host: Address to listen at. Other than the default, it lets other machines see your runs and photos.
+        port: Port to listen at.
+        show: Open the first page in the browser.
+    """
+
+    runs_dir: str = "runs"
+    data: list[str] = dataclasses.field(default_factory=list)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    show: bool = True
+
+
+def check_app(config: AppConfig) -> None:
+    """Refuse to open the pages where a library that they need is missing.
+
+    Raises:
+        UserError: names the extra.
+    """
+    missing = [name for name in ("nicegui", "plotly") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"the pages need {' and '.join(missing)}; pip install 'image-workbench[app]'")
+
+
 def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportConfig) -> None:
     """Refuse a folder that is not a run folder. Commands call this before they import TensorFlow, which takes seconds.
 
@@ -130,6 +163,7 @@ PREDICT = cli.Command(PredictConfig, "workbench.predict:predict_or_exit", before
 COMPARE = cli.Command(CompareConfig, "workbench.compare:compare", needs_tensorflow=False)
 EXPORT = cli.Command(ExportConfig, "workbench.export:export", before=check_run)
 REPORT = cli.Command(ReportConfig, "workbench.report:report", needs_tensorflow=False)
+APP = cli.Command(AppConfig, "workbench.app:open_pages", before=check_app, needs_tensorflow=False)
 DATA = cli.Group(
     "Prepare the data set nature_12k, and look through any data set before training on it.",
     {

@@ -2,13 +2,16 @@
 
 import itertools
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
 from workbench.files import write_csv
 
-PARAMETERS = {
+PARAMETERS: dict[str, list[Any]] = {
     "epochs": [5, 10],
     "filter_size": [[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]],
     "dropout": [0.2, 0.3, 0.4, 0.5],
@@ -24,7 +27,14 @@ POINTS = 9216
 REASON = "ResourceExhaustedError: out of memory & <b>more</b>"
 
 
-def write_sweep(where, count, metric="val_accuracy", failed=0.0, pruned=0.0, noise=0.01):
+def write_sweep(
+    where: Path,
+    count: int,
+    metric: str = "val_accuracy",
+    failed: float = 0.0,
+    pruned: float = 0.0,
+    noise: float = 0.01,
+) -> Path:
     """The folder of a sweep in which learning_rate decides the score, and activation a little.
 
     Args:
@@ -53,7 +63,7 @@ def write_sweep(where, count, metric="val_accuracy", failed=0.0, pruned=0.0, noi
     return folder
 
 
-def _row(number, values, rng, noise):
+def _row(number: int, values: Mapping[str, Any], rng: np.random.Generator, noise: float) -> dict[str, Any]:
     effect = {0.001: 0.3, 0.0001: 0.15, 0.005: 0.0}[values["learning_rate"]] + 0.04 * (values["activation"] == "gelu")
     accuracy = 0.4 + effect + rng.normal(0, noise)
     swept = {name: value for name, value in values.items() if name != "epochs"}
@@ -77,7 +87,7 @@ def _row(number, values, rng, noise):
     }
 
 
-def write_run(where, classes=("daisy", "rose"), epochs=4, finished=True):
+def write_run(where: Path, classes: Sequence[str] = ("daisy", "rose"), epochs: int = 4, finished: bool = True) -> Path:
     """The folder of a training of four epochs, of which `epochs` are done."""
     folder = where / "runs" / "cnn"
     folder.mkdir(parents=True)
@@ -95,6 +105,6 @@ def write_run(where, classes=("daisy", "rose"), epochs=4, finished=True):
     return folder
 
 
-def _write_settings(folder, config, classes=("daisy", "rose")):
+def _write_settings(folder: Path, config: Mapping[str, Any], classes: Sequence[str] = ("daisy", "rose")) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "classes.json").write_text(json.dumps(list(classes)))

@@ -33,6 +33,7 @@ SUB_COMMANDS = {
     "compare": SubCommand("workbench.compare", "compare runs on the same test images"),
     "export": SubCommand("workbench.export", "export a run's model for other programs"),
     "report": SubCommand("workbench.report", "make the page of a run or a sweep"),
+    "app": SubCommand("workbench.app", "watch runs and try models in the browser"),
     "data": SubCommand("workbench.data", "inspect a data set, or prepare nature_12k"),
 }
 _NAMES = {entry.module: name for name, entry in SUB_COMMANDS.items()}

@@ -1,0 +1,110 @@
+"""The pages in a real browser: one server and one browser for all tests of this folder."""
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import processes
+from tests.conftest import BROWSERS, skip_outside_ci
+from tests.workbench.conftest import set_config
+from tests.workbench.synthetic import write_sweep
+from workbench.commands import EvaluateConfig
+from workbench.evaluate import evaluate
+
+EVIL = "<img src=x onerror=alert(1)>"
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+)
+PATIENCE = 60_000  # milliseconds
+
+
+@pytest.fixture(scope="session")
+def shown_runs(trained_once, tmp_path_factory):
+    """The folder that the server shows: a tested run, a finished sweep, a damaged folder, and an evil name."""
+    folder = tmp_path_factory.mktemp("app") / "runs"
+    shutil.copytree(trained_once, folder / "tiny")
+    set_config(folder / "tiny", runs_dir=str(folder), logs_dir=str(folder.parent / "logs"))
+    evaluate(EvaluateConfig(run=str(folder / "tiny")))
+    shutil.copytree(folder / "tiny", folder / "twin")
+    shutil.move(write_sweep(folder.parent, 30, failed=0.1, pruned=0.1), folder / "search")
+    shutil.copytree(folder / "tiny", folder / EVIL)
+    (folder / EVIL / "classes.json").write_text(json.dumps([EVIL, "iris", "rose"]))
+    shutil.copytree(folder / "tiny", folder / "damaged")
+    (folder / "damaged" / "metrics.json").write_text("{")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(shown_runs, tmp_path_factory):
+    """The address of the pages of `shown_runs`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["--runs-dir", str(shown_runs), "--port", str(port), "--no-show"]
+    address = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("log") / "server.txt"
+    with log.open("w") as output:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        process = processes.Process(
+            [sys.executable, "-m", "workbench.app", *words], env=environment, stdout=output, stderr=output
+        )
+        while not _answers(address):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.2)
+        yield address
+        process.send_signal(15)
+        process.wait(60)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _answers(address):
+    try:
+        with urllib.request.urlopen(address, timeout=60):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A Chromium that Playwright drives."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None) or skip_outside_ci("no Chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A page of the browser. What its console says, and requests that leave the machine, fail the test."""
+    context = browser.new_context(base_url=server, viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE)
+    opened, complaints = context.new_page(), []
+    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
+    own = (server, server.replace("http", "ws"), "data:", "blob:")
+    opened.on("request", lambda request: request.url.startswith(own) or complaints.append(request.url))
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A photo of a user, with the colour of one class of the run."""
+    path = tmp_path / "my photo.png"
+    noise = np.random.default_rng(1).normal((110, 60, 190), 20, (50, 60, 3))
+    Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(path)
+    return path

@@ -1,0 +1,224 @@
+"""The pages in a real browser."""
+
+import re
+import shlex
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from tests import processes
+from tests.workbench.app.conftest import EVIL
+from workbench.app.models import ModelShelf
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+PAGES = {
+    "/": "Runs and sweeps",
+    "/run/tiny": "tiny",
+    "/sweep/search": "search",
+    "/compare?run=tiny&run=twin": "Runs side by side",
+    "/try?run=tiny": "Try a model on your photos",
+    "/data": "Look through the photos",
+}
+
+
+def find_violations(page):
+    """Return the accessibility rules that a page breaks seriously, each with the first element that does."""
+    found = axe.Axe().run(page).response["violations"]
+    return [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found if rule["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_fits_a_desktop_and_a_phone_and_is_accessible(page, address):
+    page.goto(address)
+    page.get_by_role("heading", level=1, name=PAGES[address]).wait_for()
+    if address in ("/run/tiny", "/sweep/search", "/compare?run=tiny&run=twin"):
+        page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    if address == "/data":
+        page.get_by_role("heading", name="A contact sheet").wait_for()
+    assert find_violations(page) == []
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.querySelectorAll('h1').length") == 1
+
+
+def test_the_table_of_runs_is_sorted_filtered_and_compared_by_keyboard(page):
+    page.goto("/")
+    names = page.locator("tbody th")
+    page.get_by_role("link", name="damaged").wait_for()
+    assert names.count() == 5
+    row = page.locator("tbody tr", has=page.get_by_role("link", name="damaged"))
+    assert "metrics.json is damaged" in row.text_content()
+    page.get_by_role("button", name="name").press("Enter")
+    page.locator("th[aria-sort=ascending]").wait_for()
+    assert names.all_text_contents() == sorted([EVIL, "damaged", "search", "tiny", "twin"])
+    for name in ("tiny", "twin"):
+        page.get_by_role("checkbox", name=f"Select {name}").press("Space")
+    page.get_by_text("2 runs ticked").wait_for()
+    page.get_by_role("button", name="Compare").press("Enter")
+    page.wait_for_url("**/compare?*")
+    page.get_by_text("twin: no significant difference from tiny").wait_for()
+
+
+def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
+    page.goto("/run/tiny")
+    page.get_by_role("button", name=re.compile("seen as")).first.click()
+    opened = page.locator("h3[role=status]")
+    opened.wait_for()
+    shown = page.locator("h3[role=status] + .photos img")
+    assert f"{shown.count()} image" in opened.text_content()
+    page.wait_for_function("[...document.querySelectorAll('.photos img')].some((image) => image.naturalWidth > 100)")
+    page.locator("#chart-confusion .plot .nsewdrag").click(position={"x": 10, "y": 10})  # the first cell is correct
+    page.get_by_text("daisy, rightly recognised").wait_for()
+
+
+def test_the_charts_of_a_sweep_can_be_brushed(page):
+    page.goto("/sweep/search")
+    axis = page.locator("#chart-parallel .axis-brush .background").first
+    axis.wait_for()
+    axis.scroll_into_view_if_needed()
+    box = axis.bounding_box()
+    x = box["x"] + box["width"] / 2
+    page.mouse.move(x, box["y"] + 0.6 * box["height"])
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + 0.95 * box["height"], steps=4)
+    page.mouse.up()
+    plot = "document.querySelector('#chart-parallel .js-plotly-plot')"
+    chosen = f"{plot}.data[0].dimensions.find((axis) => axis.constraintrange)"
+    page.wait_for_function(chosen)
+    assert page.evaluate(f"{chosen}.label") == "epochs"
+    page.locator("#chart-importance .plot .barlayer").wait_for()
+    page.get_by_label("Filter").fill("gelu pruned")
+    page.get_by_text(re.compile(r"^\d of 30 trials$")).wait_for()
+
+
+def test_a_dropped_photo_is_classified_explained_and_compared(page, photo, shown_runs):
+    page.goto("/try?run=tiny&other=twin")
+    page.get_by_label("Photos to try").wait_for()
+    content = list(photo.read_bytes())
+    page.evaluate(
+        """([bytes, name]) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
+          document.querySelector(".photo-input").dispatchEvent(new DragEvent("drop", { dataTransfer: data }));
+        }""",
+        [content, photo.name],
+    )
+    page.get_by_role("heading", name=photo.name).wait_for()
+    page.wait_for_function("document.querySelectorAll('.answer .photos').length === 2")
+    panel = page.get_by_label("Answer of tiny")
+    assert panel.locator(".heat img").count() == 3
+    assert panel.locator(".photos img").count() == 8
+    model = ModelShelf().open(shown_runs / "tiny")
+    expected = model.classify(model.decode(photo.read_bytes()), 5).classes
+    shown = panel.locator(".bars li").all_text_contents()
+    assert shown == [f"{name}{probability:.1%}" for name, probability in expected]
+    assert find_violations(page) == []
+
+
+def test_a_file_that_is_no_photo_is_named_in_plain_words(page, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no photo")
+    page.goto("/try?run=tiny")
+    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_text("this photo cannot be read").wait_for()
+    page.get_by_role("button", name="Use the camera").click()  # the browser's fake camera
+    page.get_by_role("button", name="Take the photo").wait_for()
+    page.wait_for_function("document.querySelector('video').videoWidth > 0")
+    page.get_by_role("button", name="Take the photo").click()
+    page.locator(".bars li").first.wait_for()
+
+
+def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, red_and_blue):
+    """The command that the page shows continues the sweep, and the page sees its end."""
+    space = red_and_blue.parent / "space.yaml"
+    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 60}\n")
+    options = ["--data", str(red_and_blue), "--image-size", "16", "--space", str(space), "--workers", "0"]
+    options += ["--num-filters", "4", "--dense-units", "4", "--logs-dir", str(shown_runs.parent / "logs")]
+    options += ["--name", "live", "--runs-dir", str(shown_runs)]
+    command = [sys.executable, "-m", "cnn_scratch.tune", *options]
+    with processes.Process(command, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
+        page.goto("/")
+        page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
+        page.goto("/sweep/live")
+        page.get_by_role("cell", name=re.compile("first epoch|epoch \\d+")).wait_for()
+        assert page.get_by_text(f"kill -TERM {process.pid}").count() == 1
+        page.get_by_role("button", name="Stop the sweep").click()
+        page.locator(".badge.stopped").wait_for()
+        assert process.wait(60) == 130
+    shown = page.locator(".command code").text_content()
+    config = shown_runs / "live" / "config.yaml"
+    assert f"--config {config}" in shown
+    assert page.get_by_role("button", name="Continue the sweep").is_enabled()
+    words = [sys.executable, *shlex.split(shown)[1:]]
+    with processes.Process(words, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
+        page.locator(".badge.running").wait_for()
+        assert process.wait(240) == 0
+    page.locator(".badge.finished").wait_for()
+    page.get_by_text("2 of 2").wait_for()
+    assert page.locator("tbody .badge.completed").count() == 2
+
+
+def test_names_and_reasons_are_shown_as_text(page):
+    page.goto("/")
+    page.get_by_role("link", name=EVIL).click()
+    page.get_by_role("heading", level=1, name=EVIL).wait_for()
+    page.goto("/sweep/search")
+    page.get_by_label("Filter").fill("failed")
+    page.get_by_text("out of memory & <b>more</b>").first.wait_for()
+    assert page.locator("img[src=x]").count() == 0
+
+
+def ask(address, **headers):
+    """Return (status, headers, body) of a request."""
+    request = urllib.request.Request(address, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def test_only_photos_of_known_data_and_figures_of_runs_are_served(server, shown_runs, photos):
+    known = urllib.parse.urlencode({"data": str(photos), "name": "train/daisy/daisy-00.png"})
+    status, headers, body = ask(f"{server}/photo?{known}")
+    assert (status, headers["Content-Type"], body[:2]) == (200, "image/jpeg", b"\xff\xd8")
+    for data, name in (
+        (str(photos), "../../runs/tiny/figures/confusion_matrix.png"),
+        (str(photos.parent), "photos/train/daisy/daisy-00.png"),
+        ("/etc", "passwd"),
+        (str(shown_runs), "tiny/config.yaml"),
+    ):
+        assert ask(f"{server}/photo?{urllib.parse.urlencode({'data': data, 'name': name})}")[0] == 404
+    assert ask(f"{server}/figure/tiny/confusion_matrix.png")[0] == 200
+    for path in ("tiny/..%2Fconfig.yaml", "..%2Fruns%2Ftiny/confusion_matrix.png", "tiny/config.yaml", "%2Fetc/passwd"):
+        assert ask(f"{server}/figure/{path}")[0] == 404
+    for path in ("/../../etc/passwd", "/runs/tiny/config.yaml", "/static/../config.yaml", "/run/..%2F..%2Fetc"):
+        status, _, body = ask(server + path)
+        assert b"root:" not in body
+        assert b"learning_rate" not in body
+
+
+def test_other_sites_cannot_use_the_pages(server):
+    status, headers, _ = ask(server)
+    assert status == 200
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert ask(server, Host="evil.example")[0] == 403  # a name that someone has pointed at this machine
+    assert ask(server, Origin="https://evil.example")[0] == 403
+    assert ask(server, Origin=server)[0] == 200
+    socket_path = f"{server}/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+    assert ask(socket_path, Origin="https://evil.example")[0] == 403
+
+
+def test_unknown_runs_are_explained(page):
+    for address, heading in (("/run/none", "There is no such run"), ("/sweep/tiny", "There is no such sweep")):
+        page.goto(address)
+        page.get_by_role("heading", level=1, name=heading).wait_for()
+    page.goto("/compare?run=tiny")
+    page.get_by_text("Tick two or more finished runs").wait_for()
+    page.goto("/compare?run=tiny&run=search")
+    page.get_by_role("status").first.wait_for()

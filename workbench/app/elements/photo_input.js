@@ -1,0 +1,75 @@
+// Where photos come in: dropped, pasted, chosen as files, or taken with the camera. Each is sent to /upload.
+export default {
+  template: `
+    <div :class="['photo-input', { over: isOver }]" role="group" aria-label="Photos to try"
+         @dragover.prevent="isOver = true" @dragleave="isOver = false" @drop.prevent="drop">
+      <p>Drop photos here, paste one with Ctrl-V, or</p>
+      <div class="actions">
+        <label class="button primary">Choose photos
+          <input ref="files" class="hidden" type="file" accept="image/*" multiple @change="choose">
+        </label>
+        <button v-if="!stream" type="button" class="button" @click="openCamera">Use the camera</button>
+        <template v-else>
+          <button type="button" class="button primary" @click="takePhoto">Take the photo</button>
+          <button type="button" class="button" @click="closeCamera">Close the camera</button>
+        </template>
+      </div>
+      <video v-show="stream" ref="video" autoplay playsinline muted aria-label="Picture of the camera"></video>
+      <p role="status">{{ message }}</p>
+    </div>
+  `,
+  data() {
+    return { isOver: false, stream: null, message: "" };
+  },
+  mounted() {
+    document.addEventListener("paste", this.paste);
+  },
+  unmounted() {
+    document.removeEventListener("paste", this.paste);
+    this.closeCamera();
+  },
+  methods: {
+    drop(event) {
+      this.isOver = false;
+      this.send([...event.dataTransfer.files]);
+    },
+    paste(event) {
+      const files = [...event.clipboardData.files];
+      if (files.length) this.send(files);
+    },
+    choose() {
+      this.send([...this.$refs.files.files]);
+      this.$refs.files.value = "";
+    },
+    async send(files) {
+      for (const file of files) {
+        this.message = `Sending ${file.name || "the photo"} ...`;
+        const answer = await fetch("/upload", { method: "POST", body: file });
+        const { key, error } = await answer.json();
+        this.message = error ? `${file.name}: ${error}` : "";
+        if (key) this.$emit("photo", { key, name: file.name || "photo" });
+      }
+    },
+    async openCamera() {
+      try {
+        this.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+        this.$refs.video.srcObject = this.stream;
+        this.message = "";
+      } catch (error) {
+        this.message = "The camera cannot be used: the browser has none, or did not allow it.";
+      }
+    },
+    closeCamera() {
+      if (this.stream) this.stream.getTracks().forEach((track) => track.stop());
+      this.stream = null;
+    },
+    takePhoto() {
+      const video = this.$refs.video;
+      const canvas = document.createElement("canvas");
+      canvas.width = video.videoWidth;
+      canvas.height = video.videoHeight;
+      canvas.getContext("2d").drawImage(video, 0, 0);
+      canvas.toBlob((blob) => this.send([new File([blob], "camera.jpg", { type: "image/jpeg" })]), "image/jpeg", 0.92);
+    },
+  },
+};

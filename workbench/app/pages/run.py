@@ -1,0 +1,274 @@
+"""The page of a run: its curves, live while it trains; its test; the images behind each number."""
+
+import asyncio
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import ui
+
+from workbench.app.catalogue import Entry
+from workbench.app.elements.charts import ChartGrid
+from workbench.app.elements.data_table import Column, DataTable, Row
+from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, add_tiles, frame
+from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
+from workbench.app.photos import list_figures
+from workbench.app.run_charts import build_confusion, build_curves
+from workbench.app.state import State
+from workbench.commandline.calls import format_call
+from workbench.console import format_duration
+from workbench.errors import UserError
+from workbench.evaluation.scoring import PREDICTIONS
+from workbench.files import read_csv
+from workbench.origin import describe_resuming
+from workbench.wording import format_count
+
+_INTERVAL = 2.0  # seconds between two looks at a run
+_MOST_WRONG, _OF_CELL = 24, 48  # images that are shown
+_NEEDED = {"image", "true", "predicted", "correct", "confidence", "true_probability"}
+Predictions = Sequence[Mapping[str, str]]
+
+
+def add_page(state: State) -> None:
+    """Add the page to the application."""
+
+    @ui.page("/run/{name}", response_timeout=PATIENCE)
+    async def show(name: str) -> None:
+        entry = await asyncio.to_thread(state.catalogue.find, name)
+        if entry is None:
+            with frame("No such run", ""):
+                Text("h1", "There is no such run")
+                Text("p", f"{state.catalogue.folder} has no run of this name; it may have been moved or removed.")
+                Text("a", "All runs and sweeps", href="/")
+            return
+        with frame(entry.name, ""):
+            page = RunPage(state, entry)
+            await page.refresh()
+            ui.timer(_INTERVAL, page.refresh, immediate=False)
+
+
+class RunPage:
+    """The content of the page; `refresh` reads the run again and changes what is new.
+
+    Args:
+        state: what all pages share.
+        entry: the run, or the sweep whose best model is shown.
+    """
+
+    def __init__(self, state: State, entry: Entry) -> None:
+        self._state, self._name = state, entry.name
+        self._shown: dict[str, Any] = {}
+        with Text("div", classes="headline"):
+            Text("h1", entry.name)
+            self._badge = Text("span", entry.state, f"badge {entry.state}", role="status")
+        of_sweep = "The best model of this sweep. " if entry.is_sweep else ""
+        classes = format_count(len(entry.class_names), "class")
+        size = f" at {entry.config['image_size']} px" if entry.config.get("image_size") else ""
+        Text("p", f"{of_sweep}A classifier of {classes}, trained on {entry.data_name or '?'}{size}.", "lead")
+        self._notices, self._tiles = Text("div"), Text("div")
+        with Text("div", classes="actions"):
+            where = quote(entry.name, safe="")
+            if entry.has_model:
+                Text("a", "Try it on photos", "button primary", href=f"/try?run={where}")
+            if entry.is_sweep:
+                Text("a", "The sweep", "button", href=f"/sweep/{where}")
+        self._command = Text("div")
+        self._curves_heading = Text("h2", "Training")
+        self._curves = ChartGrid()
+        Text("h2", "Test")
+        self._test = Text("div")
+        self._explanations = Text("div")
+
+    async def refresh(self) -> None:
+        """Read the run, and change what is new."""
+        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        if entry is None:
+            self._update("notices", ["The folder of this run is gone."], self._show_notices)
+            return
+        self._badge.text = entry.state
+        self._badge.classes(replace=f"badge {entry.state}")
+        self._update("notices", _list_notices(entry), self._show_notices)
+        self._update("tiles", _list_tiles(entry), self._show_tiles)
+        self._update("command", (entry.state, entry.path), lambda _: self._show_command(entry))
+        self._curves_heading.set_visibility(bool(entry.history))
+        if self._shown.get("curves") != len(entry.history):
+            self._shown["curves"] = len(entry.history)
+            self._curves.show(build_curves(entry.history))
+        test = entry.metrics.get("test")
+        if self._shown.get("test", self) != test:
+            self._shown["test"] = test
+            predictions = await asyncio.to_thread(_read_predictions, entry) if test else []
+            self._test.clear()
+            with self._test:
+                _add_test(self._state, entry, predictions)
+        figures = [path.name for path in list_figures(entry.path)]
+        self._update("figures", figures, self._show_figures)
+
+    def _update(self, part: str, value: Any, show: Any) -> None:
+        if self._shown.get(part, self) != value:
+            self._shown[part] = value
+            show(value)
+
+    def _show_notices(self, notices: list[str]) -> None:
+        self._notices.clear()
+        with self._notices:
+            for notice in notices:
+                add_notice(notice)
+
+    def _show_tiles(self, tiles: list[tuple[str, str, str]]) -> None:
+        self._tiles.clear()
+        with self._tiles:
+            add_tiles(tiles)
+
+    def _show_command(self, entry: Entry) -> None:
+        self._command.clear()
+        with self._command:
+            if entry.holder:
+                add_command("To stop it (finished epochs are kept):", f"kill -TERM {entry.holder.pid}")
+            elif entry.state == "stopped" and not entry.is_sweep:
+                line = describe_resuming(entry.path, entry.config).partition("continue it with ")[2]
+                if line:
+                    add_command("To continue it:", line)
+
+    def _show_figures(self, names: list[str]) -> None:
+        """Show the explanations that were drawn by `workbench.explain`."""
+        drawn = [name for name in names if name.split(".")[0].startswith(("gradcam", "integrated", "filters"))]
+        self._explanations.clear()
+        with self._explanations:
+            Text("h2", "What the network sees")
+            if not drawn:
+                path = self._state.catalogue.folder / self._name
+                add_command(
+                    "To draw filters, feature maps, Grad-CAM and integrated gradients:",
+                    f"{format_call('workbench.explain')} {shlex.quote(str(path))}",
+                )
+            for name in drawn:
+                with Text("div", classes="scroll", role="group", tabindex="0", aria_label=name):
+                    src = f"/figure/{quote(self._name, safe='')}/{quote(name, safe='')}"
+                    Text("img", src=src, alt=name.removesuffix(".png").replace("_", " "), style="max-width: 100%")
+
+
+def _list_notices(entry: Entry) -> list[str]:
+    if entry.problem:
+        return [f"This run cannot be read: {entry.problem}."]
+    if entry.state == "running" and not entry.history and not entry.is_sweep:
+        return ["The first epoch is running; the curves begin with its end."]
+    return []
+
+
+def _list_tiles(entry: Entry) -> list[tuple[str, str, str]]:
+    metrics, tiles = entry.metrics, []
+    if entry.accuracy is not None:
+        tiles.append(("validation accuracy", f"{entry.accuracy:.1%}", "best so far" if entry.holder else ""))
+    test = metrics.get("test")
+    if test:
+        low, high = test["accuracy_interval"]
+        tiles.append(("test accuracy", f"{test['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}"))
+    if not entry.is_sweep:
+        left = entry.seconds_left
+        tiles.append(("progress", entry.progress, f"{format_duration(left)} left" if left is not None else ""))
+    if metrics.get("parameters"):
+        tiles.append(("parameters", f"{metrics['parameters']:,}", ""))
+    if entry.history:
+        tiles.append(("training time", format_duration(sum(log["seconds"] for log in entry.history)), ""))
+    if entry.device:
+        tiles.append(("device", entry.device, ""))
+    return tiles
+
+
+def _read_predictions(entry: Entry) -> Predictions:
+    """Read the predictions of the test images; none if the file is missing or damaged."""
+    try:
+        rows = read_csv(entry.path / PREDICTIONS)
+        for row in rows:
+            float(row["confidence"]), float(row["true_probability"])
+    except (UserError, OSError, KeyError, TypeError, ValueError):
+        return []
+    return rows if not rows or rows[0].keys() >= _NEEDED else []
+
+
+def _add_test(state: State, entry: Entry, predictions: Predictions) -> None:
+    """Add the test's numbers, the confusion matrix, and the images that are most wrong."""
+    test = entry.metrics.get("test")
+    if not test:
+        if entry.has_model:
+            add_notice("This model has not been tested on the held-out images yet.")
+            add_command("To test it:", f"{format_call('workbench.evaluate')} {shlex.quote(str(entry.path))}")
+        else:
+            Text("p", "There is no model to test yet.", "soft")
+        return
+    Text(
+        "p",
+        f"{format_count(test['images'], 'image')}: top-1 {test['accuracy']:.1%}, top-{test['top_k']} "
+        f"{test['top_k_accuracy']:.1%}, calibration error {test['ece']:.1%}.",
+    )
+    if not predictions:
+        Text("p", f"{PREDICTIONS} is missing or damaged, so the images cannot be shown. Test the model again.", "soft")
+        return
+    charts = ChartGrid()
+
+    def open_cell(true: str, predicted: str) -> None:
+        opened.clear()
+        with opened:
+            _add_cell(entry, predictions, true, predicted)
+        opened.run_method("scrollIntoView", {"behavior": "smooth", "block": "nearest"})
+
+    chart = build_confusion(predictions, entry.class_names)
+    if chart:
+        charts.show([chart])
+        charts.on_click("confusion", lambda x, y: open_cell(*_find_names(entry.class_names, y, x)))
+    pairs = test["confused"]
+    if pairs:
+        Text("h3", "The most frequent confusions")
+        with Text("div", classes="actions"):
+            for pair in pairs[:10]:
+                label = f"{pair['true']} seen as {pair['predicted']} ({pair['count']})"
+                add_button(label, lambda _, pair=pair: open_cell(pair["true"], pair["predicted"]))
+    opened = Text("div")
+    _add_classes(test["per_class"])
+    wrong = sorted(
+        (row for row in predictions if row["correct"] != "1"), key=lambda row: float(row["true_probability"])
+    )
+    if wrong:
+        Text("h3", "The images that are most wrong")
+        add_photo_grid([_make_photo(entry, row) for row in wrong[:_MOST_WRONG]])
+
+
+def _find_names(class_names: Sequence[str], true: int, predicted: int) -> tuple[str, str]:
+    return class_names[true], class_names[predicted]
+
+
+def _add_cell(entry: Entry, predictions: Predictions, true: str, predicted: str) -> None:
+    """Add the images of a cell of the confusion matrix."""
+    rows = [row for row in predictions if (row["true"], row["predicted"]) == (true, predicted)]
+    what = f"{true}, rightly recognised" if true == predicted else f"{true} seen as {predicted}"
+    more = f", the first {_OF_CELL} of them" if len(rows) > _OF_CELL else ""
+    Text("h3", f"{what}: {format_count(len(rows), 'image')}{more}", role="status")
+    add_photo_grid([_make_photo(entry, row) for row in rows[:_OF_CELL]])
+
+
+def _make_photo(entry: Entry, row: Mapping[str, str]) -> ShownPhoto:
+    is_wrong = row["correct"] != "1"
+    strong = f"{row['predicted']} {float(row['confidence']):.0%}"
+    text = f"is {row['true']} ({float(row['true_probability']):.0%}); {row['image']}" if is_wrong else row["image"]
+    return ShownPhoto(locate_photo(entry.data, row["image"]), strong, text, is_wrong)
+
+
+def _add_classes(rows: Sequence[Mapping[str, Any]]) -> None:
+    columns = [Column("class"), *(Column(name, numeric=True) for name in ("images", "precision", "recall", "F1"))]
+    table = DataTable("Each class", "class", columns)
+    table.set_rows(
+        [
+            Row(
+                str(number),
+                [
+                    (row["class"], row["class"]),
+                    (f"{row['images']:,}", row["images"]),
+                    *((f"{row[name]:.1%}", row[name]) for name in ("precision", "recall")),
+                    (f"{row['f1']:.3f}", row["f1"]),
+                ],
+            )
+            for number, row in enumerate(rows)
+        ]
+    )

@@ -1,0 +1,292 @@
+"""The page of a sweep: what it does now, its charts, its trials; it can be stopped and continued there."""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from nicegui import ui
+
+from workbench.app import processes
+from workbench.app.catalogue import Entry
+from workbench.app.elements.charts import ChartGrid
+from workbench.app.elements.data_table import Cell, Column, DataTable, Row
+from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, add_tiles, frame
+from workbench.app.state import State
+from workbench.console import format_duration
+from workbench.errors import UserError
+from workbench.sweep.figures.importance import MIN_TRIALS, Importance, estimate_importance
+from workbench.sweep.figures.interactive import build_charts
+from workbench.sweep.results import RESULT_COLUMNS, SweepResults, TrialResult, format_value, format_values
+
+_INTERVAL = 2.0  # seconds between two looks at a sweep
+_MANY = 500  # trials from which the charts wait for a twentieth more
+
+
+def add_page(state: State) -> None:
+    """Add the page to the application."""
+
+    @ui.page("/sweep/{name}", response_timeout=PATIENCE)
+    async def show(name: str) -> None:
+        entry = await asyncio.to_thread(state.catalogue.find, name)
+        if entry is None or not entry.is_sweep:
+            with frame("No such sweep", ""):
+                Text("h1", "There is no such sweep")
+                Text("p", f"{state.catalogue.folder} has no sweep of this name; it may have been moved or removed.")
+                Text("a", "All runs and sweeps", href="/")
+            return
+        with frame(entry.name, ""):
+            page = SweepPage(state, entry)
+            await page.refresh()
+            ui.timer(_INTERVAL, page.refresh_all)
+
+
+class SweepPage:
+    """The content of the page; `refresh` reads the sweep again and changes what is new.
+
+    Args:
+        state: what all pages share.
+        entry: the sweep.
+    """
+
+    def __init__(self, state: State, entry: Entry) -> None:
+        self._state, self._name = state, entry.name
+        self._charted = self._estimated = -1  # trials that the charts, and the importance, were made from
+        self._importance: Importance | None = None
+        self._shown: dict[str, Any] = {}
+        with Text("div", classes="headline"):
+            Text("h1", entry.name)
+            self._badge = Text("span", entry.state, f"badge {entry.state}", role="status")
+        self._lead = Text("p", "", "lead")
+        self._notices = Text("div")
+        self._tiles = Text("div")
+        self._bar = Text("progress", max="1", value="0", aria_label="Finished trials")
+        self._control = Text("div")
+        self._workers = Text("div")
+        Text("h2", "The trials in charts")
+        self._few = Text("p", "The charts appear when two trials have finished.", "soft")
+        self._charts = ChartGrid()
+        Text("h2", "All trials")
+        names = [name for name in entry.results.parameters if name != "epochs"] if entry.results else []
+        self._rows = TrialRows(names)
+        columns = [Column("trial"), Column("status", badge=True)]
+        columns += [Column(column.label, numeric=True) for column in RESULT_COLUMNS]
+        columns += [Column(name) for name in names]
+        self._table = DataTable("Trials, the best first", "trial", [*columns, Column("reason")])
+
+    async def refresh(self) -> None:
+        """Read the sweep, and change what is new."""
+        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        if entry is None:
+            self._update("notices", ["The folder of this sweep is gone."], self._show_notices)
+            return
+        self._badge.text = entry.state
+        self._badge.classes(replace=f"badge {entry.state}")
+        self._lead.text = _describe(entry)
+        results = entry.results
+        notices = [entry.problem] if entry.problem else []
+        if results is not None and not len(results):
+            notices.append("No trial has finished yet. The first one also pays for tracing its network.")
+        self._update("notices", notices, self._show_notices)
+        self._update("tiles", _list_tiles(entry), self._show_tiles)
+        holder = entry.holder
+        self._update("control", (entry.state, holder and (holder.pid, holder.host, holder.is_here)), self._show_control)
+        running = entry.status.running if entry.status and holder else ()
+        self._update("workers", running, self._show_workers)
+        if results is None:
+            return
+        total = entry.status.total if entry.status else len(results)
+        self._bar.props["value"] = str(min(1.0, len(results) / max(1, total)))
+        self._bar.update()
+        if results is not self._shown.get("results"):
+            self._shown["results"] = results
+            self._table.set_rows(self._rows.make(results))
+
+    async def refresh_all(self) -> None:
+        """Read the sweep, and change what is new, also in the charts, which take longer."""
+        await self.refresh()
+        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        if entry and entry.results:
+            await self._refresh_charts(entry.results)
+
+    async def _refresh_charts(self, results: SweepResults) -> None:
+        """Show the charts again if there are enough new trials, and the importance each time they have doubled."""
+        count = len(results)
+        enough = 1 if count < _MANY else count // 20
+        if count - self._charted < enough and self._charted >= 0 and count >= self._charted:
+            return
+        self._charted = count
+        await self._show_charts(results)
+        if count >= MIN_TRIALS and (count >= 2 * self._estimated or count < self._estimated):
+            self._estimated = count
+            self._importance = await asyncio.to_thread(estimate_importance, results)
+            await self._show_charts(results)
+
+    async def _show_charts(self, results: SweepResults) -> None:
+        charts = await asyncio.to_thread(build_charts, results, self._importance)
+        self._few.set_visibility(len(charts) < 2)
+        self._charts.show(charts)
+
+    def _update(self, part: str, value: Any, show: Any) -> None:
+        """Show a part of the page again if its value has changed."""
+        if self._shown.get(part, self) != value:
+            self._shown[part] = value
+            show(value)
+
+    def _show_notices(self, notices: list[str]) -> None:
+        self._notices.clear()
+        with self._notices:
+            for notice in notices:
+                add_notice(notice)
+
+    def _show_tiles(self, tiles: list[tuple[str, str, str]]) -> None:
+        self._tiles.clear()
+        with self._tiles:
+            add_tiles(tiles)
+
+    def _show_control(self, _: object) -> None:
+        """Show the button that stops or continues the sweep, and the command that does the same."""
+        self._control.clear()
+        entry = self._state.catalogue.find(self._name)
+        if entry is None:
+            return
+        with self._control:
+            if entry.holder:
+                self._show_stop(entry.holder)
+            try:
+                line = processes.format_continue(entry.path, entry.config)
+            except UserError as error:
+                Text("p", str(error), "soft")
+                return
+            is_over = entry.state == "finished"
+            if not entry.holder:
+                with Text("div", classes="actions"):
+                    if not is_over:
+                        add_button("Continue the sweep", self._continue, "primary")
+                    if entry.has_model:
+                        where = quote(entry.name, safe="")
+                        kind = "primary" if is_over else ""
+                        Text("a", "Results of the best model", f"button {kind}", href=f"/run/{where}")
+                        Text("a", "Try it on photos", "button", href=f"/try?run={where}")
+            if is_over and entry.results:
+                more = f"{line} --max-trials {2 * len(entry.results)}"
+                add_command("To run more trials in a terminal:", more)
+            else:
+                add_command("To continue it in a terminal (finished trials are kept):", line)
+
+    def _show_stop(self, holder: processes.Holder) -> None:
+        if holder.is_here:
+            with Text("div", classes="actions"):
+                add_button("Stop the sweep", self._stop, "danger")
+                Text("span", "Finished trials are kept; it can be continued.", "soft")
+        where = "in a terminal" if holder.is_here else f"in a terminal of {holder.host}, where it runs"
+        add_command(f"To stop it {where}:", processes.format_stop(holder))
+
+    def _show_workers(self, running: Any) -> None:
+        self._workers.clear()
+        if not running:
+            return
+        with self._workers:
+            Text("h3", "Running now")
+            with Text("div", classes="scroll", role="region", tabindex="0", aria_label="Running trials"):
+                _add_running_table(running)
+
+    async def _stop(self) -> None:
+        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        try:
+            if entry:
+                await asyncio.to_thread(processes.stop, entry.path)
+            ui.notify("The sweep is asked to stop; finished trials are kept.")
+        except UserError as error:
+            ui.notify(str(error), type="negative")
+
+    async def _continue(self) -> None:
+        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        if entry is None:
+            return
+        try:
+            log = await asyncio.to_thread(processes.continue_sweep, entry.path, entry.config)
+        except (UserError, OSError) as error:
+            ui.notify(str(error), type="negative")
+            return
+        ui.notify("The sweep is starting; its workers need some seconds.")
+        self._update("notices", [f"Starting. What the command prints is in {log}."], self._show_notices)
+        ui.timer(12, lambda: self._report_failure(log), once=True)
+
+    def _report_failure(self, log: Any) -> None:
+        """Show the last line that a command has printed, if it did not begin to run."""
+        if processes.find_holder(self._state.catalogue.folder / self._name) is None:
+            line = processes.read_last_line(log)
+            if line.startswith("error:"):
+                self._update("notices", [f"The command ended: {line}"], self._show_notices)
+
+
+def _describe(entry: Entry) -> str:
+    tuner, data = entry.config.get("tuner") or "grid", entry.data_name or "?"
+    count = len(entry.results.parameters) if entry.results else 0
+    return f"A {tuner} search over {count} hyperparameters on {data}."
+
+
+def _list_tiles(entry: Entry) -> list[tuple[str, str, str]]:
+    results, status = entry.results, entry.status
+    if results is None:
+        return []
+    best, done = results.best, len(results)
+    pruned = sum(trial.status == "pruned" for trial in results.scored)
+    tiles = []
+    if best and best.score is not None:
+        tiles.append((f"best {results.metric_name}", results.format_score(best.score), f"trial {best.id}"))
+    total = f" of {status.total:,}" if status else ""
+    tiles.append(("trials", f"{done:,}{total}", f"{len(results.failed):,} failed, {pruned:,} pruned"))
+    if entry.holder:
+        left, running = entry.seconds_left, len(status.running) if status else 0
+        workers = status.workers if status else 0
+        tiles.append(("time left", format_duration(left) if left is not None else "not known yet", "at this speed"))
+        tiles.append(("workers", f"{workers or running:,}", f"{running:,} at work"))
+    if entry.device:
+        tiles.append(("device", entry.device, entry.holder.host if entry.holder else ""))
+    return tiles
+
+
+def _add_running_table(running: Any) -> None:
+    with Text("table"):
+        with Text("thead"), Text("tr"):
+            for label in ("worker", "trial", "so far", "settings"):
+                Text("th", label, scope="col")
+        with Text("tbody"):
+            for trial in running:
+                with Text("tr"):
+                    Text("th", trial.worker, scope="row")
+                    Text("td", trial.id)
+                    accuracy = trial.val_accuracy
+                    Text("td", "first epoch" if accuracy is None else f"epoch {trial.epoch}: {accuracy:.1%}")
+                    Text("td", format_values(trial.values), "long")
+
+
+class TrialRows:
+    """Makes the rows of the table of trials. Those of earlier trials are kept, so that one more trial costs little.
+
+    Args:
+        names: of the hyperparameters that have columns.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._made: dict[str, tuple[TrialResult, Row]] = {}
+
+    def make(self, results: SweepResults) -> list[Row]:
+        """Return a row for each trial, the best first."""
+        trials = results.trials
+        for trial in trials:
+            made = self._made.get(trial.id)
+            if made is None or made[0] is not trial:
+                self._made[trial.id] = trial, _make_row(trial, self._names)
+        return [self._made[trial.id][1] for trial in trials]
+
+
+def _make_row(trial: TrialResult, names: list[str]) -> Row:
+    cells: list[Cell] = [(trial.id, trial.id), (trial.status, trial.status)]
+    cells += [(column.write(trial), getattr(trial, column.field)) for column in RESULT_COLUMNS]
+    for name in names:
+        value = trial.values.get(name)
+        cells.append((format_value(value), value if isinstance(value, int | float) else format_value(value)))
+    return Row(trial.id, [*cells, (trial.reason, trial.reason or None)])

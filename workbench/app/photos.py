@@ -1,0 +1,123 @@
+"""The images that the pages show: photos of a data set by their names, and figures of a run.
+
+Nobody can ask for a path. A photo is found by its name in the list of the data set's photos, a figure by its name in
+the list of the run's figures. What is served was decoded and encoded again, so that only images are.
+"""
+
+import io
+import threading
+from pathlib import Path, PurePath
+
+import numpy as np
+from PIL import Image
+
+from workbench.data.decoding import UnreadableImage, decode
+from workbench.data.source import Item, Source
+from workbench.data.sources import open_source
+from workbench.data.tfds_source import NATURE_12K, PREFIX
+from workbench.errors import UserError
+
+SIZES = (160, 480)  # pixels of the longer side
+
+
+class PhotoFinder:
+    """Finds photos of data sets. Its methods may be called from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sources: dict[str, tuple[Source, dict[str, Item]]] = {}  # value of --data -> its items by their names
+
+    def open(self, data: str) -> Source:
+        """Return the source of a value of `--data`; it is listed once.
+
+        Raises:
+            UserError: the data cannot be found, or needs TensorFlow to be read.
+        """
+        return self._open(data)[0]
+
+    def read_thumbnail(self, data: str, name: str, size: int = SIZES[0]) -> bytes:
+        """Return a small JPEG of a photo.
+
+        Args:
+            data: value of `--data`. The caller must have checked that it may be shown.
+            name: of the photo in the data.
+            size: of the longer side in pixels.
+
+        Raises:
+            UserError: the data has no such photo, or it cannot be read.
+        """
+        item = self._open(data)[1].get(name)
+        if item is None or not _is_inside(name):
+            raise UserError(f"{data}: has no photo {name}")
+        try:
+            content = item.read()
+        except OSError as error:
+            raise UserError(f"{name}: {error.strerror}") from error
+        if content is None:
+            raise UserError(f"{name}: not an image")
+        return make_thumbnail(content, size)
+
+    def _open(self, data: str) -> tuple[Source, dict[str, Item]]:
+        with self._lock:
+            if data not in self._sources:
+                if data.startswith(PREFIX) or data == NATURE_12K:
+                    raise UserError(f"{data}: its photos are not files that can be shown here")
+                source = open_source(data)
+                self._sources[data] = source, {item.name: item for item in source.load_items()}
+            return self._sources[data]
+
+    def forget(self, data: str) -> None:
+        """List the photos of a data set again when it is opened next."""
+        with self._lock:
+            self._sources.pop(data, None)
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a photo's name stays in the folder of its data."""
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def make_thumbnail(content: bytes | np.ndarray, size: int) -> bytes:
+    """Return a JPEG whose longer side has `size` pixels.
+
+    Args:
+        content: bytes of an image file, or uint8 pixels.
+        size: in pixels.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
+    try:
+        pixels = decode(content, size, "pad")
+    except UnreadableImage as error:
+        raise UserError(str(error)) from None
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def list_figures(run: Path) -> list[Path]:
+    """Return the PNG figures of a run that are in its own folder; links that lead out of it are left out."""
+    root = run.resolve()
+    found = sorted((run / "figures").glob("*.png"))
+    return [path for path in found if path.is_file() and path.resolve().is_relative_to(root)]
+
+
+def read_figure(run: Path, name: str) -> bytes:
+    """Return a figure of a run as PNG.
+
+    Raises:
+        UserError: the run has no such figure, or it is not a PNG file.
+    """
+    path = next((path for path in list_figures(run) if path.name == name), None)
+    if path is None:
+        raise UserError(f"{run.name}: has no figure {name}")
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+    except (OSError, SyntaxError, ValueError):
+        raise UserError(f"{run.name}: the figure {name} is damaged") from None
+    return buffer.getvalue()
