@@ -85,7 +85,7 @@ class ExportConfig:
     Args:
         run: Folder of a finished run or sweep.
         format: `savedmodel` for TensorFlow Serving, `litert` (also called `tflite`) for phones, `onnx` for ONNX
-            Runtime, `openvino` for Intel's processors.
+            Runtime, `openvino` for Intel's processors, `space` for a page of its own: a Hugging Face Space with Gradio.
         output: Folder in which the export is saved; by default export/ in the run folder.
         data: Where the run's data is now, if it has moved.
         precision: Number format of the weights: `float16` makes the file half as large (litert, onnx, openvino), `int8`
@@ -95,7 +95,7 @@ class ExportConfig:
     """
 
     run: str = cli.positional("")
-    format: Literal["savedmodel", "litert", "tflite", "onnx", "openvino"] = "savedmodel"
+    format: Literal["savedmodel", "litert", "tflite", "onnx", "openvino", "space"] = "savedmodel"
     output: str | None = None
     data: str | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"

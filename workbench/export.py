@@ -29,12 +29,20 @@ from workbench.exporting.onnx import ONNX
 from workbench.exporting.openvino import OPENVINO
 from workbench.exporting.readme import describe_use
 from workbench.exporting.savedmodel import SAVEDMODEL
+from workbench.exporting.space import SPACE, write_page
 from workbench.files import format_bytes, write_json, write_text
 from workbench.finished_run import open_run
 from workbench.runtime import hold_back_stderr
 from workbench.wording import format_count
 
-FORMATS = {"savedmodel": SAVEDMODEL, "litert": LITERT, "tflite": LITERT, "onnx": ONNX, "openvino": OPENVINO}
+FORMATS = {
+    "savedmodel": SAVEDMODEL,
+    "litert": LITERT,
+    "tflite": LITERT,
+    "onnx": ONNX,
+    "openvino": OPENVINO,
+    "space": SPACE,
+}
 CHECKED_IMAGES = 500  # validation images
 CALIBRATION_IMAGES = 100  # training images
 BATCH_SIZE = 32
@@ -96,6 +104,8 @@ def export(config: ExportConfig) -> Exported:
         logits = _convert(config, run.model, temporary, calibration, images)
         exported = _compare(target, expected, logits, labels)
         _check(exported, config)
+        if form is SPACE:
+            write_page(temporary, run.name, run.class_names, run.data_config.resize, images, labels.tolist())
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(temporary, target)

@@ -1,15 +1,21 @@
 import importlib
 import json
+import runpy
 import shutil
+import sys
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
+from PIL import Image
 
 from cnn_scratch.config import NetworkConfig
 from cnn_scratch.model import build_cnn
 from workbench.commands import ExplainConfig, ExportConfig
+from workbench.data.decoding import decode
 from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.explain import explain
@@ -60,6 +66,51 @@ def test_savedmodel_replaces_an_earlier_one(tiny_run, configure, images, capsys)
     printed = capsys.readouterr().out
     assert f"{exported.difference:.1e}" in printed
     assert f"{exported.accuracy:.1%} in Keras, {exported.accuracy:.1%} as savedmodel" in printed
+
+
+@pytest.fixture
+def gradio(monkeypatch):
+    """What the page of a Space uses of Gradio, without its server: the arguments of its interface."""
+    part = types.SimpleNamespace
+    module = types.SimpleNamespace(
+        Image=lambda **options: part(**options),
+        Label=lambda **options: part(**options),
+        Interface=lambda function, *parts, **options: part(function=function, parts=parts, **options),
+    )
+    monkeypatch.setitem(sys.modules, "gradio", module)
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_a_space_runs_without_this_project(tiny_run, configure, gradio, resize, tmp_path):
+    configure(tiny_run, resize=resize)
+    exported = export(ExportConfig(str(tiny_run), "space"))
+    assert exported.path == tiny_run / "export" / "space"
+    assert exported.accuracy == exported.keras_accuracy
+    files = {path.name for path in exported.path.iterdir()}
+    assert files == {"app.py", "model.keras", "settings.json", "requirements.txt", "examples", "README.md"}
+    head = (exported.path / "README.md").read_text().split("---")[1]
+    assert yaml.safe_load(head)["sdk"] == "gradio"
+    assert yaml.safe_load(head)["app_file"] == "app.py"
+    source = (exported.path / "app.py").read_text()
+    assert "workbench" not in source
+    assert "cnn_scratch" not in source
+    app = runpy.run_path(str(exported.path / "app.py"))
+    assert len(app["PAGE"].examples) == 3
+    noise = np.random.default_rng(0).integers(0, 256, (50, 81, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone that was held upright
+    for name, mode in (("photo.jpg", "RGB"), ("grey.png", "L"), ("cut.png", "RGBA")):
+        path = tmp_path / name
+        Image.fromarray(noise).convert(mode).save(path, exif=exif if name == "photo.jpg" else None)
+        expected = decode(path.read_bytes(), 32, resize)
+        with Image.open(path) as photo:
+            difference = np.abs(app["prepare"](photo).astype(int) - expected)
+            answer = app["classify"](photo)
+        assert difference.mean() < 2
+        logits = keras_logits(tiny_run, expected[None])[0]
+        assert max(answer, key=answer.get) == ["daisy", "iris", "rose"][logits.argmax()]
+        assert sum(answer.values()) == pytest.approx(1)
+    assert app["classify"](None) == {}
 
 
 def test_litert(tiny_run, images, tmp_path):
