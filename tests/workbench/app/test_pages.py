@@ -135,15 +135,15 @@ def test_a_file_that_is_no_photo_is_named_in_plain_words(page, tmp_path):
 def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, red_and_blue):
     """The command that the page shows continues the sweep, and the page sees its end."""
     space = red_and_blue.parent / "space.yaml"
-    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 60}\n")
+    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 100}\n")
     options = ["--data", str(red_and_blue), "--image-size", "16", "--space", str(space), "--workers", "0"]
     options += ["--num-filters", "4", "--dense-units", "4", "--logs-dir", str(shown_runs.parent / "logs")]
     options += ["--name", "live", "--runs-dir", str(shown_runs)]
     command = [sys.executable, "-m", "cnn_scratch.tune", *options]
+    page.goto("/")
     with processes.Process(command, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
-        page.goto("/")
         page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
-        page.goto("/sweep/live")
+        page.get_by_role("link", name="live").click()
         page.get_by_role("cell", name=re.compile("first epoch|epoch \\d+")).wait_for()
         assert page.get_by_text(f"kill -TERM {process.pid}").count() == 1
         page.get_by_role("button", name="Stop the sweep").click()

@@ -72,7 +72,7 @@ def _build_parallel(results: SweepResults) -> Chart | None:
 
 def _sample(results: SweepResults) -> list[TrialResult]:
     """Return the trials with a score, the best first; of very many, the best ones and some of the others."""
-    step = -(-len(results.scored) // _MOST)
+    step = max(1, -(-len(results.scored) // _MOST))
     return [*results.scored[:_BEST], *results.scored[_BEST::step]]
 
 
