@@ -1,15 +1,12 @@
 """The pages in a real browser."""
 
 import re
-import shlex
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
 
-from tests import processes
 from tests.workbench.app.conftest import EVIL
 from workbench.app.models import ModelShelf
 
@@ -71,14 +68,17 @@ def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
     shown = page.locator("h3[role=status] + .photos img")
     assert f"{shown.count()} image" in opened.text_content()
     page.wait_for_function("[...document.querySelectorAll('.photos img')].some((image) => image.naturalWidth > 100)")
-    page.locator("#chart-confusion .plot .nsewdrag").click(position={"x": 10, "y": 10})  # the first cell is correct
+    cell = page.locator("#chart-confusion .nsewdrag").first
+    cell.hover(position={"x": 10, "y": 10})  # the first cell, which is correct
+    page.locator("#chart-confusion .hovertext").first.wait_for()
+    cell.click(position={"x": 10, "y": 10})
     page.get_by_text("daisy, rightly recognised").wait_for()
 
 
 def test_the_charts_of_a_sweep_can_be_brushed(page):
     page.goto("/sweep/search")
+    page.locator("#chart-importance .barlayer").wait_for()
     axis = page.locator("#chart-parallel .axis-brush .background").first
-    axis.wait_for()
     axis.scroll_into_view_if_needed()
     box = axis.bounding_box()
     x = box["x"] + box["width"] / 2
@@ -90,7 +90,6 @@ def test_the_charts_of_a_sweep_can_be_brushed(page):
     chosen = f"{plot}.data[0].dimensions.find((axis) => axis.constraintrange)"
     page.wait_for_function(chosen)
     assert page.evaluate(f"{chosen}.label") == "epochs"
-    page.locator("#chart-importance .plot .barlayer").wait_for()
     page.get_by_label("Filter").fill("gelu pruned")
     page.get_by_text(re.compile(r"^\d of 30 trials$")).wait_for()
 
@@ -130,36 +129,6 @@ def test_a_file_that_is_no_photo_is_named_in_plain_words(page, tmp_path):
     page.wait_for_function("document.querySelector('video').videoWidth > 0")
     page.get_by_role("button", name="Take the photo").click()
     page.locator(".bars li").first.wait_for()
-
-
-def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, red_and_blue):
-    """The command that the page shows continues the sweep, and the page sees its end."""
-    space = red_and_blue.parent / "space.yaml"
-    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 100}\n")
-    options = ["--data", str(red_and_blue), "--image-size", "16", "--space", str(space), "--workers", "0"]
-    options += ["--num-filters", "4", "--dense-units", "4", "--logs-dir", str(shown_runs.parent / "logs")]
-    options += ["--name", "live", "--runs-dir", str(shown_runs)]
-    command = [sys.executable, "-m", "cnn_scratch.tune", *options]
-    page.goto("/")
-    with processes.Process(command, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
-        page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
-        page.get_by_role("link", name="live").click()
-        page.get_by_role("cell", name=re.compile("first epoch|epoch \\d+")).wait_for()
-        assert page.get_by_text(f"kill -TERM {process.pid}").count() == 1
-        page.get_by_role("button", name="Stop the sweep").click()
-        page.locator(".badge.stopped").wait_for()
-        assert process.wait(60) == 130
-    shown = page.locator(".command code").text_content()
-    config = shown_runs / "live" / "config.yaml"
-    assert f"--config {config}" in shown
-    assert page.get_by_role("button", name="Continue the sweep").is_enabled()
-    words = [sys.executable, *shlex.split(shown)[1:]]
-    with processes.Process(words, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
-        page.locator(".badge.running").wait_for()
-        assert process.wait(240) == 0
-    page.locator(".badge.finished").wait_for()
-    page.get_by_text("2 of 2").wait_for()
-    assert page.locator("tbody .badge.completed").count() == 2
 
 
 def test_names_and_reasons_are_shown_as_text(page):
