@@ -6,7 +6,8 @@ import numpy.typing as npt
 
 def softmax(logits: npt.ArrayLike) -> np.ndarray:
     """Return probabilities, float64, by a softmax over the last axis."""
-    exponents = np.exp(np.asarray(logits, np.float64) - np.max(logits, axis=-1, keepdims=True))
+    scores = np.asarray(logits, np.float64)
+    exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
