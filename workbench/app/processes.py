@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from workbench.sweep.status import SILENCE, STATUS
 from workbench.training.run_folder import find_holder_file, find_lock_file
 
 _SWEEPS = ("cnn_scratch.tune", "transfer.tune")
+_started: dict[Path, "subprocess.Popen[bytes]"] = {}  # folder -> the command that continues it
+_starting = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,18 +131,27 @@ def continue_sweep(folder: Path, config: Mapping[str, Any]) -> Path:
         UserError: it runs already, or it is not known which command made the folder.
     """
     words = list_continue_words(folder, config)
-    if find_holder(folder):
-        raise UserError(f"{folder.name} runs already")
-    log = folder.parent / f".{folder.name}.log"
-    with open(log, "wb") as output:
-        subprocess.Popen(
-            [sys.executable, "-m", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    with _starting:
+        if find_holder(folder):
+            raise UserError(f"{folder.name} runs already")
+        if is_started(folder):
+            raise UserError(f"{folder.name} was continued already, and its command has not ended; wait for it")
+        log = folder.parent / f".{folder.name}.log"
+        with open(log, "wb") as output:
+            _started[folder] = subprocess.Popen(
+                [sys.executable, "-m", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
     return log
+
+
+def is_started(folder: Path) -> bool:
+    """Return whether a command that these pages have started to continue a sweep has not ended."""
+    command = _started.get(folder)
+    return command is not None and command.poll() is None
 
 
 def read_last_line(log: Path) -> str:

@@ -3,6 +3,7 @@ import os
 import shlex
 import signal
 import subprocess
+import types
 
 import pytest
 import yaml
@@ -27,7 +28,8 @@ def sweep(tmp_path):
 def test_the_shown_command_is_the_one_that_continues(sweep, monkeypatch):
     folder, config = sweep
     started = []
-    monkeypatch.setattr(subprocess, "Popen", lambda words, **options: started.append((words, options)))
+    command = types.SimpleNamespace(poll=lambda: None)
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **options: started.append((words, options)) or command)
     log = processes.continue_sweep(folder, config)
     ((words, options),) = started
     assert shlex.split(processes.format_continue(folder, config)) == ["python", *words[1:]]
@@ -36,6 +38,13 @@ def test_the_shown_command_is_the_one_that_continues(sweep, monkeypatch):
     assert options["start_new_session"]  # it lives on when the pages are closed
     log.write_text("something\nerror: no such data\n\n")
     assert processes.read_last_line(log) == "error: no such data"
+    with pytest.raises(UserError, match="has not ended"):  # such as by a second click
+        processes.continue_sweep(folder, config)
+    assert "no such data" in log.read_text()
+    assert len(started) == 1
+    command.poll = lambda: 2
+    processes.continue_sweep(folder, config)
+    assert len(started) == 2
 
 
 def test_a_sweep_that_runs_is_not_started_again(sweep, monkeypatch):

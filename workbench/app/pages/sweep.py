@@ -1,6 +1,7 @@
 """The page of a sweep: what it does now, its charts, its trials; it can be stopped and continued there."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -53,6 +54,7 @@ class SweepPage:
         self._charted = self._estimated = -1  # trials that the charts, and the importance, were made from
         self._importance: Importance | None = None
         self._shown: dict[str, Any] = {}
+        self._log: Path | None = None  # what the command prints that this page has started, until the sweep runs
         with Text("div", classes="headline"):
             Text("h1", entry.name)
             self._badge = Text("span", entry.state, f"badge {entry.state}", role="status")
@@ -86,10 +88,12 @@ class SweepPage:
         notices = [entry.problem] if entry.problem else []
         if results is not None and not len(results):
             notices.append("No trial has finished yet. The first one also pays for tracing its network.")
+        notices += self._describe_start(entry)
         self._update("notices", notices, self._show_notices)
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         holder = entry.holder
-        self._update("control", (entry.state, holder and (holder.pid, holder.host, holder.is_here)), self._show_control)
+        control = (entry.state, holder and (holder.pid, holder.host, holder.is_here), processes.is_started(entry.path))
+        self._update("control", control, self._show_control)
         running = entry.status.running if entry.status and holder else ()
         self._update("workers", running, self._show_workers)
         if results is None:
@@ -161,7 +165,8 @@ class SweepPage:
             if not entry.holder:
                 with Text("div", classes="actions"):
                     if not is_over:
-                        add_button("Continue the sweep", self._continue, "primary")
+                        is_started = processes.is_started(entry.path)
+                        add_button("Continue the sweep", self._continue, "primary", disabled=is_started)
                     if entry.has_model:
                         where = quote(entry.name, safe="")
                         kind = "primary" if is_over else ""
@@ -204,20 +209,22 @@ class SweepPage:
         if entry is None:
             return
         try:
-            log = await asyncio.to_thread(processes.continue_sweep, entry.path, entry.config)
+            self._log = await asyncio.to_thread(processes.continue_sweep, entry.path, entry.config)
         except (UserError, OSError) as error:
             ui.notify(str(error), type="negative")
             return
         ui.notify("The sweep is starting; its workers need some seconds.")
-        self._update("notices", [f"Starting. What the command prints is in {log}."], self._show_notices)
-        ui.timer(12, lambda: self._report_failure(log), once=True)
+        await self.refresh()
 
-    def _report_failure(self, log: Any) -> None:
-        """Show the last line that a command has printed, if it did not begin to run."""
-        if processes.find_holder(self._state.catalogue.folder / self._name) is None:
-            line = processes.read_last_line(log)
-            if line.startswith("error:"):
-                self._update("notices", [f"The command ended: {line}"], self._show_notices)
+    def _describe_start(self, entry: Entry) -> list[str]:
+        """Return what has become of the command that this page has started; nothing once the sweep runs."""
+        if entry.holder:
+            self._log = None
+        if self._log is None:
+            return []
+        if processes.is_started(entry.path):
+            return [f"Starting. What the command prints is in {self._log}."]
+        return [f"The command ended: {processes.read_last_line(self._log) or f'see {self._log}'}"]
 
 
 def _describe(entry: Entry) -> str:
