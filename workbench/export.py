@@ -142,6 +142,12 @@ def _check_target(target: Path, form: Format) -> None:
         raise UserError(
             f"{target}: is a folder but not an exported model, and is not replaced; choose another --output"
         )
+    added = sorted({path.name for path in target.iterdir()} - {*form.files}) if form.files and target.is_dir() else []
+    if added:
+        raise UserError(
+            f"{target}: holds {added[0]}, which no export has written, and is not replaced; choose another --output, "
+            "and copy the files from there"
+        )
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

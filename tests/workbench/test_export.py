@@ -91,11 +91,13 @@ def test_a_space_runs_without_this_project(tiny_run, configure, gradio, resize, 
     head = (exported.path / "README.md").read_text().split("---")[1]
     assert yaml.safe_load(head)["sdk"] == "gradio"
     assert yaml.safe_load(head)["app_file"] == "app.py"
+    assert yaml.safe_load(head)["python_version"] == "3.11"  # text: 3.10 would be read as 3.1 otherwise
     source = (exported.path / "app.py").read_text()
     assert "workbench" not in source
     assert "cnn_scratch" not in source
     app = runpy.run_path(str(exported.path / "app.py"))
     assert len(app["PAGE"].examples) == 3
+    assert app["PAGE"].parts[0].image_mode is None  # transparent pixels reach `prepare`, which puts them on white
     noise = np.random.default_rng(0).integers(0, 256, (50, 81, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6  # a phone that was held upright
@@ -197,6 +199,16 @@ def test_a_folder_of_the_user_is_not_replaced(tiny_run, tmp_path):
     with pytest.raises(UserError, match="savedmodel: is a folder but not an exported model"):
         export(ExportConfig(str(tiny_run), "savedmodel", str(tmp_path)))
     assert mine.read_text() == "keep"
+    space = tmp_path / "space"
+    space.mkdir()
+    (space / "app.py").touch()
+    with pytest.raises(UserError, match="space: is a folder but not an exported model"):
+        export(ExportConfig(str(tiny_run), "space", str(tmp_path)))
+    (space / "settings.json").touch()
+    (space / ".git").mkdir()  # a clone of a published Space
+    with pytest.raises(UserError, match=r"space: holds \.git, which no export has written"):
+        export(ExportConfig(str(tiny_run), "space", str(tmp_path)))
+    assert {path.name for path in space.iterdir()} == {"app.py", "settings.json", ".git"}
 
 
 def _save_changed(change):

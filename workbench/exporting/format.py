@@ -21,6 +21,8 @@ class Format(NamedTuple):
         load: loads an exported model from a path, and returns a function from images to logits.
         libraries: the modules that it needs, and that may be missing -> their names for pip.
         marker: for a folder, a file in it by which an earlier export is recognised.
+        files: for a folder that its user may add files to, the names of what an export writes there; a folder that
+            holds another is not replaced. Empty where everything is replaced.
     """
 
     file_name: str
@@ -28,6 +30,7 @@ class Format(NamedTuple):
     load: Callable[[Path], Predict]
     libraries: Mapping[str, str] = {}
     marker: str | None = None
+    files: tuple[str, ...] = ()
 
     def name_file(self, precision: str) -> str:
         """Return the name of the exported file or folder: `model.tflite`, `model-int8.tflite`."""

@@ -70,6 +70,7 @@ def _describe(name: str, class_names: Sequence[str]) -> str:
         "title": name,
         "emoji": "🔬",
         "sdk": "gradio",
+        "python_version": "3.11",  # Keras needs it, and the host's own may be older
         "app_file": "app.py",
         "pinned": False,
     }
@@ -88,4 +89,5 @@ Run it on your machine:
 """
 
 
-SPACE = Format("space", {"float32": write_model}, load_space, marker="app.py")
+FILES = ("app.py", _MODEL, "settings.json", "requirements.txt", "examples", "README.md")
+SPACE = Format("space", {"float32": write_model}, load_space, marker="settings.json", files=FILES)

@@ -46,7 +46,7 @@ def classify(photo: Image.Image | None) -> dict[str, float]:
 
 PAGE = gr.Interface(
     classify,
-    gr.Image(type="pil", label="Photo"),
+    gr.Image(type="pil", image_mode=None, label="Photo"),
     gr.Label(num_top_classes=min(5, len(SETTINGS["classes"])), label="Class"),
     examples=[[str(path)] for path in sorted((FOLDER / "examples").glob("*.png"))],
     cache_examples=False,
