@@ -17,6 +17,7 @@ _OF_CNN = {
     "dense_units",
     "head",
     "initializer",
+    "start_size",
 }
 _OF_TRANSFER = {
     *("backbone", "weights", "mode", "k", "until", "train_bn", "views", "feature_precision"),

@@ -21,7 +21,9 @@ _TIMES = re.compile(
     r"seconds|per_second|memory|started|ended|sha256|model_bytes|^(features|feature_images|checksum)$"
     r"|^(start_order|seed|seed_state)$"
 )
-_IGNORED = re.compile(r"\.lock$|/\.[^/]+\.json$|estimates\.csv$|/\.filler$")  # locks and what describes their holders
+_IGNORED = re.compile(
+    r"\.lock$|/\.[^/]+\.json$|estimates\.csv$|/status\.json$|/\.filler$"
+)  # locks and what describes their holders
 
 
 def read_state(root: Path) -> State:
