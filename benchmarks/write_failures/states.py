@@ -18,12 +18,10 @@ State = dict[str, str]  # path, relative -> what the file holds, but for times
 # Values that may differ between calls: times and memory, whether features were cached, and in KerasTuner's oracle.json,
 # of which nothing is read, the order in which trials were loaded and a seed that is not used.
 _TIMES = re.compile(
-    r"seconds|per_second|memory|started|ended|sha256|model_bytes|^(features|feature_images|checksum)$"
+    r"seconds|per_second|memory|started|ended|updated|sha256|model_bytes|^(features|feature_images|checksum)$"
     r"|^(start_order|seed|seed_state)$"
 )
-_IGNORED = re.compile(
-    r"\.lock$|/\.[^/]+\.json$|estimates\.csv$|/status\.json$|/\.filler$"
-)  # locks and what describes their holders
+_IGNORED = re.compile(r"\.lock$|/\.[^/]+\.json$|estimates\.csv$|/\.filler$")  # locks and what describes their holders
 
 
 def read_state(root: Path) -> State:

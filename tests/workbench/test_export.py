@@ -181,7 +181,6 @@ def test_onnx_in_fewer_bits(tiny_run, precision, error, onnxruntime):
     assert precision != "int8" or len(products) == 1  # that of Rescaling; the batch norm is a part of the convolution
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="OpenVINO's converter fails on Python 3.13")
 def test_openvino(tiny_run, images):
     pytest.importorskip("openvino")
     exported = export(ExportConfig(str(tiny_run), "openvino", precision="float16", tolerance=0.5))

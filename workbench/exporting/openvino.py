@@ -5,31 +5,28 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from workbench.exporting.format import Format, Predict, has_keras
+from workbench.exporting.format import Format, Predict
+from workbench.exporting.savedmodel import write_savedmodel
 
 _MODEL = "model.xml"  # with model.bin, which holds the weights
 
 
-def write_float32(model: keras.Model, path: Path, _: np.ndarray) -> None:
+def write_float32(model: keras.Model, path: Path, images: np.ndarray, *, compress: bool = False) -> None:
     """Write a folder with model.xml and model.bin.
 
-    Raises:
-        RuntimeError: Keras is too old.
+    OpenVINO converts a SavedModel, because it cannot convert a model in memory on Python 3.13.
     """
-    if not has_keras(3, 11):
-        raise RuntimeError("needs Keras 3.11 or newer")
+    import openvino  # may be missing; the command has looked for it
+
+    saved = path.with_name("savedmodel")
+    write_savedmodel(model, saved, images)
     path.mkdir()
-    model.export(str(path / _MODEL), format="openvino", verbose=False)
+    openvino.save_model(openvino.convert_model(saved), path / _MODEL, compress_to_fp16=compress)
 
 
 def write_float16(model: keras.Model, path: Path, images: np.ndarray) -> None:
     """Write weights in float16, half the size; a processor without float16 arithmetic computes in float32."""
-    import openvino  # may be missing; the command has looked for it
-
-    exact = path.with_name("float32")
-    write_float32(model, exact, images)
-    path.mkdir()
-    openvino.save_model(openvino.Core().read_model(exact / _MODEL), path / _MODEL, compress_to_fp16=True)
+    write_float32(model, path, images, compress=True)
 
 
 def load_openvino(path: Path) -> Predict:

@@ -21,7 +21,7 @@ _LEAST = 0.01  # of the time: if less remains, no other epoch begins
 _FINISHED = 0.03  # of the time: if less remains, a resumed training only writes its results
 _TRACING = 2.0  # seconds of the first validation, besides its computation
 _MARGIN = 1.1  # the last validation may take this many times as long as the one before
-_FORWARD = 0.4  # seconds of validating an image, as a share of those of training with it
+_FORWARD = 0.6  # seconds of validating an image, as a share of those of training with it
 
 
 class Timeline(Protocol):
@@ -95,7 +95,7 @@ class ClockTimeline:
         self._epochs, self._stages = training.epochs, list_stages(training, image_size)
         self._steps = training.epochs * steps_per_epoch
         self._start, self._done = perf_counter(), done
-        self._seconds, self._closing, self._epoch_seconds = seconds, 0.0, 0.0
+        self._seconds, self._closing = seconds, 0.0
 
     def reserve(self, closing: float) -> None:
         """Keep this many seconds for validating and saving the last epoch."""
