@@ -10,10 +10,10 @@ resumes an interrupted ablation, and more seeds can be added later.
 
 import argparse
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.trainings import format_spread, run_module
 from workbench.files import read_json
 
 VARIANTS = {
@@ -64,11 +64,6 @@ def training_options(variant: str, seed: int, options: argparse.Namespace, path:
     ]
 
 
-def run_module(module: str, *options: str) -> None:
-    """Run a command of the project in a process of its own."""
-    subprocess.run([sys.executable, "-m", module, *options], check=True, stdout=subprocess.DEVNULL)
-
-
 def main() -> None:
     """Run the command line."""
     words = sys.argv[1:]
@@ -84,8 +79,10 @@ def main() -> None:
     for variant in options.only:
         measured = [train_and_test(variant, seed, options) for seed in range(options.seeds)]
         scores, seconds = zip(*measured, strict=True)
-        spread = f"± {100 * statistics.stdev(scores):.1f}" if len(scores) > 1 else "one seed"
-        print(f"| {variant} | {statistics.mean(scores):.1%} | {spread} | {statistics.mean(seconds):.0f} |", flush=True)
+        print(
+            f"| {variant} | {statistics.mean(scores):.1%} | {format_spread(scores)} | {statistics.mean(seconds):.0f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

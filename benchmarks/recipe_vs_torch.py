@@ -3,10 +3,10 @@
     python -m benchmarks.recipe_vs_torch FOLDER [--seconds 180] [--size 64] [--seeds 3] [--python PYTHON]
 
 Ours is `cnn_scratch.train --config strong.yaml --budget SECONDS` without any other option, then `workbench.evaluate`.
-The other side is benchmarks/peers/torch_baseline.py, recipe `fixed`: the same five blocks at --size pixels, 32 doubling
-filters of 3x3, Adam at 0.001, channels-last, in float32 or bfloat16, whichever trains more images a
-second; its test accuracy is that of the epoch that validates best. For both, the seconds count from the start of the
-process. They take turns, seed by seed. The machine must be idle.
+The other side is benchmarks/peers/torch_baseline.py, recipe `fixed`: the same five blocks at --size pixels, 32
+doubling filters of 3x3, Adam at 0.001, channels-last, in float32 or bfloat16, whichever trains more images a second;
+its test accuracy is that of the epoch that validates best. For both, the seconds count from the start of the process.
+They take turns, seed by seed. The machine must be idle.
 
 Prints a table of the test accuracies with the sample standard deviation, and writes the validation accuracies by
 seconds to --out as CSV and as a figure. PYTHON needs benchmarks/peers/requirements.txt.
@@ -25,6 +25,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from benchmarks.trainings import format_spread, run_module
 from workbench.files import read_csv, read_json, write_csv
 
 PEER = Path(__file__).parent / "peers" / "torch_baseline.py"
@@ -54,11 +55,6 @@ def train_ours(folder: str, seconds: float, seed: int, runs: Path) -> tuple[floa
         spent += float(row["seconds"])
         curve.append((spent, float(row["val_accuracy"])))
     return read_json(path / "metrics.json")["test"]["accuracy"], passed, curve
-
-
-def run_module(module: str, *options: str) -> None:
-    """Run a command of the project in a process of its own."""
-    subprocess.run([sys.executable, "-m", module, *options], check=True, stdout=subprocess.DEVNULL)
 
 
 def train_peer(python: str, folder: str, seconds: float, seed: int, options: Sequence[str]) -> tuple[float, Curve]:
@@ -132,8 +128,7 @@ def main() -> None:
     draw_curves(curves, out / "curves.png")
     print(f"\n{options.seconds:.0f} s, PyTorch with {' '.join(size)}\n| | test accuracy | spread |\n|---|---|---|")
     for side, values in scores.items():
-        spread = f"± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else "one seed"
-        print(f"| {side} | {statistics.mean(values):.1%} | {spread} |")
+        print(f"| {side} | {statistics.mean(values):.1%} | {format_spread(values)} |")
 
 
 if __name__ == "__main__":
