@@ -22,8 +22,8 @@ from workbench.training.speed import choose_fast_precision, count_images, measur
 _NETWORK: dict[str, Any] = {"filter_org": "double", "head": "gap", "dense_units": 0, "batch_norm": True}
 _SIZES = (32, 64, 96, 128)  # sides of the images in pixels that a plan chooses from
 _WIDTHS = (32, 24, 16)  # filters of the first block, the best first
-_LEAST_SIZE = 64  # larger photos are not made smaller than this
-_TRAINED = 0.65  # of all images are in training, about
+_LEAST_SIZE = 64  # pixels; larger photos are not made smaller than this
+_TRAINED = 0.65  # share of the images that are in the training split, about
 _SAMPLES = 32  # images whose size is read
 
 

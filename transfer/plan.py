@@ -37,9 +37,8 @@ def plan_options(
     """
     num_images, budget = len(dataset.train), parse_duration(config.training.budget)
     batch_size = choose_batch_size(num_images, config.training.optimizer)
-    devices = count_devices(config.training.strategy)
     values: dict[str, Any] = {
-        "batch_size": batch_size if devices == 1 else share_batch(batch_size, num_images, devices)
+        "batch_size": share_batch(batch_size, num_images, count_devices(config.training.strategy))
     }
     if budget and cut is None:
         left = budget - (perf_counter() - get_command_start())

@@ -1,6 +1,6 @@
 """The plan of a training: its options as functions of the number of images, their size, and the expected epochs.
 
-docs/recipe.md says what was measured, and which of the values are guesses.
+docs/recipe.md says what was measured. The other values are guesses.
 """
 
 import dataclasses
@@ -13,10 +13,10 @@ from workbench.console import console
 from workbench.training.progressive_resizing import GRID
 
 SMALL, SHORT = 64, 30  # images up to so many pixels, or for so few epochs, are shifted instead of cropped
-_FEW = 576  # training images; with these the reference values below were fitted
-_EPOCHS, _FEWEST, _MOST = 44, 16, 60  # of a training without a budget
-_SCARCE, _SCARCE_IMAGES = 10, 8000  # epochs of so many full-size images below which a smaller network learns more
-_LEAST_SCARCE, _MOST_SCARCE = 6, 20
+_EPOCHS, _IMAGES = 44, 576  # epochs of so many training images, without a budget
+_EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 16, 60
+_ENOUGH_EPOCHS, _ENOUGH_IMAGES = 10, 8000  # with fewer epochs of so many images, a smaller network learns more
+_ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 20  # epochs, for more and for fewer images
 _BATCH, _RATE = 16, 1e-3  # fewest images in a step of Adam, and its learning rate for them
 _MUON_BATCH, _MUON_RATE = 32, 1e-2  # the same of Muon, whose steps take longer
 _MUON_STEPS, _MOST_MUON_BATCH = 64, 128  # steps of an epoch, unless its images are too few or too many
@@ -69,9 +69,7 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     epochs = choose_epochs(facts, start_size)
     optimizer = facts.optimizer or "muon"
     is_muon = optimizer == "muon"
-    batch_size = choose_batch_size(facts.num_images, optimizer)
-    if facts.devices > 1:
-        batch_size = share_batch(batch_size, facts.num_images, facts.devices)
+    batch_size = share_batch(choose_batch_size(facts.num_images, optimizer), facts.num_images, facts.devices)
     steps = epochs * -(-facts.num_images // batch_size)
     return {
         "epochs": epochs,
@@ -100,15 +98,16 @@ def choose_epochs(facts: Facts, start_size: int) -> int:
     if facts.epochs is not None:
         return facts.epochs
     if facts.images_in_time is None:
-        return round(min(_MOST, max(_FEWEST, _EPOCHS * (_FEW / facts.num_images) ** 0.3)))
+        return round(min(_EPOCHS_AT_MOST, max(_EPOCHS_AT_LEAST, _EPOCHS * (_IMAGES / facts.num_images) ** 0.3)))
     start = (start_size or facts.image_size) / facts.image_size
     share = (1 + start**2) / 2  # of the full size's pixels, on average
     return max(1, round(facts.images_in_time / share / facts.num_images))
 
 
 def count_fewest_epochs(num_images: float) -> float:
-    """Return how many epochs of full-size images a budget must allow, or a smaller network is better."""
-    return min(_MOST_SCARCE, max(_LEAST_SCARCE, _SCARCE * (_SCARCE_IMAGES / num_images) ** 0.3))
+    """Return the number of epochs that a budget must allow. If it allows fewer, a smaller network learns more."""
+    epochs = _ENOUGH_EPOCHS * (_ENOUGH_IMAGES / num_images) ** 0.3
+    return min(_ENOUGH_AT_MOST, max(_ENOUGH_AT_LEAST, epochs))
 
 
 def choose_batch_size(num_images: int, optimizer: str) -> int:
@@ -120,7 +119,9 @@ def choose_batch_size(num_images: int, optimizer: str) -> int:
 
 
 def share_batch(batch_size: int, num_images: int, devices: int) -> int:
-    """Return about this batch size, of all devices together: a multiple of them, and not above the number of images."""
+    """Return a batch size near this one that is a multiple of the devices and has at most all images."""
+    if devices == 1:
+        return batch_size
     return max(1, min(-(-batch_size // devices), num_images // devices)) * devices
 
 
