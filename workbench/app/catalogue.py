@@ -17,7 +17,6 @@ import yaml
 from workbench.app.processes import Holder, find_holder
 from workbench.errors import UserError
 from workbench.files import read_json
-from workbench.origin import find_command_of_run
 from workbench.saved_metrics import find_damage
 from workbench.sweep.live_results import LiveResults
 from workbench.sweep.results import SweepResults
@@ -73,11 +72,6 @@ class Entry:
     def data_name(self) -> str:
         """Short name of the data: the last part of a path."""
         return Path(self.data).name if self.data else ""
-
-    @property
-    def command(self) -> str | None:
-        """Module of the command that made it; None if not known."""
-        return find_command_of_run(self.path, self.config) if self.config else None
 
     @property
     def has_model(self) -> bool:

@@ -34,14 +34,12 @@ class Holder:
     Attributes:
         pid: its number.
         host: name of its machine.
-        since: when it began, as text.
         device: what it computes on; empty if not known yet.
         is_here: whether it runs on this machine.
     """
 
     pid: int
     host: str
-    since: str
     device: str
     is_here: bool
 
@@ -57,7 +55,7 @@ def find_holder(folder: Path) -> Holder | None:
         return None
     here = socket.gethostname()
     host = str(values.get("host") or here)
-    holder = Holder(values["pid"], host, str(values.get("since", "")), str(values.get("device") or ""), host == here)
+    holder = Holder(values["pid"], host, str(values.get("device") or ""), host == here)
     is_alive = _holds_lock(holder.pid, find_lock_file(folder)) if holder.is_here else _gave_sign_of_life(folder)
     return holder if is_alive else None
 

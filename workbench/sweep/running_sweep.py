@@ -127,7 +127,6 @@ class Sweep:
 
         def describe() -> SweepStatus:
             return SweepStatus(
-                command=format_command(self.command, self.asked),
                 total=total,
                 workers=len(self.pool.list_pids()) if self.pool else 0,
                 seconds_left=progress.estimate_seconds_left(),

@@ -13,7 +13,7 @@ from workbench.sweep.results import Value
 STATUS = "status.json"
 INTERVAL = 2.0  # seconds between two looks at the sweep
 _SIGN_OF_LIFE = 20.0  # seconds after which the file is written although nothing has changed
-SILENCE = 3 * _SIGN_OF_LIFE  # seconds after which a sweep on another machine is taken for dead
+SILENCE = 3 * _SIGN_OF_LIFE  # seconds without a new status, after which a sweep on another machine counts as dead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,6 @@ class SweepStatus:
     """What a sweep does at a moment.
 
     Attributes:
-        command: the command line that continues it.
         total: number of trials that it will hold.
         workers: number of worker processes of the command's machine; 0 where it runs the trials itself.
         seconds_left: estimated; None if not known.
@@ -48,7 +47,6 @@ class SweepStatus:
         updated: Unix time.
     """
 
-    command: str
     total: int
     workers: int
     seconds_left: float | None

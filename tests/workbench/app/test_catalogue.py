@@ -132,7 +132,7 @@ def test_a_sweep_publishes_what_it_does(runs):
     states = iter(range(100))
 
     def describe():
-        return SweepStatus("tune", 40, 1, 12.5, running, 1e9 + next(states))
+        return SweepStatus(40, 1, 12.5, running, 1e9 + next(states))
 
     with publish_status(runs / "sweep", describe):
         pass
