@@ -1,7 +1,7 @@
 """Open pages in the browser: watch runs and sweeps, and try finished models on photos.
 
-The pages are in `pages/`, what they are made of in `elements/`. The other files read runs, photos
-and models; of them only `server.py` knows NiceGUI.
+The pages are in `pages/`, what they are made of in `elements/`. The other files read runs, photos and models; of them
+only `server.py` imports NiceGUI.
 """
 
 from workbench.commands import AppConfig
@@ -13,6 +13,7 @@ def open_pages(config: AppConfig) -> None:
     Raises:
         UserError: the port is in use, or a folder does not exist.
     """
-    from workbench.app.server import serve  # imported late: whoever imports one file of this package needs no NiceGUI
+    # Imported late, so that the files that read runs can be imported without NiceGUI.
+    from workbench.app.server import serve
 
     serve(config)

@@ -87,14 +87,12 @@ def build_confusion(predictions: Sequence[Mapping[str, str]], class_names: Seque
 
 def build_comparison(rows: Sequence[ComparedRun], curves: Sequence[Sequence[CurvePoint]]) -> list[Chart]:
     """Build the charts of runs side by side: test accuracy with its interval, and validation accuracy over time."""
-    colours = [PALETTE[place % len(PALETTE)] for place in range(len(rows))]
-    names = [escape(row["name"]) for row in rows]
     dots = {
         "type": "scatter",
         "mode": "markers",
         "x": [row["accuracy"] for row in rows],
-        "y": names,
-        "marker": {"color": colours, "size": 11},
+        "y": [escape(row["name"]) for row in rows],
+        "marker": {"color": _choose_colours(len(rows)), "size": 11},
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -108,25 +106,23 @@ def build_comparison(rows: Sequence[ComparedRun], curves: Sequence[Sequence[Curv
     charts = [
         Chart("accuracy", "Test accuracy with its 95 % interval", "Whether runs differ is decided above.", accuracy)
     ]
-    lines = build_time_curves(names, colours, curves)
+    lines = build_time_curves([row["name"] for row in rows], curves)
     return [*charts, lines] if lines else charts
 
 
-def build_time_curves(
-    names: Sequence[str], colours: Sequence[str], curves: Sequence[Sequence[CurvePoint]]
-) -> Chart | None:
+def build_time_curves(names: Sequence[str], curves: Sequence[Sequence[CurvePoint]]) -> Chart | None:
     """Build the validation accuracy of runs over their training time; None if no run has a history."""
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": name,
+            "name": escape(name),
             "x": [point.seconds for point in points],
             "y": [point.accuracy for point in points],
             "line": {"color": colour, "width": 2},
             "hovertemplate": "%{x:.0f} s: %{y:.1%}<extra>%{fullData.name}</extra>",
         }
-        for name, colour, points in zip(names, colours, curves, strict=True)
+        for name, colour, points in zip(names, _choose_colours(len(names)), curves, strict=True)
         if points
     ]
     if not data:
@@ -138,3 +134,8 @@ def build_time_curves(
         showlegend=True,
     )
     return Chart("time", "Validation accuracy over the training time", "", figure)
+
+
+def _choose_colours(count: int) -> list[str]:
+    """Return the colour of each of so many runs."""
+    return [PALETTE[place % len(PALETTE)] for place in range(count)]

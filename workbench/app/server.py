@@ -14,7 +14,7 @@ from workbench.app.pages import compare, data, runs, sweep, try_photos
 from workbench.app.pages import run as run_page
 from workbench.app.photos import SIZES, read_figure
 from workbench.app.security import LOOPBACK, Guard
-from workbench.app.state import State, make_state
+from workbench.app.state import AppState, make_state
 from workbench.app.uploads import MAX_BYTES, Uploads
 from workbench.commands import AppConfig
 from workbench.console import console
@@ -59,7 +59,7 @@ def serve(config: AppConfig) -> None:
     )
 
 
-def add_pages(state: State, *, hosts: tuple[str, ...] = LOOPBACK) -> None:
+def add_pages(state: AppState, *, hosts: tuple[str, ...] = LOOPBACK) -> None:
     """Add all addresses to NiceGUI's application.
 
     Args:

@@ -9,7 +9,7 @@ from workbench.app.photos import PhotoFinder
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class AppState:
     """What all pages share.
 
     Attributes:
@@ -30,7 +30,7 @@ class State:
         return [*dict.fromkeys([*self.data, *of_runs])]
 
 
-def make_state(runs_dir: Path, data: tuple[str, ...] = ()) -> State:
+def make_state(runs_dir: Path, data: tuple[str, ...] = ()) -> AppState:
     """Return the state of an app that shows a folder of runs."""
     catalogue = Catalogue(runs_dir)
-    return State(catalogue, PhotoFinder(), ModelShelf(), data)
+    return AppState(catalogue, PhotoFinder(), ModelShelf(), data)

@@ -13,15 +13,14 @@ from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.data_table import Column, DataTable, Row
 from workbench.app.elements.layout import PATIENCE, Text, add_command, add_notice, frame
 from workbench.app.run_charts import build_comparison, build_time_curves
-from workbench.app.state import State
+from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.errors import UserError
 from workbench.evaluation.comparison import ComparedRun, check_same_classes, compare_scores, read_curve
 from workbench.evaluation.scoring import find_score
 from workbench.finished_run import open_run
-from workbench.reporting.charts import Chart, escape
+from workbench.reporting.charts import Chart
 from workbench.reporting.comparison_page import build_results_table, format_verdict
-from workbench.reporting.figures import PALETTE
 from workbench.table import Table
 
 _MAX_RUNS = 8
@@ -46,7 +45,7 @@ class Comparison:
     untested: Sequence[str]
 
 
-def add_page(state: State) -> None:
+def add_page(state: AppState) -> None:
     """Add the page to the application."""
 
     @ui.page("/compare", response_timeout=PATIENCE)
@@ -88,8 +87,7 @@ def compare(entries: Sequence[Entry]) -> Comparison:
             return Comparison(build_results_table(rows), verdicts, build_comparison(rows, curves), [], [])
     except UserError as error:
         return Comparison(None, [], [], [str(error)], [])
-    colours = [PALETTE[place % len(PALETTE)] for place in range(len(runs))]
-    chart = build_time_curves([escape(opened.name) for opened in runs], colours, curves)
+    chart = build_time_curves([opened.name for opened in runs], curves)
     untested = [str(opened.path) for opened, score in zip(runs, scores, strict=True) if not score]
     problem = "Runs are compared by their test, and not all of these are tested."
     return Comparison(None, [], [chart] if chart else [], [problem], untested)

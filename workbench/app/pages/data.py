@@ -21,7 +21,7 @@ from workbench.app.elements.layout import (
 )
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
 from workbench.app.inspection import Inspection
-from workbench.app.state import State
+from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.data.inspecting.findings import Findings, summarize
 from workbench.data.splits.duplicates import PARTS
@@ -32,7 +32,7 @@ from workbench.wording import format_count
 _LISTED = 500  # unreadable files that are listed
 
 
-def add_page(state: State) -> None:
+def add_page(state: AppState) -> None:
     """Add the page to the application."""
     inspections: dict[str, Inspection] = {}  # value of --data -> its inspection
 
@@ -62,7 +62,7 @@ class DataPage:
         data: the one that is chosen at first.
     """
 
-    def __init__(self, state: State, inspections: dict[str, Inspection], known: Sequence[str], data: str) -> None:
+    def __init__(self, state: AppState, inspections: dict[str, Inspection], known: Sequence[str], data: str) -> None:
         self._state, self._inspections, self._known, self._data = state, inspections, known, data
         Text("p", "Photos are only read: none is moved, changed or deleted.", "lead")
         with Text("div", classes="choices"):

@@ -11,11 +11,13 @@ from nicegui import ui
 from workbench.app.catalogue import Entry
 from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.data_table import Column, DataTable, Row
-from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, add_tiles, frame
+from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, frame
+from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
 from workbench.app.photos import list_figures
+from workbench.app.processes import format_stop
 from workbench.app.run_charts import build_confusion, build_curves
-from workbench.app.state import State
+from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.console import format_duration
 from workbench.errors import UserError
@@ -24,31 +26,27 @@ from workbench.files import read_csv
 from workbench.origin import describe_resuming
 from workbench.wording import format_count
 
-_INTERVAL = 2.0  # seconds between two looks at a run
 _MOST_WRONG, _OF_CELL = 24, 48  # images that are shown
 _NEEDED = {"image", "true", "predicted", "correct", "confidence", "true_probability"}
 Predictions = Sequence[Mapping[str, str]]
 
 
-def add_page(state: State) -> None:
+def add_page(state: AppState) -> None:
     """Add the page to the application."""
 
     @ui.page("/run/{name}", response_timeout=PATIENCE)
     async def show(name: str) -> None:
         entry = await asyncio.to_thread(state.catalogue.find, name)
         if entry is None:
-            with frame("No such run", ""):
-                Text("h1", "There is no such run")
-                Text("p", f"{state.catalogue.folder} has no run of this name; it may have been moved or removed.")
-                Text("a", "All runs and sweeps", href="/")
+            add_missing("run", state.catalogue.folder)
             return
         with frame(entry.name, ""):
             page = RunPage(state, entry)
             await page.refresh()
-            ui.timer(_INTERVAL, page.refresh, immediate=False)
+            ui.timer(INTERVAL, page.refresh, immediate=False)
 
 
-class RunPage:
+class RunPage(LivePage):
     """The content of the page; `refresh` reads the run again and changes what is new.
 
     Args:
@@ -56,17 +54,12 @@ class RunPage:
         entry: the run, or the sweep whose best model is shown.
     """
 
-    def __init__(self, state: State, entry: Entry) -> None:
-        self._state, self._name = state, entry.name
-        self._shown: dict[str, Any] = {}
-        with Text("div", classes="headline"):
-            Text("h1", entry.name)
-            self._badge = Text("span", entry.state, f"badge {entry.state}", role="status")
+    def __init__(self, state: AppState, entry: Entry) -> None:
         of_sweep = "The best model of this sweep. " if entry.is_sweep else ""
         classes = format_count(len(entry.class_names), "class")
         size = f" at {entry.config['image_size']} px" if entry.config.get("image_size") else ""
-        Text("p", f"{of_sweep}A classifier of {classes}, trained on {entry.data_name or '?'}{size}.", "lead")
-        self._notices, self._tiles = Text("div"), Text("div")
+        data = entry.data_name or "?"
+        super().__init__(state, entry, f"{of_sweep}A classifier of {classes}, trained on {data}{size}.")
         with Text("div", classes="actions"):
             where = quote(entry.name, safe="")
             if entry.has_model:
@@ -82,12 +75,9 @@ class RunPage:
 
     async def refresh(self) -> None:
         """Read the run, and change what is new."""
-        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        entry = await self._read("run")
         if entry is None:
-            self._update("notices", ["The folder of this run is gone."], self._show_notices)
             return
-        self._badge.text = entry.state
-        self._badge.classes(replace=f"badge {entry.state}")
         self._update("notices", _list_notices(entry), self._show_notices)
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         self._update("command", (entry.state, entry.path), lambda _: self._show_command(entry))
@@ -101,31 +91,15 @@ class RunPage:
             predictions = await asyncio.to_thread(_read_predictions, entry) if test else []
             self._test.clear()
             with self._test:
-                _add_test(self._state, entry, predictions)
+                _add_test(entry, predictions)
         figures = [path.name for path in list_figures(entry.path)]
         self._update("figures", figures, self._show_figures)
-
-    def _update(self, part: str, value: Any, show: Any) -> None:
-        if self._shown.get(part, self) != value:
-            self._shown[part] = value
-            show(value)
-
-    def _show_notices(self, notices: list[str]) -> None:
-        self._notices.clear()
-        with self._notices:
-            for notice in notices:
-                add_notice(notice)
-
-    def _show_tiles(self, tiles: list[tuple[str, str, str]]) -> None:
-        self._tiles.clear()
-        with self._tiles:
-            add_tiles(tiles)
 
     def _show_command(self, entry: Entry) -> None:
         self._command.clear()
         with self._command:
             if entry.holder:
-                add_command("To stop it (finished epochs are kept):", f"kill -TERM {entry.holder.pid}")
+                add_command("To stop it (finished epochs are kept):", format_stop(entry.holder))
             elif entry.state == "stopped" and not entry.is_sweep:
                 line = describe_resuming(entry.path, entry.config).partition("continue it with ")[2]
                 if line:
@@ -188,7 +162,7 @@ def _read_predictions(entry: Entry) -> Predictions:
     return rows if not rows or rows[0].keys() >= _NEEDED else []
 
 
-def _add_test(state: State, entry: Entry, predictions: Predictions) -> None:
+def _add_test(entry: Entry, predictions: Predictions) -> None:
     """Add the test's numbers, the confusion matrix, and the images that are most wrong."""
     test = entry.metrics.get("test")
     if not test:
@@ -217,7 +191,7 @@ def _add_test(state: State, entry: Entry, predictions: Predictions) -> None:
     chart = build_confusion(predictions, entry.class_names)
     if chart:
         charts.show([chart])
-        charts.on_click("confusion", lambda x, y: open_cell(*_find_names(entry.class_names, y, x)))
+        charts.on_click("confusion", lambda x, y: open_cell(entry.class_names[y], entry.class_names[x]))
     pairs = test["confused"]
     if pairs:
         Text("h3", "The most frequent confusions")
@@ -233,10 +207,6 @@ def _add_test(state: State, entry: Entry, predictions: Predictions) -> None:
     if wrong:
         Text("h3", "The images that are most wrong")
         add_photo_grid([_make_photo(entry, row) for row in wrong[:_MOST_WRONG]])
-
-
-def _find_names(class_names: Sequence[str], true: int, predicted: int) -> tuple[str, str]:
-    return class_names[true], class_names[predicted]
 
 
 def _add_cell(entry: Entry, predictions: Predictions, true: str, predicted: str) -> None:

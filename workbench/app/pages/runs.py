@@ -10,12 +10,13 @@ from nicegui import ui
 from workbench.app.catalogue import Entry
 from workbench.app.elements.data_table import Column, DataTable, Row
 from workbench.app.elements.layout import PATIENCE, Text, add_button, add_empty, frame
-from workbench.app.state import State
+from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.console import format_duration
 from workbench.wording import format_count
 
 _INTERVAL = 2.0  # seconds between two looks at the folder
+_HINT = "Tick two or more finished runs to compare them."
 _COLUMNS = (
     Column("name"),
     Column("kind"),
@@ -30,7 +31,7 @@ _COLUMNS = (
 )
 
 
-def add_page(state: State) -> None:
+def add_page(state: AppState) -> None:
     """Add the page to the application."""
 
     @ui.page("/", response_timeout=PATIENCE)
@@ -56,17 +57,13 @@ def add_page(state: State) -> None:
                 ticked: list[str] = []
                 with Text("div", classes="actions"):
                     compare = add_button("Compare", lambda: _compare(ticked), "primary", disabled=True)
-                    hint = Text("span", "Tick two or more finished runs to compare them.", "soft")
+                    hint = Text("span", _HINT, "soft")
 
                 def update_button(selected: Sequence[str]) -> None:
                     ticked[:] = selected
                     compare.props["disabled"] = len(selected) < 2
                     compare.update()
-                    hint.text = (
-                        f"{format_count(len(selected), 'run')} ticked."
-                        if selected
-                        else "Tick two or more finished runs to compare them."
-                    )
+                    hint.text = f"{format_count(len(selected), 'run')} ticked." if selected else _HINT
 
                 table = DataTable("Runs and sweeps", "run", _COLUMNS, on_select=update_button)
 

@@ -11,37 +11,34 @@ from workbench.app import processes
 from workbench.app.catalogue import Entry
 from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.data_table import Cell, Column, DataTable, Row
-from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, add_tiles, frame
-from workbench.app.state import State
+from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, frame
+from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
+from workbench.app.state import AppState
 from workbench.console import format_duration
 from workbench.errors import UserError
 from workbench.sweep.figures.importance import MIN_TRIALS, Importance, estimate_importance
 from workbench.sweep.figures.interactive import build_charts
 from workbench.sweep.results import RESULT_COLUMNS, SweepResults, TrialResult, format_value, format_values
 
-_INTERVAL = 2.0  # seconds between two looks at a sweep
 _MANY = 500  # trials from which the charts wait for a twentieth more
 
 
-def add_page(state: State) -> None:
+def add_page(state: AppState) -> None:
     """Add the page to the application."""
 
     @ui.page("/sweep/{name}", response_timeout=PATIENCE)
     async def show(name: str) -> None:
         entry = await asyncio.to_thread(state.catalogue.find, name)
         if entry is None or not entry.is_sweep:
-            with frame("No such sweep", ""):
-                Text("h1", "There is no such sweep")
-                Text("p", f"{state.catalogue.folder} has no sweep of this name; it may have been moved or removed.")
-                Text("a", "All runs and sweeps", href="/")
+            add_missing("sweep", state.catalogue.folder)
             return
         with frame(entry.name, ""):
             page = SweepPage(state, entry)
             await page.refresh()
-            ui.timer(_INTERVAL, page.refresh_all)
+            ui.timer(INTERVAL, page.refresh_all)
 
 
-class SweepPage:
+class SweepPage(LivePage):
     """The content of the page; `refresh` reads the sweep again and changes what is new.
 
     Args:
@@ -49,18 +46,11 @@ class SweepPage:
         entry: the sweep.
     """
 
-    def __init__(self, state: State, entry: Entry) -> None:
-        self._state, self._name = state, entry.name
+    def __init__(self, state: AppState, entry: Entry) -> None:
+        super().__init__(state, entry)
         self._charted = self._estimated = -1  # trials that the charts, and the importance, were made from
         self._importance: Importance | None = None
-        self._shown: dict[str, Any] = {}
         self._log: Path | None = None  # what the command prints that this page has started, until the sweep runs
-        with Text("div", classes="headline"):
-            Text("h1", entry.name)
-            self._badge = Text("span", entry.state, f"badge {entry.state}", role="status")
-        self._lead = Text("p", "", "lead")
-        self._notices = Text("div")
-        self._tiles = Text("div")
         self._bar = Text("progress", max="1", value="0", aria_label="Finished trials")
         self._control = Text("div")
         self._workers = Text("div")
@@ -75,14 +65,11 @@ class SweepPage:
         columns += [Column(name) for name in names]
         self._table = DataTable("Trials, the best first", "trial", [*columns, Column("reason")])
 
-    async def refresh(self) -> None:
-        """Read the sweep, and change what is new."""
-        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+    async def refresh(self) -> Entry | None:
+        """Read the sweep, change what is new, and return the sweep; None if its folder is gone."""
+        entry = await self._read("sweep")
         if entry is None:
-            self._update("notices", ["The folder of this sweep is gone."], self._show_notices)
-            return
-        self._badge.text = entry.state
-        self._badge.classes(replace=f"badge {entry.state}")
+            return None
         self._lead.text = _describe(entry)
         results = entry.results
         notices = [entry.problem] if entry.problem else []
@@ -93,22 +80,22 @@ class SweepPage:
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         holder = entry.holder
         control = (entry.state, holder and (holder.pid, holder.host, holder.is_here), processes.is_started(entry.path))
-        self._update("control", control, self._show_control)
+        self._update("control", control, lambda _: self._show_control(entry))
         running = entry.status.running if entry.status and holder else ()
         self._update("workers", running, self._show_workers)
         if results is None:
-            return
+            return entry
         total = entry.status.total if entry.status else len(results)
         self._bar.props["value"] = str(min(1.0, len(results) / max(1, total)))
         self._bar.update()
         if results is not self._shown.get("results"):
             self._shown["results"] = results
             self._table.set_rows(self._rows.make(results))
+        return entry
 
     async def refresh_all(self) -> None:
         """Read the sweep, and change what is new, also in the charts, which take longer."""
-        await self.refresh()
-        entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
+        entry = await self.refresh()
         if entry and entry.results:
             await self._refresh_charts(entry.results)
 
@@ -130,29 +117,9 @@ class SweepPage:
         self._few.set_visibility(len(charts) < 2)
         self._charts.show(charts)
 
-    def _update(self, part: str, value: Any, show: Any) -> None:
-        """Show a part of the page again if its value has changed."""
-        if self._shown.get(part, self) != value:
-            self._shown[part] = value
-            show(value)
-
-    def _show_notices(self, notices: list[str]) -> None:
-        self._notices.clear()
-        with self._notices:
-            for notice in notices:
-                add_notice(notice)
-
-    def _show_tiles(self, tiles: list[tuple[str, str, str]]) -> None:
-        self._tiles.clear()
-        with self._tiles:
-            add_tiles(tiles)
-
-    def _show_control(self, _: object) -> None:
+    def _show_control(self, entry: Entry) -> None:
         """Show the button that stops or continues the sweep, and the command that does the same."""
         self._control.clear()
-        entry = self._state.catalogue.find(self._name)
-        if entry is None:
-            return
         with self._control:
             if entry.holder:
                 self._show_stop(entry.holder)

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
@@ -13,18 +13,20 @@ from workbench.app.catalogue import Entry
 from workbench.app.elements.layout import PATIENCE, Text, add_choice, add_command, add_empty, add_notice, frame
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid
 from workbench.app.elements.photo_input import PhotoInput
-from workbench.app.models import Answer, LoadedModel
-from workbench.app.state import State
+from workbench.app.state import AppState
 from workbench.app.uploads import Uploads
 from workbench.commandline.calls import format_call
 from workbench.errors import UserError
+
+if TYPE_CHECKING:
+    from workbench.app.loaded_model import Answer, LoadedModel
 
 _TOP_K, _SIMILAR = 5, 8
 _NONE = ""
 Result = TypeVar("Result")
 
 
-def add_page(state: State, uploads: Uploads) -> None:
+def add_page(state: AppState, uploads: Uploads) -> None:
     """Add the page to the application."""
 
     @ui.page("/try", response_timeout=PATIENCE)
@@ -52,7 +54,7 @@ class TryPage:
         first, second: names of the runs that are chosen at first; `second` may be none.
     """
 
-    def __init__(self, state: State, uploads: Uploads, entries: list[Entry], first: str, second: str) -> None:
+    def __init__(self, state: AppState, uploads: Uploads, entries: list[Entry], first: str, second: str) -> None:
         self._state, self._uploads = state, uploads
         names = [entry.name for entry in entries]
         self._chosen = [first if first in names else names[0], second if second in names else _NONE]
@@ -101,7 +103,7 @@ class AnswerPanel:
         name: of the run.
     """
 
-    def __init__(self, state: State, name: str) -> None:
+    def __init__(self, state: AppState, name: str) -> None:
         self._state, self._name = state, name
         with Text("section", classes="answer", aria_label=f"Answer of {name}") as self._panel:
             Text("h3", name)
@@ -125,7 +127,8 @@ class AnswerPanel:
         with self._content:
             _add_answer(answer)
             with Text("div", classes="heat"):
-                _add_picture(answer.photo, "what the model sees")
+                with Text("figure"):
+                    _fill_figure(answer.photo, "what the model sees")
                 cam, integrated = Text("figure"), Text("figure")
             similar = Text("div")
         await self._add(cam, "Grad-CAM ...", lambda: model.draw_gradcam(image), _add_cam)
@@ -171,13 +174,13 @@ class AnswerPanel:
             add_notice(reason, "bad")
 
 
-def _classify(state: State, entry: Entry, content: bytes) -> tuple[LoadedModel, Any, Answer]:
+def _classify(state: AppState, entry: Entry, content: bytes) -> "tuple[LoadedModel, Any, Answer]":
     model = state.models.open(entry.path)
     image = model.decode(content)
     return model, image, model.classify(image, _TOP_K)
 
 
-def _add_answer(answer: Answer) -> None:
+def _add_answer(answer: "Answer") -> None:
     """Add the most probable classes, each with a bar."""
     with Text("ul", classes="bars"):
         for place, (class_name, probability) in enumerate(answer.classes):
@@ -189,21 +192,17 @@ def _add_answer(answer: Answer) -> None:
 
 
 def _add_cam(picture: str) -> None:
-    _add_picture(picture, "Grad-CAM: bright is evidence for this class", inside=True)
+    _fill_figure(picture, "Grad-CAM: bright is evidence for this class")
 
 
 def _add_pixels(picture: str) -> None:
-    _add_picture(picture, "Integrated gradients: bright pixels raise its score", inside=True)
+    _fill_figure(picture, "Integrated gradients: bright pixels raise its score")
 
 
-def _add_picture(src: str, caption: str, *, inside: bool = False) -> None:
-    """Add a picture with its caption; `inside` a figure that exists already."""
-    if inside:
-        Text("img", src=src, alt=caption)
-        Text("figcaption", caption)
-        return
-    with Text("figure"):
-        _add_picture(src, caption, inside=True)
+def _fill_figure(src: str, caption: str) -> None:
+    """Add a picture and its caption to the present figure."""
+    Text("img", src=src, alt=caption)
+    Text("figcaption", caption)
 
 
 def _add_similar(entry: Entry, found: Any) -> None:
