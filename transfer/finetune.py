@@ -57,7 +57,7 @@ def check_augmentation(training: FineTuneConfig, cut: keras.Operation | None) ->
             raise UserError(f"--{name} {value:g}: changes images, but features are stored; give --views 0 as well")
 
 
-def plan_unfreezing(network: Network, training: FineTuneConfig, model: keras.Model) -> Unfreezing | None:
+def make_unfreezing(network: Network, training: FineTuneConfig, model: keras.Model) -> Unfreezing | None:
     """Return how the backbone's stages are unfrozen, the last one first; None if all are trained from the start.
 
     The head is trained together with the first stage, and so is what does not belong to a stage.

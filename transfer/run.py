@@ -24,7 +24,7 @@ from transfer.finetune import (
     build_trained_part,
     check_augmentation,
     count_trained_parameters,
-    plan_unfreezing,
+    make_unfreezing,
     prepare_features,
 )
 from transfer.freezing import build_table, find_last_frozen, freeze, warn_of_cut_stage
@@ -88,7 +88,7 @@ def run(config: TransferConfig) -> Path:
                 config = replace(config, feature_precision=features.precision)  # written down like `precision`
             inputs = dataset if cut is None else computed[-1].dataset
             model = build_in_precision(part, precision)
-            model.unfreezing = plan_unfreezing(network, config.training, model)
+            model.unfreezing = make_unfreezing(network, config.training, model)
             compile_model(model, config.training, build_optimizer(network, config.training, model))
             if config.finder.lr_find:
                 rate = suggest_learning_rate(model, inputs, config.training, folder.path)

@@ -30,7 +30,7 @@ from transfer.finetune import (
     build_trained_part,
     check_augmentation,
     count_trained_parameters,
-    plan_unfreezing,
+    make_unfreezing,
     train_head,
 )
 from transfer.freezing import find_last_frozen, freeze
@@ -101,7 +101,7 @@ class TransferHyperModel(ImageHyperModel):
         if training.head_epochs:
             train_head(network, super().get_dataset(config), frozen.config)
         model = build_in_precision(frozen.part, training.precision)
-        model.unfreezing = plan_unfreezing(network, training, model)
+        model.unfreezing = make_unfreezing(network, training, model)
         compile_model(model, training, build_optimizer(network, training, model))
         return model
 
