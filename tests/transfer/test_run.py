@@ -80,7 +80,7 @@ def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, mode,
 
 
 def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
-    seconds = itertools.count(1000, 0.5)
+    seconds = itertools.count(1000, 0.125)
     monkeypatch.setattr("workbench.training.timeline.perf_counter", lambda: next(seconds))
     monkeypatch.setattr("workbench.training.timeline.get_command_start", lambda: 1000.0)
     folder = run(replace(config, mode="first_k", until="block3_pool", budget="40s"))
