@@ -4,6 +4,7 @@ docs/recipe.md says what was measured.
 """
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +25,7 @@ _SIZES = (32, 64, 96, 128)  # sides of the images in pixels that a plan chooses 
 _WIDTHS = (32, 24, 16)  # filters of the first block, the best first
 _LEAST_SIZE = 64  # pixels; larger photos are not made smaller than this
 _TRAINED = 0.65  # share of the images that are in the training split, about
-_SAMPLES = 32  # images whose size is read
+_SAMPLES = 32  # images whose size is read, at most
 
 
 def plan_network(config: TrainConfig) -> TrainConfig:
@@ -96,7 +97,7 @@ def _has_time(network: NetworkConfig, size: int, width: int, source: Source, bud
 
 def _read_sides(source: Source) -> Iterator[int]:
     """Yield the shorter side of some images, evenly spread over the source, in pixels."""
-    step = max(1, source.num_items // _SAMPLES)
+    step = max(1, math.ceil(source.num_items / _SAMPLES))
     for item in _load_every(step, source):
         try:
             data = item.read()

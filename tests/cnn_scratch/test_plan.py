@@ -47,6 +47,16 @@ def test_the_image_size_is_about_that_of_the_photos(photo_folder, side, given, e
     assert plan_network(config).data.image_size == expected
 
 
+def test_the_sizes_of_at_most_32_photos_are_read(photo_folder, monkeypatch):
+    sides = []
+    monkeypatch.setattr(plan, "read_dimensions", lambda data, read=plan.read_dimensions: sides.append(1) or read(data))
+    for per_class, read in ((21, 32), (11, 17), (1, 3)):  # of three classes
+        sides.clear()
+        data = photo_folder(size=8, train=per_class, test=None, name=f"photos-{per_class}")
+        plan_network(build(TrainConfig, data=str(data), recipe="planned"))
+        assert len(sides) == read
+
+
 def test_a_link_to_a_file_that_is_gone_has_no_size(photo_folder):
     data = photo_folder(size=80, train=3, test=1)
     (data / "train" / "daisy" / "gone.jpg").symlink_to("nowhere.jpg")
