@@ -139,11 +139,11 @@ def check_app(config: AppConfig) -> None:
     """Refuse to open the pages where a library that they need is missing.
 
     Raises:
-        UserError: names the extra.
+        UserError: names the libraries.
     """
     missing = [name for name in ("nicegui", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"the pages need {' and '.join(missing)}; pip install 'image-workbench[app]'")
+        raise UserError(f"the pages need {' and '.join(missing)}; pip install {' '.join(missing)}")
 
 
 def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportConfig) -> None:

@@ -118,12 +118,12 @@ def test_photos_of_phones_and_scanners(trained_once, pictures, capsys):
 
 
 def test_one_line_counts_the_heic_images_that_need_pillow_heif(trained_once, pictures, capsys, monkeypatch):
-    monkeypatch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install 'image-workbench[heic]'")
+    monkeypatch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install pillow-heif")
     for number in range(2):
         Image.open(pictures / "0.png").save(pictures / f"photo{number}.heic", "HEIF")
     assert predict(PredictConfig(str(trained_once), [str(pictures)], json=True)) == (7, 2)
     errors = printed(capsys)[1]
-    assert errors[0] == "2 HEIC images need pillow-heif: pip install 'image-workbench[heic]'"
+    assert errors[0] == "2 HEIC images need pillow-heif: pip install pillow-heif"
     assert errors[1].startswith("7 images in ")
     assert len(errors) == 2
 

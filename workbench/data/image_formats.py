@@ -79,7 +79,7 @@ def find_missing_decoders() -> dict[str, str]:
     """Return type -> what it needs, for each type that cannot be decoded with the installed packages."""
     missing = {}
     if pillow_heif is None:
-        missing["HEIF"] = "pillow-heif: pip install 'image-workbench[heic]'"
+        missing["HEIF"] = "pillow-heif: pip install pillow-heif"
     with warnings.catch_warnings(action="ignore"):  # Pillow before 11.3 has no feature of this name, and warns
         if not features.check("avif"):
             missing["AVIF"] = "Pillow 11.3 or newer: pip install --upgrade pillow"

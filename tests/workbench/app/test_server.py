@@ -10,7 +10,7 @@ from workbench.errors import UserError
 
 def test_missing_libraries_are_named_in_one_line(monkeypatch):
     monkeypatch.setattr(commands.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"need nicegui and plotly; pip install 'image-workbench\[app\]'"):
+    with pytest.raises(UserError, match=r"need nicegui and plotly; pip install nicegui plotly"):
         check_app(AppConfig())
 
 

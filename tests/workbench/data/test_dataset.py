@@ -257,7 +257,7 @@ def test_nothing_readable(photo_folder):
 
 @pytest.fixture
 def without_pillow_heif(monkeypatch):
-    monkeypatch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install 'image-workbench[heic]'")
+    monkeypatch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install pillow-heif")
 
 
 def as_heic(root, count):
@@ -272,17 +272,17 @@ def as_heic(root, count):
 def test_heic_without_pillow_heif_says_how_many_and_what_to_install(photo_folder, without_pillow_heif, count):
     root = as_heic(photo_folder(train=10, test=None), count)
     message = refused(root)
-    assert f"{root}: {count} HEIC images need pillow-heif: pip install 'image-workbench[heic]'" in message
-    assert message.endswith("; or skip images with --max-unreadable 0.1" if count == 3 else "[heic]'")
+    assert f"{root}: {count} HEIC images need pillow-heif: pip install pillow-heif" in message
+    assert message.endswith("; or skip images with --max-unreadable 0.1" if count == 3 else "pillow-heif")
 
 
 def test_heic_is_skipped_where_that_is_allowed_and_read_once_pillow_heif_is_installed(photo_folder, monkeypatch):
     root = as_heic(photo_folder(train=10, test=None), 1)
     with monkeypatch.context() as patch:
-        patch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install 'image-workbench[heic]'")
+        patch.setitem(MISSING_DECODERS, "HEIF", "pillow-heif: pip install pillow-heif")
         dataset = load(root, max_unreadable=0.1)
         assert len(dataset.labels) == 29
-        assert "1 HEIC image needs pillow-heif: pip install 'image-workbench[heic]'" in describe(dataset)
+        assert "1 HEIC image needs pillow-heif: pip install pillow-heif" in describe(dataset)
     dataset = load(root)
     assert len(dataset.labels) == 30
     assert dataset.unreadable == []

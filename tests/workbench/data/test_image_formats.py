@@ -64,9 +64,9 @@ def test_a_missing_decoder_is_named_with_the_number_of_images_and_the_command(mo
     for kind, needs in missing.items():
         monkeypatch.setitem(image_formats.MISSING_DECODERS, kind, needs)
     reasons = [explain_missing_decoder(kind) for kind in ("HEIF", "AVIF", "HEIF")]
-    assert reasons[0] == "HEIC needs pillow-heif: pip install 'image-workbench[heic]'"
+    assert reasons[0] == "HEIC needs pillow-heif: pip install pillow-heif"
     assert describe_missing_decoders(["the file is empty", *reasons]) == [
-        "2 HEIC images need pillow-heif: pip install 'image-workbench[heic]'",
+        "2 HEIC images need pillow-heif: pip install pillow-heif",
         "1 AVIF image needs Pillow 11.3 or newer: pip install --upgrade pillow",
     ]
     assert explain_missing_decoder("JPEG") is None
