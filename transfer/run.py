@@ -36,7 +36,7 @@ from workbench.commandline.calls import format_call
 from workbench.config import option_name, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import describe, load_dataset
-from workbench.data.splits.earlier_runs import find_used_images
+from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.runtime import distribute
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.lr_finder import suggest_learning_rate
@@ -78,7 +78,8 @@ def run(config: TransferConfig) -> Path:
         with folder.lock(), explain_interrupt(folder, "transfer.run"):
             precision = choose_model_precision(part, config.training)
             config = replace(config, precision=precision)  # written down: a resumed run keeps it
-            console.print(*describe(dataset, config.training.class_weights), sep="\n")
+            unchecked = describe_unchecked_runs(list_unchecked_runs(config.backbone.from_))
+            console.print(*describe(dataset, config.training.class_weights), *unchecked, sep="\n")
             console.print(build_table(network, num_frozen), *warn_of_cut_stage(network, num_frozen), sep="\n")
             console.print(f"precision of the trained layers: {precision}")
 

@@ -474,3 +474,9 @@ def test_images_that_the_network_has_seen_are_warned_of(config, scratch, tmp_pat
     assert said in capsys.readouterr().out
     test = [image for image in read_split(folder) if image.part == "test"]
     assert all(image.seen_in.startswith(f"{scratch[1]}: train/") for image in test)
+
+
+def test_a_network_whose_images_are_not_known_is_warned_of(config, scratch, tmp_path, capsys):
+    base = shutil.copytree(scratch[1], tmp_path / "base", ignore=shutil.ignore_patterns("split.csv"))
+    run(replace(config, from_=str(base), mode="last_layer", epochs=1))
+    assert f"warning: {base} has no split.csv, so it is not known whether" in capsys.readouterr().out

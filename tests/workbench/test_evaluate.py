@@ -194,6 +194,15 @@ def test_a_run_without_a_split_is_not_said_to_be_unseen(tiny_run):
     assert "The run has no split.csv, so it is not known whether the data has changed since it was trained." in page
 
 
+def test_images_that_an_unknown_network_may_have_seen_are_not_said_to_be_unseen(tiny_run, configure, tmp_path, capsys):
+    configure(tiny_run, from_=str(tmp_path / "old"))
+    assert evaluate(EvaluateConfig(str(tiny_run)))["unchecked_runs"] == [str(tmp_path / "old")]
+    assert f"warning: {tmp_path / 'old'} has no split.csv, so it is not known" in capsys.readouterr().out
+    page = (tiny_run / "report.html").read_text()
+    assert "18 images of the test set" in page
+    assert "It is not known whether the network that was fine-tuned had been trained on some of them." in page
+
+
 def test_moved_data_of_a_run_without_a_split_are_compared_by_their_counts(tiny_run, photos, tmp_path):
     (tiny_run / "split.csv").unlink()
     moved = shutil.copytree(photos, tmp_path / "moved")

@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_
 
 from workbench.console import console, open_bar, show_decoding
 from workbench.data.dataset import Dataset
+from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_base, list_unchecked_runs
 from workbench.data.splits.leaks import describe_leaks
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
@@ -86,9 +87,11 @@ class ModelMetrics(PredictionMetrics, LeakMetrics):
 
     Attributes:
         keeps_split: whether the run keeps its split. If not, it is not known whether its data has changed.
+        unchecked_runs: earlier runs whose network was fine-tuned and of which it is not known which images they used.
     """
 
     keeps_split: bool
+    unchecked_runs: list[str]
     device: str
     images_per_second: float
     total_parameters: int
@@ -165,7 +168,8 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
         UserError: the model or the data cannot be loaded, or the data has no test image.
     """
     dataset = run.load_dataset(show_decoding, use="test")
-    for line in describe_leaks(dataset.split, run.data_config.data):
+    unchecked = list_unchecked_runs(find_base(run.path))
+    for line in (*describe_leaks(dataset.split, run.data_config.data), *describe_unchecked_runs(unchecked)):
         console.print(line)
     if not len(dataset.test):
         raise UserError(f"--data {run.data_config.data}: has no test image, so that {run.path} cannot be tested")
@@ -175,6 +179,7 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
         **measure(outcome.labels, outcome.probabilities, run.class_names),
         **measure_without_leaked(outcome),
         "keeps_split": run.keeps_split,
+        "unchecked_runs": unchecked,
         "device": describe_device(),
         "images_per_second": len(outcome.labels) / outcome.seconds,
         "total_parameters": run.model.count_params(),

@@ -159,7 +159,7 @@ def _build_test_section(metrics: Metrics, figures: Sequence[Picture]) -> Section
 def _describe_test_images(test: Metrics) -> str:
     """Return what is known of the test images. That nothing has seen them is said only if it was checked."""
     images = format_count(test["images"], "image")
-    if test.get("leaked") == 0 and test["keeps_split"]:
+    if test.get("leaked") == 0 and test["keeps_split"] and not test.get("unchecked_runs"):
         return f"{images} that {agree(test['images'], 'was', 'were')} used neither for training nor for any choice"
     return f"{images} of the test set"
 
@@ -178,6 +178,8 @@ def _describe_leaked(test: Metrics) -> str:
         else:
             low, high = test["interval_without_leaked"]
             text += f"; without {them} top-1 is {accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})."
+    if test.get("unchecked_runs"):
+        text += " It is not known whether the network that was fine-tuned had been trained on some of them."
     if not test["keeps_split"]:
         text += " The run has no split.csv, so it is not known whether the data has changed since it was trained."
     return text

@@ -13,7 +13,7 @@ from workbench.config import build, flatten, option_names, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
 from workbench.data.sources import open_source
-from workbench.data.splits.earlier_runs import find_used_images
+from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.devices.device import describe_cpu, describe_device, describe_gpus, print_device
 from workbench.errors import UserError
@@ -159,13 +159,15 @@ def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     """Read the data, refuse another sweep's folder, and write the sweep's first files."""
     kept = open_kept_split(folder.path, "resume")
     base = space.fixed.get("from_")
-    used = find_used_images(base if isinstance(base, str) else None)
+    base = base if isinstance(base, str) else None
+    used = find_used_images(base)
     dataset = load_dataset(config.data, config.search.seed, show_decoding, kept, used)
     _check_same_sweep(folder.path, config, space, dataset, has_split=kept is not None)
     write_text(folder.path / "space.yaml", find_space(config).read_text(encoding="utf-8"))
     folder.write_config(config)
     folder.write_dataset(dataset, is_new=kept is None)
-    for line in describe(dataset, str(space.fixed.get("class_weights", "none"))):
+    lines = describe(dataset, str(space.fixed.get("class_weights", "none")))
+    for line in (*lines, *describe_unchecked_runs(list_unchecked_runs(base))):
         console.print(line)
 
 

@@ -1,13 +1,14 @@
 """The images that earlier runs have used, of which a run with `--from` takes the network: it has seen them already."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from workbench.data.source import TEST, TRAIN, VALIDATION
-from workbench.data.splits.saved_split import read_split
+from workbench.data.splits.saved_split import SPLIT, read_split
 from workbench.errors import UserError
 from workbench.files import read_yaml
+from workbench.wording import agree
 
 # Part -> the parts of an earlier run whose images must not be in it.
 _MUST_NOT_HOLD = {VALIDATION: (TRAIN,), TEST: (TRAIN, VALIDATION)}
@@ -33,19 +34,46 @@ def find_used_images(run: str | None) -> dict[str, UsedImage]:
     """Return digest of the content -> use, of the images of a run, and of the runs that its network was taken from.
 
     Args:
-        run: folder of the run; None for none. One of an earlier version keeps no split, so what it used is not known.
+        run: folder of the run; None for none. Runs that keep no split are left out, see `list_unchecked_runs`.
 
     Raises:
         UserError: a split.csv is damaged.
     """
     used: dict[str, UsedImage] = {}
-    folders: set[Path] = set()
-    while run and Path(run).resolve() not in folders:
-        folders.add(Path(run).resolve())
-        for image in read_split(Path(run)) or ():
-            _add(used, image.digest, UsedImage(image.part, f"{run}: {image.name}"))
-        run = _find_base(Path(run))
+    for folder in _list_runs(run):
+        for image in read_split(folder) or ():
+            _add(used, image.digest, UsedImage(image.part, f"{folder}: {image.name}"))
     return used
+
+
+def list_unchecked_runs(run: str | Path | None) -> list[str]:
+    """Return a run, and those that its network was taken from, of which it is not known which images they used.
+
+    These are runs of an earlier version, which keep no split, and runs that are not found.
+
+    Args:
+        run: folder of the run; None for none.
+    """
+    return [str(folder) for folder in _list_runs(run) if not (folder / SPLIT).exists()]
+
+
+def describe_unchecked_runs(runs: Sequence[str]) -> list[str]:
+    """Return one line that warns of runs whose images are not known; none if there are none."""
+    if not runs:
+        return []
+    return [
+        f"warning: {' and '.join(runs)} {agree(len(runs), 'has', 'have')} no {SPLIT}, so it is not known whether the "
+        "network of --from was trained on images that validate or test now; if it was, their accuracy is too high"
+    ]
+
+
+def _list_runs(run: str | Path | None) -> Iterator[Path]:
+    """Yield the folders of a run, of the run that its network was taken from, and so on."""
+    folder, known = None if run is None else Path(run), set()
+    while folder is not None and folder.resolve() not in known:
+        known.add(folder.resolve())
+        yield folder
+        folder = find_base(folder)
 
 
 def _add(used: dict[str, UsedImage], digest: str, image: UsedImage) -> None:
@@ -55,11 +83,23 @@ def _add(used: dict[str, UsedImage], digest: str, image: UsedImage) -> None:
         used[digest] = image
 
 
-def _find_base(run: Path) -> str | None:
-    """Return the run whose network a run has taken; None if there is none, or if it is not known."""
-    try:
-        values = read_yaml(run / "config.yaml")
-    except (OSError, UserError):
-        return None
-    base = values.get("from_") if isinstance(values, Mapping) else None
-    return base if isinstance(base, str) else None
+def find_base(run: Path) -> Path | None:
+    """Return the run whose network a run, or the best trial of a sweep, has taken; None if there is none."""
+    for name in ("config.yaml", "best.yaml"):
+        try:
+            values = read_yaml(run / name)
+        except (OSError, UserError):
+            continue
+        base = values.get("from_") if isinstance(values, Mapping) else None
+        if isinstance(base, str):
+            return _locate(Path(base), run)
+    return None
+
+
+def _locate(base: Path, run: Path) -> Path:
+    """Return the path of a run that another run names, maybe relative to the folder in which that one was trained.
+
+    This folder mostly holds the other run: `runs/other` names `runs/base`, and both are in the same project.
+    """
+    folders = (*run.parents, *run.resolve().parents, Path())
+    return next((folder / base for folder in folders if (folder / base).is_dir()), base)

@@ -7,7 +7,7 @@ from PIL import Image
 from workbench.config import DataConfig
 from workbench.data.dataset import describe, load_dataset
 from workbench.data.splits import leaks
-from workbench.data.splits.earlier_runs import find_used_images
+from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.data.splits.saved_split import write_split
 
@@ -145,6 +145,39 @@ def test_images_that_an_earlier_run_has_used(data, tmp_path):
     assert [bool(image.seen_in) for image in dataset.split if image.part == "test"] == [True] * 3 + [False] * 3
     write_split(tmp_path, dataset.split)
     assert load(data, open_kept_split(tmp_path, "test")).warnings == [line]
+
+
+def test_a_relative_earlier_run_is_found_from_any_folder(data, tmp_path, monkeypatch):
+    """It is relative to the folder in which the run was trained. A sweep names it in best.yaml."""
+    split = [image for image in load(data).split if image.part == "test"]
+    runs = tmp_path / "project" / "runs"
+    for name in ("base", "other", "sweep"):
+        (runs / name).mkdir(parents=True)
+    write_split(runs / "base", split)
+    (runs / "other" / "config.yaml").write_text("from_: runs/base\n")
+    (runs / "sweep" / "config.yaml").write_text("max_trials: 1\n")
+    (runs / "sweep" / "best.yaml").write_text("from_: runs/base\n")
+    places = ((tmp_path / "project", "runs/"), (runs, ""), (tmp_path, "project/runs/"), (data, f"{runs}/"))
+    for folder, to_runs in places:
+        monkeypatch.chdir(folder)
+        for run in (f"{to_runs}other", f"{to_runs}sweep"):
+            assert find_used_images(run).keys() == {image.digest for image in split}
+            assert list_unchecked_runs(run) == [run]
+
+
+def test_runs_whose_images_are_not_known_are_named_in_one_line(data, tmp_path):
+    base, other = tmp_path / "base", tmp_path / "other"
+    other.mkdir()
+    (other / "config.yaml").write_text(f"from_: {base}\n")
+    (line,) = describe_unchecked_runs(list_unchecked_runs(str(other)))
+    assert line.startswith(f"warning: {other} and {base} have no split.csv, so it is not known whether the network of ")
+    write_split(other, load(data).split)
+    (line,) = describe_unchecked_runs(list_unchecked_runs(str(other)))
+    assert line.startswith(f"warning: {base} has no split.csv")
+    base.mkdir()
+    write_split(base, load(data).split)
+    assert not describe_unchecked_runs(list_unchecked_runs(str(other)))
+    assert not list_unchecked_runs(None)
 
 
 def test_real_photos(flowers):
