@@ -3,7 +3,8 @@
     python -m benchmarks.kill_stress [--kills 20] [--trials 240] [--seconds 3] [--data digits]
 
 Runs one-epoch trials of a small network, sends SIGKILL at random moments and starts the same command again. At the end
-every point must have been tried exactly once, no finished trial may be lost or repeated, and no file incomplete.
+every point must have been tried exactly once, no finished trial may be lost or repeated, and no file incomplete. The
+outcome of each trial must be there once, with the checksum that the trial's record says.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from typing import Protocol
 import psutil
 
 from benchmarks.sweeps import run_folder, sweep_command
-from workbench.files import read_csv
+from workbench.files import read_csv, read_json
+from workbench.sweep.outcomes.outcome import CHECKSUM, FILE, compute_checksum
+from workbench.sweep.outcomes.outcome_store import FOLDER, INDEX, map_rows, read_format
 
 SPACE = """
 parameters:
@@ -81,7 +84,7 @@ def stress(
 
     Returns:
         Counts by name: kills of each kind, trials that finished, and trials that were lost, doubled, missing, failed or
-        torn (of these, all must be 0).
+        torn, and outcomes that were lost, doubled or torn (of these, all must be 0).
 
     Raises:
         RuntimeError: the sweep failed, or ended before it had been killed often enough.
@@ -113,6 +116,7 @@ def stress(
     counts["failed"] = sum(row["status"] == "failed" for row in rows)
     counts["torn"] = sum(_is_torn(path) for path in folder.rglob("*.json") if not path.name.startswith("."))
     counts["finished"] = len(finished)
+    counts.update(_count_outcomes(folder))
     return counts
 
 
@@ -139,6 +143,21 @@ def _read_finished(folder: Path) -> dict[str, str]:
 def _count_changed(earlier: Mapping[str, str], now: Mapping[str, str]) -> int:
     """Count the finished trials that are gone or have other results: they were lost or repeated."""
     return sum(now.get(trial) != text for trial, text in earlier.items())
+
+
+def _count_outcomes(folder: Path) -> collections.Counter[str]:
+    """Count the outcomes of finished trials, and those that are missing, there twice, or other than was recorded."""
+    row_format = read_format(folder / FOLDER)
+    assert row_format is not None
+    rows = map_rows(folder / FOLDER, row_format)
+    lines = [(line["trial"], int(line["row"])) for line in read_csv(folder / FOLDER / INDEX)]
+    counts = collections.Counter(outcomes=len(lines))
+    recorded = {path.parent.name: read_json(path)[CHECKSUM] for path in folder.glob("tuner/trial_*/result.json")}
+    counts["outcomes lost"] = len(recorded.keys() - {f"trial_{trial}" for trial, _ in lines})
+    num_trials, num_rows = len({trial for trial, _ in lines}), len({row for _, row in lines})
+    counts["outcomes doubled"] = 2 * len(lines) - num_trials - num_rows + len(list(folder.glob(f"tuner/*/{FILE}")))
+    counts["outcomes torn"] = sum(recorded[f"trial_{trial}"] != compute_checksum(rows[row]) for trial, row in lines)
+    return counts
 
 
 def _is_torn(path: Path) -> bool:

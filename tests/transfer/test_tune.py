@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 import yaml
 
@@ -13,6 +14,7 @@ from transfer.run import run
 from transfer.tune import main, tune
 from workbench.config import build, replace
 from workbench.files import read_csv
+from workbench.sweep.outcomes.sweep_outcomes import read_outcomes
 
 SPACE = """
 parameters:
@@ -39,6 +41,9 @@ def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, 
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
+    outcomes = read_outcomes(folder).select([metrics["trial"]])
+    assert outcomes.compute_correct().mean() == pytest.approx(accuracy)
+    assert -np.log(outcomes.compute_true_probabilities()).mean() == pytest.approx(loss, rel=5e-3)
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 3))
     assert yaml.safe_load((folder / "best.yaml").read_text())["mode"] == "first_k"

@@ -15,6 +15,7 @@ from workbench.data.dataset import Dataset, choose_image_size, describe, load_da
 from workbench.data.sources import open_source
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.data.splits.kept_split import open_kept_split
+from workbench.data.splits.saved_split import SPLIT
 from workbench.devices.device import describe_cpu, describe_device, describe_gpus, print_device
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
@@ -24,6 +25,7 @@ from workbench.sweep.early_start import has_all_trials, start_workers, take_star
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.keras_tuner_adapter.space import make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
+from workbench.sweep.outcomes.outcome import OutcomeKind
 from workbench.sweep.results import SweepResults
 from workbench.sweep.running_sweep import PROJECT, Sweep, format_command
 from workbench.sweep.search import find_space, list_given, resolve_search
@@ -152,7 +154,10 @@ def make_trial_defaults(folder: RunFolder, config_class: type, trial: TrialOptio
     own = {"name": None, "runs_dir": "runs", "logs_dir": "logs", "split_seed": split_seed}  # one split for all seeds
     base: Any = build(trial.config_class, **{**shared, **own, **space.fixed})
     can_continue = "epochs" in space.parameters or config.search.tuner == "hyperband"
-    return TrialDefaults(base, space, folder, find_max_epochs(space) if can_continue else 0)
+    outcomes: OutcomeKind = (
+        config.search.keep_outcomes if (folder.path / SPLIT).exists() else "none"
+    )  # their order is the split's
+    return TrialDefaults(base, space, folder, find_max_epochs(space) if can_continue else 0, outcomes)
 
 
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:

@@ -28,6 +28,8 @@ class SearchConfig:
             epochs of `early_terminate` where the sweep file has it, else `off`.
         budget: Start no trial that would not end within this time, such as 30m or 2h.
         keep: Number of best trials whose weights are kept.
+        keep_outcomes: What is kept of each trial's predictions for the validation images: `all` probabilities, or of
+            the `true-class` alone, or `none`. Accuracy on new images and ensembles are estimated from them.
         seed: Seed of the split, of the shuffled order, and of each trial's training unless the sweep varies it.
     """
 
@@ -38,6 +40,7 @@ class SearchConfig:
     prune: Literal["off", "median", "halving"] | None = None
     budget: str | None = None
     keep: int = 5
+    keep_outcomes: Literal["all", "true-class", "none"] = "all"
     seed: int = 0
 
 

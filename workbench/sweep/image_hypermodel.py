@@ -20,15 +20,17 @@ from workbench.errors import UserError
 from workbench.files import replace_file
 from workbench.sweep import results
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
+from workbench.sweep.outcomes.outcome import CHECKSUM, OutcomeKind, make_outcome, save_outcome
 from workbench.sweep.saved_states import SavedState, SavedStates
 from workbench.sweep.scheduling.trial import Value as EncodedValue
 from workbench.sweep.space import Space
-from workbench.training.callbacks import Listener
+from workbench.training.callbacks import KeepBestLogits, Listener
 from workbench.training.history import EpochLog, find_best_epoch, has_stalled
 from workbench.training.loop import fit
 from workbench.training.precision import choose_sweep_precision
 from workbench.training.run_folder import RunFolder
 from workbench.training.tracking import log_to_tensorboard, log_to_wandb
+from workbench.training.training_model import TrainingModel
 
 _LOADED_DATASETS = 4  # of different image sizes that are kept
 
@@ -42,12 +44,14 @@ class TrialDefaults:
         space: what the sweep varies.
         folder: the sweep's run folder.
         max_epochs: largest number of epochs if trials may continue shorter ones; 0 means none continues.
+        outcomes: what is kept of the predictions for the validation images.
     """
 
     base: Any
     space: Space
     folder: RunFolder
     max_epochs: int
+    outcomes: OutcomeKind = "none"
 
 
 class ImageHyperModel(TrialHyperModel):
@@ -138,18 +142,27 @@ class ImageHyperModel(TrialHyperModel):
             for epoch in history:
                 for log in loggers:
                     log(epoch)
+            keep_logits = self._keep_logits(model, history, saved)
+            dataset = self.get_dataset(config)
             fitted = fit(
                 model,
-                self.get_dataset(config),
+                dataset,
                 self.get_training(config),
                 history=history,
                 best_weights=saved.best_weights if saved else None,
                 listeners=[*loggers, trial.report],
+                callbacks=[keep_logits] if keep_logits else [],
             )
         assert fitted.best_weights is not None  # a saved state has them too
         save_weights(get_weights_path(trial.folder), fitted.best_weights)
-        self._pause(model, config, fitted.history, fitted.best_weights)
-        return self._make_result(config, fitted.history, resumed)
+        logits = keep_logits.logits if keep_logits else None
+        self._pause(model, config, fitted.history, fitted.best_weights, logits)
+        result = self._make_result(config, fitted.history, resumed)
+        if logits is not None:
+            labels = dataset.labels[dataset.validation]
+            outcome = make_outcome(logits, labels, self._defaults.outcomes)
+            result[CHECKSUM] = save_outcome(trial.folder, outcome)
+        return result
 
     def build_best_model(self, hp: keras_tuner.HyperParameters, folder: Path) -> keras.Model:
         """Return the plain Keras model of a finished trial, with its best epoch's weights."""
@@ -206,7 +219,22 @@ class ImageHyperModel(TrialHyperModel):
                 variable.assign(value)
         return saved
 
-    def _pause(self, model: keras.Model, config: Any, history: list[EpochLog], best_weights: list[np.ndarray]) -> None:
+    def _keep_logits(
+        self, model: keras.Model, history: list[EpochLog], saved: SavedState | None
+    ) -> KeepBestLogits | None:
+        """Return the callback that keeps the predictions for the validation images, if they are to be kept."""
+        if self._defaults.outcomes == "none" or not isinstance(model, TrainingModel):
+            return None
+        return KeepBestLogits(model, history, saved.best_logits if saved else None)
+
+    def _pause(
+        self,
+        model: keras.Model,
+        config: Any,
+        history: list[EpochLog],
+        best_weights: list[np.ndarray],
+        best_logits: np.ndarray | None,
+    ) -> None:
         """Keep the state of a model for longer trainings of the same point."""
         if not self._can_continue(config):
             return
@@ -214,7 +242,7 @@ class ImageHyperModel(TrialHyperModel):
             self._saved_states.drop(_make_state_key(config))
         elif len(history) == config.training.epochs:
             optimizer = [variable.numpy() for variable in model.optimizer.variables]
-            saved = SavedState(model.get_weights(), optimizer, best_weights, history)
+            saved = SavedState(model.get_weights(), optimizer, best_weights, history, best_logits)
             self._saved_states.save(_make_state_key(config), saved)
 
     def _can_continue(self, config: Any) -> bool:

@@ -13,16 +13,18 @@ from workbench.commandline.calls import format_call
 from workbench.config import parse_duration, replace
 from workbench.console import console
 from workbench.errors import UserError
-from workbench.files import write_json, write_text
+from workbench.files import format_bytes, write_json, write_text
 from workbench.reporting.run_report import leave_report
 from workbench.sweep.config import get_trial_limit, parse_address
 from workbench.sweep.cost import print_cost
 from workbench.sweep.image_hypermodel import TrialDefaults
 from workbench.sweep.keras_tuner_adapter.space import make_hyperparameters, make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
+from workbench.sweep.outcomes.outcome_store import OutcomeStore
 from workbench.sweep.progress import SweepProgress, tabulate_best_trials
 from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
 from workbench.sweep.scheduling.pruning import PRUNERS, HalvingPruner
+from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.status import RunningTrial, SweepStatus, publish_status
@@ -110,6 +112,7 @@ class Sweep:
         recorder = ResultsRecorder(
             self.folder.path / "trials.csv", self.results, search.keep, scheduler.files.get_folder
         )
+        outcomes = self._open_outcomes(scheduler)
         kind, expected = f"{self.command} --tuner {search.tuner}", None
         if not self.config.workers.chief:  # the number of a chief's workers is not known
             expected = print_cost(scheduler, self.space, tuner.hypermodel, self.pool, search, kind)
@@ -123,6 +126,8 @@ class Sweep:
         def finish(trial: Trial) -> None:
             result = self._make_result(trial)
             recorder.add(result)
+            if outcomes:
+                outcomes.add(trial)
             progress.show(result)
 
         def describe() -> SweepStatus:
@@ -166,6 +171,18 @@ class Sweep:
         facts = {"trials": len(self.results), "train_module": self.train_command, "device": self.device}
         write_json(path / "metrics.json", {**best.to_row(), **facts})
         self._print_summary()
+
+    def _open_outcomes(self, scheduler: Scheduler) -> OutcomeStore | None:
+        """Open the array of the trials' outcomes, and print how large it may become; None where none are kept."""
+        kind = self.trial_defaults.outcomes
+        if kind == "none":
+            return None
+        store = OutcomeStore(self.folder.path, kind, scheduler.files.get_folder)
+        store.open(scheduler.list_finished())
+        trials, images = scheduler.source.count_trials(), format_count(store.format.images, "validation image")
+        most = format_bytes(trials * store.format.num_bytes)
+        console.print(f"outcomes: up to {most} ({format_count(trials, 'trial')}, {images})")
+        return store
 
     def _make_result(self, trial: Trial) -> TrialResult:
         return make_result(trial.id, self.space.decode(trial.values), trial.result, self.space.metric)

@@ -24,12 +24,14 @@ class SavedState:
         optimizer: values of its optimizer's variables.
         best_weights: weights of the best epoch.
         history: the epochs.
+        best_logits: of the validation images in the best epoch, float32 (n, num_classes); None if they were not kept.
     """
 
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
     best_weights: list[np.ndarray]
     history: list[EpochLog]
+    best_logits: np.ndarray | None = None
 
 
 class SavedStates:
@@ -51,6 +53,7 @@ class SavedStates:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         groups = {"weights": state.weights, "optimizer": state.optimizer, "best": state.best_weights}
+        groups["logits"] = [] if state.best_logits is None else [state.best_logits]
         flat: dict[str, Any] = {f"{name}-{i}": array for name, group in groups.items() for i, array in enumerate(group)}
         with replace_file(self._get_path(key, len(state.history))) as temporary:
             np.savez(temporary, rows=np.array(json.dumps(state.history)), **flat)
@@ -90,8 +93,9 @@ def _make_digest(key: str) -> str:
 
 
 def _read(content: np.lib.npyio.NpzFile) -> SavedState:
-    groups: dict[str, list[np.ndarray]] = {"weights": [], "optimizer": [], "best": []}
+    groups: dict[str, list[np.ndarray]] = {"weights": [], "optimizer": [], "best": [], "logits": []}
     for name in content.files:
         if name != "rows":
             groups[name.rpartition("-")[0]].append(content[name])
-    return SavedState(groups["weights"], groups["optimizer"], groups["best"], json.loads(str(content["rows"])))
+    logits = groups["logits"][0] if groups["logits"] else None
+    return SavedState(groups["weights"], groups["optimizer"], groups["best"], json.loads(str(content["rows"])), logits)

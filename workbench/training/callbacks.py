@@ -11,7 +11,7 @@ from rich.progress import TextColumn
 
 from workbench.console import console, format_duration, open_bar
 from workbench.errors import UserError
-from workbench.keras_graph import get_weight_averages
+from workbench.keras_graph import LOGITS, get_weight_averages
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.training.timeline import EpochTimeline, Timeline
 from workbench.training.training_model import TrainingModel, Unfreezing
@@ -204,6 +204,33 @@ class KeepBestWeights(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if find_best_epoch(self._history) is self._history[-1]:
             self.weights = self.model.get_weights()
+
+
+class KeepBestLogits(keras.callbacks.Callback):
+    """Callback that keeps the logits of the best epoch for the validation images, without a second pass over them.
+
+    Args:
+        model: the model that is trained.
+        history: the list to which `RecordHistory` has appended the epoch.
+        logits: of the best epoch of those that were done before, float32 (n, num_classes).
+    """
+
+    def __init__(self, model: TrainingModel, history: list[EpochLog], logits: np.ndarray | None = None) -> None:
+        super().__init__()
+        model.return_logits()
+        self._history, self.logits = history, logits
+        self._batches: list[Any] = []
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self._batches = []
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._batches.append((logs or {})[LOGITS])
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if find_best_epoch(self._history) is self._history[-1]:
+            self.logits = np.concatenate(self._batches)
+        self._batches = []
 
 
 class ShowProgress(keras.callbacks.Callback):

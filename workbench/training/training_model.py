@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from workbench.keras_graph import LOGITS
 from workbench.training.optimizers.fused import SavedAsKeras
 
 
@@ -45,6 +46,7 @@ class _State:
         frozen: the layers that it does not train, of those that are trainable.
         unfreezing: how layers are unfrozen during the training; None if all are trained from the start.
         is_validating: whether a validation step is being traced or run.
+        returns_logits: whether a validation step returns its logits.
     """
 
     saved_as: keras.Model
@@ -54,6 +56,7 @@ class _State:
     frozen: tuple[keras.Layer, ...] = ()
     unfreezing: Unfreezing | None = None
     is_validating: bool = False
+    returns_logits: bool = False
 
 
 class TrainingModel(keras.Model):
@@ -70,6 +73,7 @@ class TrainingModel(keras.Model):
     """
 
     train_function: Callable | None
+    test_function: Callable | None
 
     def __init__(
         self,
@@ -107,6 +111,17 @@ class TrainingModel(keras.Model):
             return super().test_step(data)
         finally:
             self._state.is_validating = False
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Update and return the metrics, as keras.Model does; in a validation step also `logits`, if asked for."""
+        metrics = super().compute_metrics(x, y, y_pred, sample_weight)
+        return {**metrics, LOGITS: y_pred} if self._state.is_validating and self._state.returns_logits else metrics
+
+    def return_logits(self) -> None:
+        """Let each validation step return its logits besides its metrics, from now on."""
+        if not self._state.returns_logits:
+            self._state.returns_logits = True
+            self.test_function = None  # it was traced without them
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile as keras.Model does, and drop the training steps that were compiled before."""

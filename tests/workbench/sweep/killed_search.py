@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from benchmarks import kill_stress
@@ -21,13 +22,18 @@ with skip_optional_imports():
     import keras_tuner
 
 from tests.workbench.sweep.forked import ForkedProcess
+from workbench.data.splits.saved_split import SplitImage, write_split
+from workbench.files import write_json
 from workbench.sweep import worker
 from workbench.sweep.hypermodel import TrialHyperModel
+from workbench.sweep.outcomes.outcome import CHECKSUM, make_outcome, save_outcome
+from workbench.sweep.outcomes.outcome_store import OutcomeStore
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
 from workbench.sweep.tuners import GridSearch
 from workbench.sweep.worker_allocation import WorkerAllocation
 from workbench.sweep.workers import WorkerPool
 
+CLASSES = [f"class {number}" for number in range(40)]
 NUM_WORKERS = 2
 NUM_SPARES = 6  # workers that are forked before the command has threads, and replace those that are killed
 
@@ -42,10 +48,15 @@ class WaitingHyperModel(TrialHyperModel):
         score = (hp.get("seed") * 37 % 101) / 101
         time.sleep(0.1)
         trial.report({"epoch": 1, "loss": 1.0, "accuracy": score, "val_loss": 1 - score, "val_accuracy": score})
-        return {"val_accuracy": score, "val_loss": 1 - score}
+        logits = np.random.default_rng(hp.get("seed")).normal(size=(len(CLASSES), len(CLASSES)))
+        checksum = save_outcome(trial.folder, make_outcome(logits, np.arange(len(CLASSES)), "all"))
+        return {"val_accuracy": score, "val_loss": 1 - score, CHECKSUM: checksum}
 
 
 def stress(folder, num_trials, kills):
+    write_json(folder / "classes.json", CLASSES)
+    write_split(folder, [SplitImage(f"{name}.jpg", name, "validation", "-") for name in CLASSES])
+
     def start():
         with open(folder / "command.log", "a") as log:
             return ForkedProcess(lambda: search(folder, num_trials), log)
@@ -93,9 +104,12 @@ def search(folder, num_trials):
     for trial in scheduler.list_finished():
         results.add(make_result(trial.id, trial.values, trial.result, "val_accuracy"))
     recorder = ResultsRecorder(folder / "trials.csv", results, 5, scheduler.files.get_folder)
+    store = OutcomeStore(folder, "all", scheduler.files.get_folder)
+    store.open(scheduler.list_finished())
     scheduler.add_listener(
         lambda trial: recorder.add(make_result(trial.id, trial.values, trial.result, "val_accuracy"))
     )
+    scheduler.add_listener(store.add)
     tuner.search()
     pool.stop()
 

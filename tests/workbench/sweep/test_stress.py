@@ -23,6 +23,8 @@ def test_killed_twenty_times_every_point_is_tried_once(workdir, record_property)
     assert counts["killed: command"] + counts["killed: worker"] + counts["killed: both"] == KILLS
     assert counts["finished"] == TRIALS
     assert not {name: counts[name] for name in ("lost", "doubled", "missing", "failed", "torn") if counts[name]}
+    assert counts["outcomes"] == TRIALS
+    assert not {name: counts[name] for name in ("outcomes lost", "outcomes doubled", "outcomes torn") if counts[name]}
     assert not Path("runs/s/repeated.log").exists()
     killed_workers = counts["killed: worker"] + counts["killed: both"]
     assert len(list(folder.glob("worker-*"))) > killed_workers > 0
