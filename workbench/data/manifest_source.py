@@ -1,23 +1,19 @@
 """A table of photos as a source: a CSV file with the columns image and label, and split where the data is split."""
 
-import csv
 import hashlib
-import io
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from workbench.data.exclusions import read_exclusions
 from workbench.data.folder_source import make_printable
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
+from workbench.data.table_file import read_table
 from workbench.errors import UserError
 
-SUFFIXES = (".csv", ".tsv")
-_COLUMNS = ("image", "label", "split")
 _PARTS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST, "": UNSPLIT}
-_DELIMITERS = ",;\t"  # Excel writes semicolons where a comma separates the decimals
 
 
 class _Row(NamedTuple):
@@ -52,7 +48,8 @@ def open_manifest(path: Path) -> Source:
         UserError: the file is not such a table; the message names the row.
     """
     folder = path.absolute().parent
-    rows = [_make_row(path, folder, number, values) for number, values in _read_values(path)]
+    table = read_table(path, columns=("image", "label"), optional=("split",))
+    rows = [_make_row(path, folder, number, values) for number, values in table]
     _check_rows(path, rows)
     rows, warnings = _settle_parts(path, rows)
     class_names = sorted({row.label for row in rows})
@@ -76,61 +73,6 @@ def open_manifest(path: Path) -> Source:
         left_out=read_exclusions(left_out_file),
         warnings=warnings,
     )
-
-
-def _read_values(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (number of the row, column -> text) for each row that is not empty."""
-    text = _read_text(path)
-    heading = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=heading.count)
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number, places = 0, dict[str, int]()
-    while True:
-        number += 1
-        try:
-            cells = [cell.strip() for cell in next(table)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise UserError(f"{path}: row {number}: {error}; is a quotation mark missing?") from None
-        if number == 1:
-            places, width = _find_columns(path, cells), len(cells)
-        elif any(cells):
-            if any(cells[width:]):
-                raise UserError(
-                    f"{path}: row {number}: has {len(cells)} cells and the heading {width}; "
-                    f'write a cell that holds "{delimiter}" in quotation marks'
-                )
-            yield number, {column: "".join(cells[place : place + 1]) for column, place in places.items()}
-
-
-def _read_text(path: Path) -> str:
-    """Return the content of a text file in UTF-8, or in UTF-16 with a byte-order mark, as Excel writes them."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"--data {path}: {error.strerror}") from None
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        number = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}: row {number}: is not text in UTF-8; save the table as 'CSV UTF-8'") from None
-
-
-def _find_columns(path: Path, heading: Sequence[str]) -> dict[str, int]:
-    """Return column -> its place in the heading; `split` may be missing."""
-    names = [name.lower() for name in heading]
-    for column in _COLUMNS:
-        if names.count(column) > 1:
-            raise UserError(f"{path}: row 1: has more than one column '{column}'")
-        if column not in names and column != "split":
-            given = ", ".join(f"'{name}'" for name in heading if name) or "nothing"
-            raise UserError(
-                f"{path}: row 1: the column '{column}' is missing, there is {given}; "
-                "the first row must name the columns image,label or image,label,split"
-            )
-    return {column: names.index(column) for column in _COLUMNS if column in names}
 
 
 def _make_row(path: Path, folder: Path, number: int, values: Mapping[str, str]) -> _Row:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from workbench.data.folder_source import open_folder
-from workbench.data.manifest_source import SUFFIXES, open_manifest
+from workbench.data.manifest_source import open_manifest
 from workbench.data.source import UNSPLIT, Item, Source
+from workbench.data.table_file import SUFFIXES
 from workbench.data.tfds_source import PREFIX, open_nature_12k, open_tfds
 from workbench.errors import UserError
 
