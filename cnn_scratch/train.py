@@ -25,7 +25,8 @@ from cnn_scratch.plan import plan_network, plan_options
 from workbench.commandline.calls import format_call
 from workbench.config import check_training, replace
 from workbench.console import console, show_decoding
-from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
+from workbench.data.dataset import Dataset, choose_image_size, load_dataset
+from workbench.data.description import describe
 from workbench.data.pipeline import count_steps
 from workbench.runtime import distribute
 from workbench.training.loop import train_network

@@ -30,6 +30,7 @@ from workbench.config import TrainingRunConfig, flatten, replace
 from workbench.console import console, show_decoding, show_table
 from workbench.data.dataset import load_dataset
 from workbench.data.sources import open_source
+from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
 from workbench.evaluation.comparison import ComparedRun
@@ -175,6 +176,8 @@ def _has_same_settings(saved: TransferConfig, asked: TransferConfig) -> bool:
     may_differ |= {*PLANNED} - asked.given if is_planned(asked) else set()
     if wanted["budget"]:
         may_differ |= {"budget", "epochs"}
+    if had["groups"] == NO_GROUPS and "groups" not in asked.given:
+        may_differ.add("groups")  # the run is of an earlier version
     return all(had[name] == value for name, value in wanted.items() if name not in may_differ)
 
 

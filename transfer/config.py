@@ -3,8 +3,16 @@
 import dataclasses
 from typing import Any, Literal
 
-from workbench.commandline.options import hidden, make_unset_section
-from workbench.config import DataConfig, FinderConfig, RunConfig, TrainingConfig, TrainingRunConfig, option_names
+from workbench.commandline.options import make_unset_section
+from workbench.config import (
+    DataConfig,
+    FinderConfig,
+    RunConfig,
+    TrainingConfig,
+    TrainingRunConfig,
+    hidden,
+    option_names,
+)
 from workbench.sweep.config import SearchConfig, WorkersConfig
 
 _NOT_SWEPT = ("budget", "recipe", "strategy", "start_size", "optimizer")

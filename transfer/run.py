@@ -35,7 +35,8 @@ from transfer.precision import build_in_precision, choose_model_precision
 from workbench.commandline.calls import format_call
 from workbench.config import option_name, replace
 from workbench.console import console, show_decoding
-from workbench.data.dataset import describe, load_dataset
+from workbench.data.dataset import load_dataset
+from workbench.data.description import describe
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.runtime import distribute
 from workbench.training.loop import explain_interrupt, train_network

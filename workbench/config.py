@@ -16,6 +16,11 @@ MAX_COUNT = 2**31  # of filters, units, epochs and images in a batch
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 
+def hidden(default: Any) -> Any:
+    """Return a dataclass field for an option that the help text leaves out, because users do not give it."""
+    return dataclasses.field(default=default, metadata={"is_listed": False})
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Data.
@@ -31,6 +36,11 @@ class DataConfig:
         cache_dir: Folder of the decoded images; by default image-workbench in the user's cache folder.
         split_seed: Seed of the validation split, and of the test split where the data has no test set; --seed by
             default.
+        groups: Images that stay on one side of the split: `duplicates`, those that show the same photo; or also the
+            photos of one animal, patient or day, as a CSV file with the columns image,group, or a regular expression
+            such as '(patient\\d+)', whose first group is searched in the file names (in the whole path if it has a
+            slash). `none` divides all.
+        fold: The fold that validates, such as `2/5`; --folds sets it.
     """
 
     data: str = "digits"
@@ -39,6 +49,8 @@ class DataConfig:
     max_unreadable: float = 0.01
     cache_dir: str | None = None
     split_seed: int | None = None
+    groups: str = "duplicates"
+    fold: str | None = hidden(None)
 
     @property
     def resolved_size(self) -> int:

@@ -15,6 +15,7 @@ from workbench.commandline.calls import format_call
 from workbench.config import DataConfig, option_names
 from workbench.console import DecodingProgress, console
 from workbench.data.dataset import Dataset, load_dataset
+from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import DataChanged, Use, open_kept_split
 from workbench.data.splits.saved_split import SPLIT
 from workbench.errors import UserError
@@ -103,6 +104,8 @@ class FinishedRun:
         values = {name: self.config[name] for name in option_names(DataConfig) if name in self.config}
         if "data" not in values:
             raise UserError(f"{where}: names no data; was it written by another program?")
+        if not self.keeps_split:
+            values.setdefault("groups", NO_GROUPS)  # earlier versions drew the split without groups
         if self.moved_data:
             values["data"] = self.moved_data
         return cli.from_values(DataConfig, values, where=where)

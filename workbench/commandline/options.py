@@ -97,11 +97,6 @@ def _list_options(defaults: Any) -> list[Option]:
     return options
 
 
-def hidden(default: Any) -> Any:
-    """Return a dataclass field for an option that the help text leaves out: the command takes its default only."""
-    return dataclasses.field(default=default, metadata={"is_listed": False})
-
-
 def make_unset_section(config_class: type, names: Sequence[str], listed: Sequence[str] = ()) -> Any:
     """Return a section with some options of another configuration, each of which is None unless it is given.
 

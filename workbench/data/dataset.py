@@ -11,10 +11,12 @@ from workbench.config import DataConfig
 from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
 from workbench.data.sources import open_source
-from workbench.data.splits.drawing import TEST_SHARE, VALIDATION_SHARE, draw_split
+from workbench.data.splits.drawing import draw_split
 from workbench.data.splits.earlier_runs import UsedImage
+from workbench.data.splits.folds import draw_folds, parse_fold
+from workbench.data.splits.groups import find_groups
 from workbench.data.splits.kept_split import KeptSplit, describe_changes, find_kept_images
-from workbench.data.splits.leaks import describe_leaks, find_leaks
+from workbench.data.splits.leaks import describe_leaks, find_leaks, open_pairs
 from workbench.data.splits.saved_split import Leak, SplitImage
 from workbench.data.store import Progress, Store, open_store
 from workbench.errors import UserError
@@ -22,8 +24,6 @@ from workbench.wording import agree, format_count
 
 DEFAULT_SIZES = {"digits": 32}
 DEFAULT_SIZE, MAX_SIZE = 128, 4096
-MAX_NAMED = 3  # classes that a line names before it counts them
-UNEVEN = 2  # times as many images in the largest class as in the smallest: worth a note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Dataset:
         warnings: the source's lines for the user.
         split: the images of all parts, as they are saved in a run's folder.
         changes: lines for the user on what has changed since the run was trained whose split is used.
+        fold: the fold that validates, such as `2/5`; None without cross-validation.
+        notes: lines for the user on what the split keeps together.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Dataset:
     warnings: Sequence[str] = dataclasses.field(default_factory=list)
     split: Sequence[SplitImage] = dataclasses.field(default_factory=list)
     changes: Sequence[str] = dataclasses.field(default_factory=list)
+    fold: str | None = None
+    notes: Sequence[str] = dataclasses.field(default_factory=list)
 
     @property
     def image_size(self) -> int:
@@ -89,74 +93,6 @@ def compute_class_weights(dataset: Dataset) -> np.ndarray:
     """
     counts = dataset.count_classes()
     return (counts.sum() / (len(counts) * counts)).astype(np.float32)
-
-
-def describe_imbalance(dataset: Dataset) -> str | None:
-    """Return one line about training classes of very different sizes; None if their sizes are similar."""
-    counts = dataset.count_classes()
-    rare, common = int(counts.argmin()), int(counts.argmax())
-    if counts[common] < UNEVEN * counts[rare]:
-        return None
-    most = format_count(int(counts[common]), "training image")
-    return (
-        f"uneven classes: '{dataset.class_names[common]}' has {most} and "
-        f"'{dataset.class_names[rare]}' {counts[rare]:,}; --class-weights balanced gives every class the same weight"
-    )
-
-
-def describe(dataset: Dataset, class_weights: str = "none") -> list[str]:
-    """Return lines for the screen that say what a data set holds, how it is split, and what may be wrong with it.
-
-    Args:
-        dataset: the data set.
-        class_weights: setting of the training; with `balanced` the line on uneven classes is omitted.
-    """
-    parts = ((dataset.train, "training"), (dataset.validation, "validation"), (dataset.test, "test"))
-    counts = ", ".join(f"{len(rows):,} {part}" for rows, part in parts)
-    images = agree(len(dataset.test), "image", "images")
-    line = f"{dataset.name}: {counts} {images} of {len(dataset.class_names)} classes, {dataset.image_size} px"
-    line += f"; {len(dataset.unreadable)} unreadable" if dataset.unreadable else ""
-    line += f"; {len(dataset.left_out)} left out ({dataset.left_out_name})" if dataset.left_out else ""
-    uneven = describe_imbalance(dataset) if class_weights == "none" else None
-    notes = [_describe_folders(dataset.folders), _describe_missing_classes(dataset), *dataset.warnings, uneven]
-    notes += describe_missing_decoders(reason for _, reason in dataset.unreadable)
-    notes += dataset.changes
-    return [line, *filter(None, notes)]
-
-
-def _describe_folders(folders: Mapping[str, str]) -> str | None:
-    """Return one line that says which folder is for training, validation and testing; None without folders."""
-    if not folders:
-        return None
-    if UNSPLIT in folders:
-        return (
-            f"{folders[UNSPLIT]}/ is for training, validation and testing: {TEST_SHARE * 100:.0f} % of each class are "
-            f"for testing, and {VALIDATION_SHARE * 100:.0f} % of the rest for validation"
-        )
-    test = f"{folders[TEST]}/ for testing"
-    if VALIDATION in folders:
-        return f"{folders[TRAIN]}/ is for training, {folders[VALIDATION]}/ for validation, {test}"
-    reason = "" if folders[TEST] == "test" else ", because there is no test/"
-    share = f"{VALIDATION_SHARE * 100:.0f} % of each class"
-    return f"{folders[TRAIN]}/ is for training and validation ({share}), {test}{reason}"
-
-
-def _describe_missing_classes(dataset: Dataset) -> str | None:
-    """Return one line about the classes of which the validation or the test set has no image; None if all have one."""
-    missing = []
-    for rows, part in ((dataset.validation, "validation"), (dataset.test, "test")):
-        counts = np.bincount(dataset.labels[rows], minlength=len(dataset.class_names))
-        names = [f"'{name}'" for name, count in zip(dataset.class_names, counts, strict=True) if not count]
-        if len(names) > MAX_NAMED + 1:
-            names = [*names[:MAX_NAMED], f"{len(names) - MAX_NAMED:,} more"]
-        if names:
-            listed = f"classes {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"class {names[0]}"
-            missing.append(f"no {part} image of {listed}")
-    return (
-        f"warning: {', '.join(missing)}; add images, because accuracy there is measured on the other classes only"
-        if missing
-        else None
-    )
 
 
 def choose_image_size(data: DataConfig) -> int:
@@ -184,7 +120,8 @@ def load_dataset(
 
     A validation set (20 % of the training images) and, where the data has no test set, a test set (15 %) are drawn from
     each class in the same proportion, and are the same ones for the same seed. Images that the data's left_out.csv
-    lists are in none of the parts.
+    lists are in none of the parts. Images of a group (`data.groups`) stay together. With `data.fold`, the training and
+    validation images are divided into folds, of which one validates.
 
     Args:
         data: which data, at which size.
@@ -206,8 +143,7 @@ def load_dataset(
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
-    split_seed = seed if data.split_seed is None else data.split_seed
-    parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, split_seed, used or {})
+    parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, data, seed, used or {})
     split = _list_images(parts, store, source.class_names)
     return Dataset(
         name=source.name,
@@ -227,6 +163,8 @@ def load_dataset(
         warnings=[*source.warnings, *describe_leaks(split, data.data)],
         split=split,
         changes=parts.changes,
+        fold=data.fold,
+        notes=parts.notes,
     )
 
 
@@ -238,11 +176,13 @@ class _Split:
         rows: part -> int64 rows of the store.
         leaks: row -> what is wrong with the image.
         changes: lines on what has changed since the split was kept.
+        notes: lines on what the split keeps together.
     """
 
     rows: Mapping[str, np.ndarray]
     leaks: Mapping[int, Leak]
     changes: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def _list_images(parts: _Split, store: Store, class_names: Sequence[str]) -> list[SplitImage]:
@@ -256,12 +196,27 @@ def _list_images(parts: _Split, store: Store, class_names: Sequence[str]) -> lis
     ]
 
 
-def _draw_split(store: Store, source: Source, seed: int, used: Mapping[str, UsedImage]) -> _Split:
+def _draw_split(store: Store, source: Source, data: DataConfig, seed: int, used: Mapping[str, UsedImage]) -> _Split:
     """Draw a new split, and compare its images with each other and with those that an earlier run has used."""
     parts = np.array(store.parts, object)
     parts[[name in source.left_out for name in store.names]] = None
-    rows = dict(zip((TRAIN, VALIDATION, TEST), draw_split(parts, store.labels, source, seed), strict=True))
-    return _Split(rows, find_leaks(store, rows, used))
+    split_seed = seed if data.split_seed is None else data.split_seed
+    pairs = open_pairs(store)
+    groups = find_groups(data.groups, store.names, pairs)
+    train, validation, test = draw_split(parts, store.labels, source, split_seed, groups)
+    fold = parse_fold(data.fold) if data.fold else None
+    if fold:
+        pool = np.sort(np.concatenate([train, validation]))
+        folds = draw_folds(pool, store.labels, source, split_seed, fold.total, groups)
+        validation = folds.pop(fold.number - 1)
+        train = np.sort(np.concatenate(folds))
+    rows = {TRAIN: train, VALIDATION: validation, TEST: test}
+    divided = {UNSPLIT, *([TRAIN] if VALIDATION not in parts else []), *([TRAIN, VALIDATION] if fold else [])}
+    notes: list[str] = []
+    if groups:
+        notes += groups.describe(np.flatnonzero([part in divided for part in parts]))
+        notes += groups.describe_divided(list(rows.values()))
+    return _Split(rows, find_leaks(store, pairs, rows, used), notes=notes)
 
 
 def _keep_split(kept: KeptSplit, store: Store, source: Source, data: str) -> _Split:

@@ -11,9 +11,11 @@ import keras_tuner
 
 from workbench.config import build, flatten, option_names, replace
 from workbench.console import console, show_decoding
-from workbench.data.dataset import Dataset, choose_image_size, describe, load_dataset
+from workbench.data.dataset import Dataset, choose_image_size, load_dataset
+from workbench.data.description import describe
 from workbench.data.sources import open_source
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
+from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.data.splits.saved_split import SPLIT
 from workbench.devices.device import describe_cpu, describe_device, describe_gpus, print_device
@@ -37,7 +39,7 @@ from workbench.training.tracking import describe_sweep
 from workbench.wording import format_count
 
 _TICK = 0.1  # seconds between two looks at the workers
-_IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "prune")
+_IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "groups", "prune")
 
 
 @contextlib.contextmanager
@@ -163,6 +165,8 @@ def make_trial_defaults(folder: RunFolder, config_class: type, trial: TrialOptio
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     """Read the data, refuse another sweep's folder, and write the sweep's first files."""
     kept = open_kept_split(folder.path, "resume")
+    if kept is None and read_json(folder.path / "sweep.json") is not None:
+        config = replace(config, groups=NO_GROUPS)  # the earlier version drew the split without groups
     base = space.fixed.get("from_")
     base = base if isinstance(base, str) else None
     used = find_used_images(base)
@@ -201,7 +205,8 @@ def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset,
     if before is None:
         write_json(folder / "sweep.json", settings)
         return
-    before.setdefault("distributions", settings["distributions"])  # a sweep of an earlier version did not record them
+    for name in ("distributions", "groups"):  # a sweep of an earlier version did not record them
+        before.setdefault(name, settings[name])
     if has_split:
         before["content of the data"] = settings["content of the data"]
     differences = [

@@ -18,8 +18,9 @@ from workbench import cli
 from workbench.commandline.options import list_options, takes
 from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
 from workbench.data.dataset import Dataset
+from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import KeptSplit, open_kept_split
-from workbench.data.splits.saved_split import write_split
+from workbench.data.splits.saved_split import SPLIT, write_split
 from workbench.errors import UserError
 from workbench.files import is_temporary, read_json, read_yaml, write_csv, write_json, write_text
 from workbench.origin import describe_resuming, find_command, find_command_of_run, is_sweep
@@ -231,6 +232,8 @@ def _read_values(folder: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         problem = "empty" if values is None else "not a list of options"
         raise UserError(f"{path}: {problem}; restore the file, or begin again under another --name")
+    if not (path.parent / SPLIT).exists():
+        values.setdefault("groups", NO_GROUPS)  # earlier versions drew the split without groups
     return {name: value for name, value in values.items() if name not in REMOVED_OPTIONS}
 
 

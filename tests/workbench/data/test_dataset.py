@@ -7,13 +7,8 @@ import pytest
 from PIL import Image
 
 from workbench.config import DataConfig
-from workbench.data.dataset import (
-    choose_image_size,
-    compute_class_weights,
-    describe,
-    describe_imbalance,
-    load_dataset,
-)
+from workbench.data.dataset import choose_image_size, compute_class_weights, load_dataset
+from workbench.data.description import describe, describe_imbalance
 from workbench.data.image_formats import MISSING_DECODERS
 from workbench.errors import UserError
 

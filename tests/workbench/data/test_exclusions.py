@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from workbench.config import DataConfig
-from workbench.data.dataset import describe, load_dataset
+from workbench.data.dataset import load_dataset
+from workbench.data.description import describe
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions, write_exclusions
 from workbench.data.sources import open_source
 from workbench.errors import UserError

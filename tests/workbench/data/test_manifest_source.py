@@ -8,7 +8,8 @@ import pytest
 
 from workbench.config import DataConfig
 from workbench.data.config import InspectConfig
-from workbench.data.dataset import describe, load_dataset
+from workbench.data.dataset import load_dataset
+from workbench.data.description import describe
 from workbench.data.inspecting.inspection import inspect
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 from workbench.data.sources import open_source

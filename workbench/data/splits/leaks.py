@@ -84,15 +84,18 @@ def _shrink(store: Store, part: slice) -> np.ndarray:
     return np.concatenate(shrunk)
 
 
-def find_leaks(store: Store, parts: Mapping[str, np.ndarray], used: Mapping[str, UsedImage]) -> dict[int, Leak]:
+def find_leaks(
+    store: Store, pairs: Pairs, parts: Mapping[str, np.ndarray], used: Mapping[str, UsedImage]
+) -> dict[int, Leak]:
     """Return row -> what is wrong with the image, for validation images that are in train, test images in either, ...
 
     Args:
         store: the images.
+        pairs: of the same photo, see `open_pairs`.
         parts: part -> rows.
         used: digest -> use of the images that an earlier run has used whose network is fine-tuned.
     """
-    pairs, ranks = open_pairs(store), np.full(len(store.names), -1)
+    ranks = np.full(len(store.names), -1)
     for part, rows in parts.items():
         ranks[rows] = PARTS.index(part)
     repeats = {row: store.names[other] for row, other in find_repeats(pairs, ranks).items()}

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from workbench.config import DataConfig
-from workbench.data.dataset import describe, load_dataset
+from workbench.data.dataset import load_dataset
+from workbench.data.description import describe
 from workbench.data.splits import leaks
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.data.splits.kept_split import open_kept_split
