@@ -11,14 +11,15 @@ from typing import Any
 
 from cnn_scratch.config import NetworkConfig, TrainConfig
 from cnn_scratch.model import compute_network_cost
+from workbench.clock import count_seconds_left
 from workbench.config import parse_duration
 from workbench.data.dataset import DEFAULT_SIZES, Dataset
 from workbench.data.decoding import UnreadableImage, read_dimensions
 from workbench.data.source import Item, Source
 from workbench.data.sources import open_source
 from workbench.runtime import count_devices, list_gpus
-from workbench.training.plan import Facts, apply_plan, count_fewest_epochs, plan_training
-from workbench.training.speed import choose_fast_precision, count_images, measure_speed
+from workbench.training.plan import Facts, apply_plan, count_fewest_epochs, list_given, plan_training
+from workbench.training.speed import choose_fast_precision, count_images, estimate_speed
 
 _NETWORK: dict[str, Any] = {"filter_org": "double", "head": "gap", "dense_units": 0, "batch_norm": True}
 _SIZES = (32, 64, 96, 128)  # sides of the images in pixels that a plan chooses from
@@ -43,31 +44,37 @@ def plan_network(config: TrainConfig) -> TrainConfig:
     sizes, widths = _list_sizes(config, source), _list_widths(config)
     choices = [(size, widths[0]) for size in sizes] + [(sizes[-1], width) for width in widths[1:]]
     budget = parse_duration(config.training.budget)
-    size, width = next(
-        (choice for choice in choices if not budget or _has_time(network, *choice, source, budget)), choices[-1]
-    )
+    if budget:
+        seconds, speed = count_seconds_left(budget), estimate_speed(_find_precision(config))
+        choices = [choice for choice in choices if _has_time(network, *choice, source, seconds, speed)] or choices[-1:]
+    size, width = choices[0]
     return apply_plan(config, {"image_size": size, "num_filters": width, **_NETWORK}, config.given)
 
 
 def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     """Return the configuration with the options of the training that were not given, and print what was chosen."""
     training, image_size, images_in_time = config.training, dataset.image_size, None
-    speed, budget = measure_speed(), parse_duration(training.budget)
-    precision = choose_fast_precision(speed)
+    precision, budget = _find_precision(config), parse_duration(training.budget)
+    if precision == "auto" and not list_gpus():
+        precision = choose_fast_precision()
     if budget:
         cost = compute_network_cost(config.network, image_size, len(dataset.class_names))
-        images_in_time = count_images(budget, speed[precision], cost.multiply_adds)
+        images_in_time = count_images(count_seconds_left(budget), estimate_speed(precision), cost.multiply_adds)
     facts = Facts(
         num_images=len(dataset.train),
         image_size=image_size,
         can_grow=config.network.head == "gap",
-        epochs=training.epochs if "epochs" in config.given else None,
-        optimizer=training.optimizer if "optimizer" in config.given else None,
+        given=list_given(config),
         images_in_time=images_in_time,
         devices=count_devices(training.strategy),
     )
-    values = plan_training(facts) | ({} if list_gpus() else {"precision": precision})
+    values = plan_training(facts) | ({} if precision == "auto" else {"precision": precision})
     return apply_plan(config, values, config.given)
+
+
+def _find_precision(config: TrainConfig) -> str:
+    """Return the number format that was given; `auto` if none was."""
+    return config.training.precision if "precision" in config.given else "auto"
 
 
 def _list_sizes(config: TrainConfig, source: Source) -> list[int]:
@@ -87,12 +94,20 @@ def _list_widths(config: TrainConfig) -> list[int]:
     return [config.network.num_filters] if "num_filters" in config.given else list(_WIDTHS)
 
 
-def _has_time(network: NetworkConfig, size: int, width: int, source: Source, budget: float) -> bool:
-    """Return whether a budget in seconds allows enough epochs with images of this size and a network of this width."""
-    network = dataclasses.replace(network, num_filters=width)
-    cost = compute_network_cost(network, size, len(source.class_names)).multiply_adds
-    images, trained = count_images(budget, max(measure_speed().values()), cost), _TRAINED * source.num_items
-    return images >= count_fewest_epochs(trained) * trained
+def _has_time(network: NetworkConfig, size: int, width: int, source: Source, seconds: float, speed: float) -> bool:
+    """Return whether the time allows enough epochs with images of this size and a network of this width.
+
+    Args:
+        network: its width is not used.
+        size: side of the images in pixels.
+        width: filters of the first block.
+        source: of the images.
+        seconds: the time.
+        speed: multiply-adds a second.
+    """
+    cost = compute_network_cost(dataclasses.replace(network, num_filters=width), size, len(source.class_names))
+    trained = _TRAINED * source.num_items
+    return count_images(seconds, speed, cost.multiply_adds) >= count_fewest_epochs(trained) * trained
 
 
 def _read_sides(source: Source) -> Iterator[int]:

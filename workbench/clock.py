@@ -28,3 +28,8 @@ def start_command(is_process: bool) -> Iterator[None]:
 def get_command_start() -> float:
     """Return when the command was started, as `time.perf_counter()`; the present time outside of a command."""
     return _START.get(time.perf_counter())
+
+
+def count_seconds_left(budget: float) -> float:
+    """Return how many seconds of a budget are left of those that began with the command."""
+    return budget - (time.perf_counter() - get_command_start())

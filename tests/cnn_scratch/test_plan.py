@@ -1,14 +1,16 @@
 """What `--recipe planned` and a budget choose, and what they leave alone."""
 
+import time
+
 import pytest
 import yaml
 
-from cnn_scratch import plan
 from cnn_scratch.config import TrainConfig
-from cnn_scratch.plan import plan_network
+from cnn_scratch.plan import plan_network, plan_options
 from cnn_scratch.train import main, train
 from workbench import cli
 from workbench.config import build, flatten, replace
+from workbench.data.dataset import load_dataset
 from workbench.training.plan import is_planned
 
 
@@ -16,8 +18,9 @@ from workbench.training.plan import is_planned
 def slow(monkeypatch):
     """Function that sets the measured speed, in multiply-adds a second."""
 
-    def set_speed(speed):
-        monkeypatch.setattr(plan, "measure_speed", lambda: {"float32": speed, "bfloat16": speed})
+    def set_speed(float32, bfloat16=None):
+        speeds = {"float32": float32, "bfloat16": bfloat16 or float32}
+        monkeypatch.setattr("workbench.training.speed.measure_speed", speeds.__getitem__)
 
     return set_speed
 
@@ -75,6 +78,33 @@ def test_a_short_budget_has_smaller_images_and_then_fewer_filters(photo_folder, 
     kept = plan_network(build(TrainConfig, data=data, budget="1m", num_filters=48, head="flatten", image_size=40))
     assert (kept.data.image_size, kept.network.num_filters, kept.network.head) == (40, 48, "flatten")
     assert kept.network.dense_units == 0
+
+
+def test_the_plan_counts_with_the_number_format_that_is_given(photo_folder, slow):
+    slow(float32=1.8e9, bfloat16=1e12)
+    config = build(TrainConfig, data=str(photo_folder(size=200, train=3, test=1)), budget="1m")
+    assert plan_network(config).data.image_size == 128
+    assert plan_network(replace(config, precision="float32")).data.image_size == 96
+
+
+def test_a_plan_counts_with_the_time_that_is_left(red_and_blue, slow, monkeypatch):
+    slow(1e9)
+    config = build(TrainConfig, data=str(red_and_blue), image_size=32, budget="100s", head="gap")
+    dataset, epochs = load_dataset(config.data, 0), {}
+    for spent in (0, 50, 99.9, 1000):
+        monkeypatch.setattr("workbench.clock.get_command_start", lambda spent=spent: time.perf_counter() - spent)
+        epochs[spent] = plan_options(config, dataset).training.epochs
+    assert epochs[50] == pytest.approx(epochs[0] / 2, rel=0.02)
+    assert epochs[0] > 100 * epochs[99.9]
+    assert epochs[1000] == 1
+
+
+def test_the_start_of_the_network_leaves_less_time_too(photo_folder, slow, monkeypatch):
+    slow(1.8e9)
+    config = build(TrainConfig, data=str(photo_folder(size=200, train=3, test=1)), budget="1m")
+    assert plan_network(config).data.image_size == 96
+    monkeypatch.setattr("workbench.clock.get_command_start", lambda: time.perf_counter() - 50)
+    assert plan_network(config).data.image_size == 64
 
 
 def test_digits_keep_their_size():

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from workbench.config import Config, option_name, replace
+from workbench.config import Config, flatten, option_name, replace
 from workbench.console import console
 from workbench.training.progressive_resizing import GRID
 
@@ -17,9 +17,32 @@ _EPOCHS, _IMAGES = 44, 576  # epochs of so many training images, without a budge
 _EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 16, 60
 _ENOUGH_EPOCHS, _ENOUGH_IMAGES = 10, 8000  # with fewer epochs of so many images, a smaller network learns more
 _ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 20  # epochs, for more and for fewer images
-_BATCH, _RATE = 16, 1e-3  # fewest images in a step of Adam, and its learning rate for them
-_MUON_BATCH, _MUON_RATE = 32, 1e-2  # the same of Muon, whose steps take longer
-_MUON_STEPS, _MOST_MUON_BATCH = 64, 128  # steps of an epoch, unless its images are too few or too many
+_MUON_STEPS, _LEAST_MUON_BATCH, _MOST_MUON_BATCH = 64, 32, 128  # steps of an epoch, and the limits of their size
+_WARMUP = 0.07  # share of a training with Adam or SGD in which the learning rate rises
+
+
+@dataclasses.dataclass(frozen=True)
+class _Optimizer:
+    """What suits an optimizer.
+
+    Attributes:
+        learning_rate: for batches of 32 images.
+        power: of the batch size, with which the learning rate rises.
+        weight_decay: a step shrinks a kernel by this share times the learning rate.
+        schedule: of the learning rate.
+    """
+
+    learning_rate: float
+    power: float
+    weight_decay: float
+    schedule: str
+
+
+_OPTIMIZERS = {
+    "muon": _Optimizer(1e-2, 0.5, 0.05, "one_cycle"),
+    "adam": _Optimizer(1.74e-3, 0.8, 0.05, "cosine"),
+    "sgd": _Optimizer(0.03, 0.5, 5e-3, "cosine"),  # its learning rate is higher, so its decay is lower
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +53,7 @@ class Facts:
         num_images: training images.
         image_size: side of the stored images in pixels.
         can_grow: whether the network takes images of other sizes.
-        epochs: that are asked for; None if the plan chooses them.
-        optimizer: that is asked for; None if the plan chooses it.
+        given: option name -> value of the options that were given; all other values follow from them.
         images_in_time: how many images of the full size can be trained on in the budget; None without a budget.
         devices: how many devices share each batch.
     """
@@ -39,8 +61,7 @@ class Facts:
     num_images: int
     image_size: int
     can_grow: bool
-    epochs: int | None = None
-    optimizer: str | None = None
+    given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     images_in_time: float | None = None
     devices: int = 1
 
@@ -63,28 +84,41 @@ def apply_plan(config: Config, values: Mapping[str, Any], given: Collection[str]
     return replace(config, **planned)
 
 
+def list_given(config: Any) -> dict[str, Any]:
+    """Return option name -> value of the options that were given.
+
+    Args:
+        config: of a training, with a field `given`.
+    """
+    return {name: value for name, value in flatten(config).items() if name in config.given}
+
+
 def plan_training(facts: Facts) -> dict[str, Any]:
-    """Return option name -> value for the options of a training."""
-    start_size = choose_start_size(facts)
-    epochs = choose_epochs(facts, start_size)
-    optimizer = facts.optimizer or "muon"
-    is_muon = optimizer == "muon"
-    batch_size = share_batch(choose_batch_size(facts.num_images, optimizer), facts.num_images, facts.devices)
-    steps = epochs * -(-facts.num_images // batch_size)
-    return {
+    """Return option name -> value for the options of a training; a value that was given is returned as it is."""
+    given, num_images = facts.given, facts.num_images
+    optimizer = given.get("optimizer", "muon")
+    suited = _OPTIMIZERS[optimizer]
+    start_size = given.get("start_size", choose_start_size(facts))
+    epochs = given.get("epochs", choose_epochs(facts, start_size))
+    shared = share_batch(choose_batch_size(num_images, optimizer), num_images, facts.devices)
+    batch_size = given.get("batch_size", shared)
+    schedule, data_aug = given.get("schedule", suited.schedule), given.get("data_aug", True)
+    is_shifted = data_aug and (facts.image_size <= SMALL or epochs <= SHORT)
+    chosen = {
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer,
-        "learning_rate": choose_learning_rate(batch_size, optimizer),
-        "schedule": "one_cycle" if is_muon else "cosine",
-        "warmup_epochs": 0.0 if is_muon else round(0.07 * epochs, 2),
-        "weight_decay": 0.05,
+        "learning_rate": choose_learning_rate(min(batch_size, num_images), optimizer),
+        "schedule": schedule,
+        "warmup_epochs": round(_WARMUP * epochs, 2) if schedule == "cosine" else 0.0,  # one_cycle has its own rise
+        "weight_decay": suited.weight_decay,
         "label_smoothing": 0.1,
-        "data_aug": True,
-        "shift": 0.1 if facts.image_size <= SMALL or epochs <= SHORT else 0.0,
+        "data_aug": data_aug,
+        "shift": 0.1 if is_shifted else 0.0,
         "start_size": start_size,
-        "ema": choose_average(steps),
+        "ema": choose_average(epochs * -(-num_images // batch_size)),
     }
+    return {name: given.get(name, value) for name, value in chosen.items()}
 
 
 def choose_start_size(facts: Facts) -> int:
@@ -94,9 +128,7 @@ def choose_start_size(facts: Facts) -> int:
 
 
 def choose_epochs(facts: Facts, start_size: int) -> int:
-    """Return the epochs that are asked for, else those that the time allows, else fewer epochs the more images."""
-    if facts.epochs is not None:
-        return facts.epochs
+    """Return the epochs that the time allows; without a budget, fewer epochs the more images."""
     if facts.images_in_time is None:
         return round(min(_EPOCHS_AT_MOST, max(_EPOCHS_AT_LEAST, _EPOCHS * (_IMAGES / facts.num_images) ** 0.3)))
     start = (start_size or facts.image_size) / facts.image_size
@@ -114,7 +146,7 @@ def choose_batch_size(num_images: int, optimizer: str) -> int:
     """Return a power of two: with Muon from 32 to 128 for about 64 steps an epoch, else from 16 to 64 for about 125."""
     if optimizer == "muon":
         power = round(math.log2(max(1, num_images / _MUON_STEPS)))
-        return min(_MOST_MUON_BATCH, max(_MUON_BATCH, 2**power))
+        return min(_MOST_MUON_BATCH, max(_LEAST_MUON_BATCH, 2**power))
     return next((size for size in (16, 32) if num_images < 1.5 * 125 * size / 2), 64)
 
 
@@ -126,10 +158,9 @@ def share_batch(batch_size: int, num_images: int, devices: int) -> int:
 
 
 def choose_learning_rate(batch_size: int, optimizer: str) -> float:
-    """Return Muon's learning rate or Adam's, which both rise with the batch size, less than in proportion to it."""
-    if optimizer == "muon":
-        return round(_MUON_RATE * math.sqrt(batch_size / _MUON_BATCH), 4)
-    return round(_RATE * (batch_size / _BATCH) ** 0.8, 4)
+    """Return the learning rate of an optimizer. It rises with the batch size, less than in proportion to it."""
+    suited = _OPTIMIZERS[optimizer]
+    return float(f"{suited.learning_rate * (batch_size / 32) ** suited.power:.2g}")
 
 
 def choose_average(steps: int) -> float:

@@ -15,18 +15,23 @@ _WORTH = 1.25  # bfloat16 must be so many times as fast: the layers between the 
 _SHARE = 0.5  # speed of a training step as a share of that of its convolutions alone
 
 
-@functools.cache
-def measure_speed() -> dict[Precision, float]:
-    """Estimate how many multiply-adds a second training steps compute, in float32 and in bfloat16. Measure it once."""
-    return {
-        name: _SHARE * count * _MULTIPLY_ADDS / measure_call(_make_step(name, count), 1)
-        for name, count in _IMAGES.items()
-    }
+def estimate_speed(precision: str) -> float:
+    """Estimate the multiply-adds a second of training steps in a number format; for `auto`, in the faster one."""
+    if precision in _IMAGES:
+        return measure_speed(precision)
+    return max(map(measure_speed, _IMAGES))
 
 
-def choose_fast_precision(speed: dict[Precision, float]) -> Precision:
+def choose_fast_precision() -> Precision:
     """Return the number format in which a CPU trains faster."""
-    return "bfloat16" if speed["bfloat16"] > _WORTH * speed["float32"] else "float32"
+    return "bfloat16" if measure_speed("bfloat16") > _WORTH * measure_speed("float32") else "float32"
+
+
+@functools.cache
+def measure_speed(precision: Precision) -> float:
+    """Estimate the multiply-adds a second of training steps, by measuring a convolution once."""
+    count = _IMAGES[precision]
+    return _SHARE * count * _MULTIPLY_ADDS / measure_call(_make_step(precision, count), 1)
 
 
 def count_images(seconds: float, speed: float, multiply_adds: float) -> float:
@@ -34,7 +39,7 @@ def count_images(seconds: float, speed: float, multiply_adds: float) -> float:
 
     Args:
         seconds: the time.
-        speed: as measured, in multiply-adds a second.
+        speed: multiply-adds a second.
         multiply_adds: of one image's forward pass.
     """
     return seconds * speed / (3 * multiply_adds)

@@ -3,13 +3,13 @@
 import pytest
 
 from workbench.config import TrainingConfig, check_training
+from workbench.training import speed
 from workbench.training.plan import Facts, count_fewest_epochs, plan_training
 from workbench.training.schedule import compute_learning_rate
-from workbench.training.speed import choose_fast_precision, count_images, measure_speed
 
 
-def plan(num_images=1000, image_size=128, can_grow=True, **facts):
-    return plan_training(Facts(num_images, image_size, can_grow, **facts))
+def plan(num_images=1000, image_size=128, can_grow=True, images_in_time=None, devices=1, **given):
+    return plan_training(Facts(num_images, image_size, can_grow, given, images_in_time, devices))
 
 
 @pytest.mark.parametrize("num_images", [10, 576, 1056, 8000, 200_000])
@@ -17,7 +17,9 @@ def plan(num_images=1000, image_size=128, can_grow=True, **facts):
 @pytest.mark.parametrize("images_in_time", [None, 100.0, 1e5])
 @pytest.mark.parametrize("optimizer", [None, "sgd"])
 def test_every_plan_can_be_trained(num_images, image_size, images_in_time, optimizer):
-    values = plan(num_images, image_size, images_in_time=images_in_time, optimizer=optimizer)
+    values = plan(
+        num_images, image_size, images_in_time=images_in_time, **({"optimizer": optimizer} if optimizer else {})
+    )
     training = TrainingConfig(**values)
     check_training(training)
     assert training.start_size == 0 or 32 <= training.start_size < image_size
@@ -55,12 +57,41 @@ def test_muon_follows_one_cycle():
         assert (values["optimizer"], values["schedule"], values["warmup_epochs"]) == ("muon", "one_cycle", 0)
 
 
-def test_batch_size_and_learning_rate_are_those_of_the_optimizer_that_is_asked_for():
-    asked, muon = plan(optimizer="adam"), plan()
-    assert (asked["optimizer"], asked["schedule"]) == ("adam", "cosine")
-    assert asked["warmup_epochs"] > 0
-    assert asked["learning_rate"] < muon["learning_rate"]
-    assert asked["batch_size"] < muon["batch_size"]  # a step of Muon takes longer
+def test_batch_size_and_learning_rate_are_those_of_the_optimizer_that_is_given():
+    adam, sgd, muon = plan(optimizer="adam"), plan(optimizer="sgd"), plan()
+    assert [values["optimizer"] for values in (adam, sgd, muon)] == ["adam", "sgd", "muon"]
+    assert adam["schedule"] == sgd["schedule"] == "cosine"
+    assert adam["warmup_epochs"] == sgd["warmup_epochs"] > 0
+    assert 5 * adam["learning_rate"] < muon["learning_rate"] < sgd["learning_rate"]
+    assert adam["batch_size"] < muon["batch_size"]  # a step of Muon takes longer
+    shrinking = [values["learning_rate"] * values["weight_decay"] for values in (adam, sgd, muon)]  # in a step
+    assert max(shrinking) < 20 * min(shrinking)
+
+
+def test_the_other_choices_follow_from_a_batch_size_that_is_given():
+    for optimizer in ("adam", "sgd", "muon"):
+        small, large = (plan(8000, optimizer=optimizer, batch_size=size) for size in (16, 256))
+        assert (small["batch_size"], large["batch_size"]) == (16, 256)
+        assert 2 * small["learning_rate"] < large["learning_rate"] < 16 * small["learning_rate"]
+        assert small["ema"] > large["ema"]  # it has more steps
+    assert plan(100, batch_size=4096)["learning_rate"] == plan(100, batch_size=100)["learning_rate"]
+
+
+def test_the_epochs_follow_from_the_first_image_size_that_is_given():
+    full, growing = plan(images_in_time=1e5, start_size=0), plan(images_in_time=1e5, start_size=32)
+    assert full["epochs"] == 100
+    assert growing["epochs"] > 1.5 * full["epochs"]
+    assert (full["start_size"], growing["start_size"]) == (0, 32)
+
+
+def test_the_rise_of_one_cycle_is_its_own_with_every_optimizer():
+    assert plan(optimizer="adam", schedule="one_cycle")["warmup_epochs"] == 0
+    assert plan(schedule="cosine")["warmup_epochs"] > 0
+
+
+def test_images_are_not_shifted_without_augmentation():
+    values = plan(image_size=32, data_aug=False)
+    assert (values["data_aug"], values["shift"]) == (False, 0)
 
 
 def test_small_images_and_those_of_short_trainings_are_shifted_and_others_cropped():
@@ -75,9 +106,12 @@ def test_images_grow_only_where_the_network_takes_other_sizes():
     assert plan(image_size=32)["start_size"] == 0
 
 
-def test_a_measured_speed_says_how_many_images_fit():
-    speed = measure_speed()
-    assert min(speed.values()) > 0
-    assert count_images(20, speed["float32"], 1e6) == pytest.approx(2 * count_images(10, speed["float32"], 1e6))
-    assert choose_fast_precision({"float32": 1.0, "bfloat16": 2.0}) == "bfloat16"
-    assert choose_fast_precision({"float32": 1.0, "bfloat16": 1.1}) == "float32"
+def test_a_measured_speed_says_how_many_images_fit(monkeypatch):
+    assert speed.measure_speed("float32") > 0
+    measured = {"float32": 1.0, "bfloat16": 2.0}
+    monkeypatch.setattr(speed, "measure_speed", measured.__getitem__)
+    assert speed.choose_fast_precision() == "bfloat16"
+    assert [speed.estimate_speed(precision) for precision in ("float32", "bfloat16", "auto")] == [1.0, 2.0, 2.0]
+    measured["bfloat16"] = 1.1
+    assert speed.choose_fast_precision() == "float32"
+    assert speed.count_images(20, 3.0, 1e6) == pytest.approx(2 * speed.count_images(10, 3.0, 1e6)) == 20 / 1e6
