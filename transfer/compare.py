@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from transfer.config import CompareConfig, FreezingConfig, TransferConfig
-from transfer.defaults import PLANNED, resolve
+from transfer.defaults import resolve
+from transfer.plan import PLANNED
 from workbench import commands
 from workbench.commandline.calls import format_call
 from workbench.compare import compare as compare_runs
@@ -173,7 +174,7 @@ def _has_same_settings(saved: TransferConfig, asked: TransferConfig) -> bool:
     had, wanted = flatten(saved), flatten(resolve(asked))
     may_differ = {"cache_dir", "wandb"}
     may_differ |= {name for name in ("precision", "feature_precision") if wanted[name] == "auto"}
-    may_differ |= {*PLANNED} - asked.given if is_planned(asked) else set()
+    may_differ |= PLANNED - asked.given if is_planned(asked) else set()
     if wanted["budget"]:
         may_differ |= {"budget", "epochs"}
     if had["groups"] == NO_GROUPS and "groups" not in asked.given:

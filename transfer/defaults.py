@@ -8,7 +8,6 @@ from workbench.finished_run import open_run
 from workbench.sweep.sweep_file import TrialOptions
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96  # pixels
-PLANNED = ("batch_size", "epochs")  # what `transfer/plan.py` may choose
 MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
     "last_layer": {"epochs": 20, "learning_rate": 3e-3, "backbone_learning_rate": 0.0, "head_epochs": 0},
     "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},
@@ -45,6 +44,8 @@ def _resolve_mode(config: TransferConfig) -> TransferConfig:
     missing = {name: value for name, value in defaults.items() if getattr(config.training, name) is None}
     return replace(config, **missing)
 
+    if config.training.schedule == "one_cycle" and "warmup_epochs" not in config.given:
+        missing["warmup_epochs"] = 0.0  # it rises in its own share of the training
 
 def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int | None:
     if backbone.from_ is None and data.image_size is None:

@@ -49,7 +49,7 @@ def test_what_was_given_reaches_each_strategy():
 
 def test_a_planned_strategy_is_found_again():
     planned = _build_strategy(cli.parse(CompareConfig, ["--budget", "1m"]), "all", "x")
-    saved = replace(resolve(planned), batch_size=16, epochs=3)
+    saved = replace(resolve(planned), batch_size=16, epochs=3, warmup_epochs=0.3)
     assert _has_same_settings(saved, planned)
     given = _build_strategy(cli.parse(CompareConfig, ["--budget", "1m", "--batch-size", "32"]), "all", "x")
     assert not _has_same_settings(saved, given)

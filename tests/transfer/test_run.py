@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -94,21 +95,53 @@ def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
     assert read_config_file()["batch_size"] == 8  # was given
 
 
-def test_a_plan_depends_on_the_speed_and_the_time(config, monkeypatch):
-    config = resolve(replace(config, mode="all", budget="60s"))
+@pytest.fixture
+def plan(config, monkeypatch):
+    """Function that plans a fine-tuning whose forward pass of all images takes so many seconds."""
     dataset = load_dataset(config.data, 0)
     network = build_network(config.backbone, 32, 3, 0)
+    freezes_all = network.layers[-1]
 
-    def plan(seconds, cut, given=()):
-        monkeypatch.setattr("transfer.plan.measure_forward", lambda network, dataset: seconds / 24)
-        return plan_options(config, given, dataset, network, cut)
+    def plan(seconds, given=(), stores=False, **options):
+        def measure(end, dataset, dtype):
+            return (seconds if end is freezes_all else seconds / 2) / 24
 
-    assert plan(1.0, None).training.epochs == 20  # the head is trained first, on features; a step is three passes
-    assert plan(60.0, None).training.epochs == 1
-    assert plan(1.0, None, ["epochs"]).training.epochs == config.training.epochs
-    assert plan(1.0, network.model.operations[-1]).training.epochs == config.training.epochs  # they take no time
+        chosen = resolve(replace(config, **{"mode": "all", "budget": "60s", "epochs": None, "views": 0} | options))
+        freeze(network, chosen.freezing)
+        monkeypatch.setattr("transfer.plan.measure_forward", measure)
+        monkeypatch.setattr("workbench.clock.get_command_start", time.perf_counter)
+        return plan_options(chosen, given, dataset, network, freezes_all if stores else None).training
+
+    return plan
+
+
+def test_a_plan_depends_on_the_speed_and_the_time(plan, monkeypatch):
+    assert plan(1.0).epochs == 20  # the head is trained first; a step is three passes
+    assert plan(1.0, head_epochs=30).epochs == 10
+    assert plan(1.0, head_epochs=30, views=1).epochs == 20  # on stored features
+    assert plan(60.0).epochs == 1
+    assert plan(1.0, ["epochs"], epochs=7).epochs == 7
+    assert plan(1.0, stores=True).epochs == 5  # they take no time
     monkeypatch.setattr("transfer.plan.count_devices", lambda strategy: 3)
-    assert plan(1.0, None).training.batch_size % 3 == 0
+    assert plan(1.0).batch_size % 3 == 0
+
+
+def test_the_plan_knows_that_frozen_layers_have_no_gradients(plan):
+    assert plan(1.0, mode="last_layer").epochs == 60
+    assert plan(1.0, mode="first_k", until="block3_pool").epochs == 30
+
+
+def test_a_short_plan_has_a_short_warm_up(plan):
+    assert [plan(60.0).warmup_epochs, plan(1.0).warmup_epochs] == [0.1, 0.5]
+    assert plan(1.0, ["epochs"], epochs=2).warmup_epochs == 0.2
+    assert plan(1.0, ["warmup_epochs"], warmup_epochs=3.0).warmup_epochs == 3.0
+
+
+def test_one_cycle_rises_in_its_own_share_of_the_training(config, plan):
+    assert plan(1.0, schedule="one_cycle").warmup_epochs == 0
+    assert resolve(replace(config, schedule="one_cycle")).training.warmup_epochs == 0
+    assert resolve(replace(config, schedule="one_cycle", warmup_epochs=1.5)).training.warmup_epochs == 1.5
+    assert resolve(config).training.warmup_epochs == 0.5
 
 
 def test_rates_are_tried_and_one_is_suggested_with_its_command(config, capsys):
