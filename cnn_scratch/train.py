@@ -29,6 +29,7 @@ from workbench.data.dataset import Dataset, choose_image_size, load_dataset
 from workbench.data.description import describe
 from workbench.data.pipeline import count_steps
 from workbench.runtime import distribute
+from workbench.training.augmentation_options import check_augmentation_is_on, switch_augmentation_on
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import choose_steps_per_execution, compile_model
@@ -51,6 +52,9 @@ def train(config: TrainConfig) -> Path:
     asked = config
     if config.run.resume:
         config = resume_config(config)
+    else:
+        config = switch_augmentation_on(config)
+        check_augmentation_is_on(config)
     plans = is_planned(config) and not config.run.resume
     check_training(config.training)
     if plans:

@@ -40,6 +40,7 @@ from workbench.finished_run import open_run
 from workbench.reporting.comparison_page import write_page
 from workbench.runtime import make_python_path
 from workbench.table import Column, Table
+from workbench.training.augmentation_options import check_augmentation_is_on
 from workbench.training.plan import is_planned
 from workbench.training.run_folder import read_config
 
@@ -83,6 +84,7 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
     Raises:
         UserError: a strategy cannot be run, or its run folder was made with other settings.
     """
+    check_augmentation_is_on(config)
     size = resolve(_build_strategy(config, "last_layer", "x")).data.image_size
     scratch = config.strategies.scratch
     if scratch:

@@ -6,6 +6,7 @@ from workbench.data.dataset import choose_image_size
 from workbench.errors import UserError
 from workbench.finished_run import open_run
 from workbench.sweep.sweep_file import TrialOptions
+from workbench.training.augmentation_options import switch_augmentation_on
 
 IMAGE_SIZE, DIGITS_SIZE = 224, 96  # pixels
 MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
@@ -21,6 +22,7 @@ def resolve(config: TransferConfig) -> TransferConfig:
     Raises:
         UserError: an option is out of its range, or the image size is not that of the run named by --from.
     """
+    config = config if config.run.resume else switch_augmentation_on(config)
     config = replace(_resolve_mode(config), image_size=_choose_image_size(config.data, config.backbone))
     _check(config)
     return replace(config, image_size=choose_image_size(config.data))
@@ -42,10 +44,10 @@ def _resolve_mode(config: TransferConfig) -> TransferConfig:
     if config.training.unfreeze_epochs:
         defaults["head_epochs"] = 1
     missing = {name: value for name, value in defaults.items() if getattr(config.training, name) is None}
-    return replace(config, **missing)
-
     if config.training.schedule == "one_cycle" and "warmup_epochs" not in config.given:
         missing["warmup_epochs"] = 0.0  # it rises in its own share of the training
+    return replace(config, **missing)
+
 
 def _choose_image_size(data: DataConfig, backbone: BackboneConfig) -> int | None:
     if backbone.from_ is None and data.image_size is None:

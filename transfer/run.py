@@ -39,6 +39,7 @@ from workbench.data.dataset import load_dataset
 from workbench.data.description import describe
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.runtime import distribute
+from workbench.training.augmentation_options import check_augmentation_is_on
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import compile_model
@@ -60,6 +61,8 @@ def run(config: TransferConfig) -> Path:
             too short, or the loss became NaN.
     """
     asked = config
+    if not config.run.resume:
+        check_augmentation_is_on(config)
     config = resolve(resume_config(config) if config.run.resume else config)
     used, kept = find_used_images(config.backbone.from_), find_resumed_split(config.run)
     dataset = load_dataset(config.data, config.training.seed, show_decoding, kept, used)

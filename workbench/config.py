@@ -80,7 +80,8 @@ class TrainingConfig:
         weight_decay: Decoupled weight decay of the kernels; 0 for none.
         label_smoothing: Share of the target that is spread over all classes.
         class_weights: `balanced` weighs each training image by the inverse of its class's frequency.
-        data_aug: Random resized crop, horizontal flip and colour jitter of the training images.
+        data_aug: Random resized crop, horizontal flip and colour jitter of the training images. The options "for
+            data_aug" switch it on.
         crop_area: For data_aug: smallest share of an image's area that a crop keeps and enlarges.
         shift: For data_aug: instead of cropping, move images by up to this share of their side, the edge mirrored;
             better for small images. 0 crops.

@@ -5,6 +5,7 @@ import time
 import pytest
 import yaml
 
+from cnn_scratch import plan
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.plan import plan_network, plan_options
 from cnn_scratch.train import main, train

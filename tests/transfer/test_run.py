@@ -441,6 +441,7 @@ def test_rates_fall_towards_the_image(config):
         (["--start-size", "16"], "--start-size 16: fine-tuning trains at one image size"),
         (["--mixup", "0.2"], "--mixup 0.2: changes images, but features are stored; give --views 0 as well"),
         (["--cutmix", "1"], "--cutmix 1: changes images"),
+        (["--no-data-aug", "--shift", "0.1"], "--shift 0.1: changes images by --data-aug, which is switched off"),
         (["--mode", "first_k", "--erasing", "0.5"], "--erasing 0.5: changes images"),
         (["--mode", "middle"], "--mode: 'middle' is not allowed; expected last_layer or first_k or all"),
     ],

@@ -24,6 +24,7 @@ from workbench.sweep.outcomes.outcome import CHECKSUM, OutcomeKind, make_outcome
 from workbench.sweep.saved_states import SavedState, SavedStates
 from workbench.sweep.scheduling.trial import Value as EncodedValue
 from workbench.sweep.space import Space
+from workbench.training.augmentation_options import switch_augmentation_on
 from workbench.training.callbacks import KeepBestLogits, Listener
 from workbench.training.history import EpochLog, find_best_epoch, has_stalled
 from workbench.training.loop import fit
@@ -112,7 +113,7 @@ class ImageHyperModel(TrialHyperModel):
 
     def make_config(self, values: Mapping[str, results.Value]) -> Any:
         """Return the configuration of the trial with these swept values."""
-        return replace(self._base, **values)
+        return switch_augmentation_on(replace(self._base, **values))
 
     def read_config(self, hp: keras_tuner.HyperParameters) -> Any:
         """Return the configuration of the trial that `hp` describes."""

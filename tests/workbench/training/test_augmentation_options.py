@@ -1,0 +1,50 @@
+"""An option that changes images is never ignored: it switches augmentation on, or is refused."""
+
+import pytest
+
+from cnn_scratch.config import TrainConfig
+from transfer.config import TransferConfig
+from transfer.defaults import resolve
+from workbench import cli
+from workbench.config import build
+from workbench.errors import UserError
+from workbench.training.augmentation_options import check_augmentation_is_on, switch_augmentation_on
+from workbench.training.run_folder import dump_config
+
+OPTIONS = [["--rand-augment", "9"], ["--crop-area", "0.5"], ["--shift", "0.1"], ["--jitter", "0.4"]]
+
+
+def switch(*words):
+    config = cli.parse(TrainConfig, words)
+    check_augmentation_is_on(config)
+    return switch_augmentation_on(config)
+
+
+@pytest.mark.parametrize("words", OPTIONS)
+def test_an_option_of_augmentation_switches_it_on(words):
+    assert switch(*words).training.data_aug
+    assert resolve(cli.parse(TransferConfig, words)).training.data_aug
+    assert switch_augmentation_on(build(TrainConfig, rand_augment=9.0)).training.data_aug
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--rand-augment", "0"], ["--crop-area", "1"], ["--shift", "0"], ["--jitter", "0"]]
+)
+def test_one_that_changes_nothing_does_not(words):
+    assert not switch(*words).training.data_aug
+    assert not switch(*words, "--no-data-aug").training.data_aug
+
+
+@pytest.mark.parametrize("words", OPTIONS)
+def test_it_is_refused_where_augmentation_is_switched_off(words):
+    message = rf"^{words[0]} {words[1]}: changes images by --data-aug, which is switched off; leave one of them out$"
+    with pytest.raises(UserError, match=message):
+        switch(*words, "--no-data-aug")
+    assert switch(*words, "--data-aug").training.data_aug
+
+
+def test_the_configuration_of_a_run_can_be_used_again(tmp_path):
+    for options in ({}, {"data_aug": True, "shift": 0.1}):
+        saved = build(TrainConfig, **options)
+        (tmp_path / "config.yaml").write_text(dump_config(saved))
+        assert switch("--config", str(tmp_path / "config.yaml")) == saved
