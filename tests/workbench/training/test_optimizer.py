@@ -15,7 +15,7 @@ from workbench.training.loop import fit
 from workbench.training.optimizer import compile_model
 from workbench.training.optimizers.muon import ConvolutionMuon, orthogonalize
 from workbench.training.schedule import compute_learning_rate
-from workbench.training.training_model import build_keras_optimizer
+from workbench.training.training_model import build_keras_optimizer, copy_variables
 
 MUON = (3.4445, -4.7750, 2.0315)  # the coefficients of its iteration
 
@@ -182,6 +182,32 @@ def test_muon_is_saved_as_keras_muon(config):
     assert [variable.shape for variable in saved.variables] == [
         variable.shape for variable in model.optimizer.variables
     ]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_a_training_with_muon_can_be_continued_in_plain_keras(kernels, monkeypatch):
+    """Keras updates a convolution's kernel as Adam does; the first step is not larger than the one before."""
+    monkeypatch.setattr("workbench.training.optimizers.muon.can_use_kernels", lambda: kernels)
+    rng = np.random.default_rng(0)
+    kernel = keras.Variable(rng.normal(size=(3, 3, 4, 8)).astype("float32"))
+    mean = rng.normal(size=kernel.shape)  # of the gradients: its sum over the steps is twenty times as large
+
+    def draw_gradient():
+        return tf.constant(mean + rng.normal(size=kernel.shape), tf.float32)
+
+    def measure_step(optimizer):
+        before = np.array(kernel)
+        optimizer.apply([draw_gradient()])
+        return np.abs(np.array(kernel) - before).mean() / 0.01
+
+    ours = ConvolutionMuon(learning_rate=0.01)
+    ours.build([kernel])
+    sizes = [measure_step(ours) for _ in range(60)]
+    saved = ours.to_keras()
+    saved.build([kernel])
+    copy_variables(ours.variables, saved.variables)
+    assert 0.1 < measure_step(saved) < 5 * sizes[-1]
+    assert 0.1 < sizes[-1] < 0.3
 
 
 def test_smoothed_labels_hold_the_loss_above_their_entropy(config):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from workbench.keras_graph import LOGITS
 from workbench.training.optimizers.adam import FusedAdam
+from workbench.training.optimizers.fused import apply_adam, can_use_kernels
 
 _EPSILON = 1e-7  # is added to a norm
 _SIZE = 0.2  # root mean square of an update that is multiplied by a learning rate of 1; Adam's typical one
@@ -22,8 +23,9 @@ class ConvolutionMuon(FusedAdam):
     the filters. An update has the root mean square that an update of Adam's typically has, so learning rate and weight
     decay have the size of AdamW's.
 
-    It is saved as keras.optimizers.Muon, and has the same variables. Those of convolutions include Adam's velocity,
-    which stays 0 here.
+    It is saved as keras.optimizers.Muon, and has the same variables. Keras updates the kernels of convolutions as AdamW
+    does, so their momentum is a mean of the gradients, as Adam's is, and Adam's velocity is kept for them. With a sum
+    of gradients and a velocity of 0, a training that is continued there would take steps hundreds of times too large.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; Liu et al., Muon is scalable
     for LLM training, 2025, for the size of the updates.
@@ -60,13 +62,34 @@ class ConvolutionMuon(FusedAdam):
         if len(variable.shape) != 4 and self._velocities[index] is not None:
             super().update_step(gradient, variable, learning_rate)
             return
-        momentum = self._momentums[index]
-        self.assign(momentum, gradient + _MOMENTUM * tf.convert_to_tensor(momentum))
-        ahead = gradient + _MOMENTUM * tf.convert_to_tensor(momentum)
+        momentum, velocity = self._momentums[index], self._velocities[index]
+        if velocity is None:
+            self.assign(momentum, gradient + _MOMENTUM * tf.convert_to_tensor(momentum))
+            weight = 1.0
+        else:
+            self._average_gradients(gradient, variable, momentum, velocity)
+            weight = 1 - _MOMENTUM
+        ahead = weight * gradient + _MOMENTUM * tf.convert_to_tensor(momentum)
         matrix = tf.reshape(ahead, (-1, variable.shape[-1]))
         update = orthogonalize(matrix, _STEPS, _COEFFICIENTS)
         rate = keras.ops.cast(learning_rate, variable.dtype) * _SIZE * math.sqrt(max(matrix.shape))
         self.assign_sub(variable, tf.reshape(update, variable.shape) * rate)
+
+    def _average_gradients(
+        self,
+        gradient: tf.Tensor,
+        variable: keras.Variable | tf.Variable,
+        momentum: keras.Variable,
+        velocity: keras.Variable,
+    ) -> None:
+        """Update the moving averages of a variable's gradients and of their squares."""
+        if can_use_kernels():  # a step of Adam whose learning rate is 0
+            betas, rate = (_MOMENTUM, self.beta_2), tf.zeros((), variable.dtype)
+            arguments = {"step": self.iterations, "betas": betas, "epsilon": self.epsilon}
+            apply_adam(variable, momentum, velocity, gradient, rate, **arguments)
+            return
+        self.assign_add(momentum, (gradient - tf.convert_to_tensor(momentum)) * (1 - _MOMENTUM))
+        self.assign_add(velocity, (gradient**2 - tf.convert_to_tensor(velocity)) * (1 - self.beta_2))
 
     def to_keras(self) -> keras.optimizers.Muon:
         """Build Keras' own Muon with the same settings and variables of the same shapes."""
