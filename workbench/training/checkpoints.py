@@ -11,6 +11,7 @@ from workbench.keras_graph import build_uncompiled
 from workbench.training.callbacks import Logs
 from workbench.training.history import EpochLog, find_best_epoch, read_history
 from workbench.training.saved_state import BEST, HISTORY, LAST, check_model_file, refuse_to_resume
+from workbench.training.timeline import Timeline
 from workbench.training.training_model import get_saved_model, restore_checkpoint
 
 
@@ -18,17 +19,20 @@ class SaveCheckpoints(keras.callbacks.Callback):
     """Callback that saves after each epoch what a resumed run needs.
 
     It writes history.csv, then the best epoch's model without its optimizer, and last.keras, the model with its
-    optimizer, as the last file. Each file is written whole.
+    optimizer, as the last file. Each file is written whole. At the end, history.csv says that a budget has been used.
 
     Args:
         folder: of the run.
         history: the list to which each finished epoch is appended before this callback is called.
         best_name: file name of the best epoch's model.
+        timeline: of the training.
     """
 
-    def __init__(self, folder: Path, history: list[EpochLog], best_name: str = BEST) -> None:
+    def __init__(
+        self, folder: Path, history: list[EpochLog], best_name: str = BEST, timeline: Timeline | None = None
+    ) -> None:
         super().__init__()
-        self._folder, self._history, self._best_name = folder, history, best_name
+        self._folder, self._history, self._best_name, self._timeline = folder, history, best_name, timeline
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         write_csv(self._folder / HISTORY, self._history)
@@ -36,6 +40,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if find_best_epoch(self._history) is self._history[-1]:
             save_model(build_uncompiled(model), self._folder / self._best_name)
         save_model(model, self._folder / LAST)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Record the time that saving the last epoch took: with less, a resumed run would train a few more steps."""
+        if self._timeline and self._timeline.is_over(len(self._history)):
+            self._history[-1] |= self._timeline.describe()
+            write_csv(self._folder / HISTORY, self._history)
 
 
 def save_model(model: keras.Model, path: Path) -> None:

@@ -151,7 +151,7 @@ def train_network(
                 listeners = [tensorboard, wandb]
                 if timeline:
                     callbacks = [
-                        SaveCheckpoints(folder.path, history, best_name),
+                        SaveCheckpoints(folder.path, history, best_name, timeline),
                         ShowProgress(history, timeline, training.epochs, steps, len(dataset.train)),
                     ]
                     fit(model, dataset, training, timeline, history=history, listeners=listeners, callbacks=callbacks)

@@ -12,7 +12,7 @@ from cnn_scratch.train import main, train
 from workbench.config import TrainingConfig, build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json
-from workbench.training import timeline
+from workbench.training import checkpoints, timeline
 from workbench.training.timeline import ClockTimeline, EpochTimeline
 
 
@@ -106,6 +106,24 @@ def test_a_budget_ends_the_training_in_time_and_the_schedule_with_it(config, clo
     assert len(read_csv(folder / "history.csv")) == len(rows)
     with pytest.raises(UserError, match="the budget of 90s has passed; train again with a longer --budget"):
         train(build(TrainConfig, resume=str(folder)))
+
+
+def test_a_budget_that_saving_has_used_up_is_recorded_as_used(config, clock, monkeypatch):
+    """The last epoch is recorded before it is saved, and saving may take the rest of the time."""
+
+    def save(model, path):
+        clock.now += 3
+        save_model(model, path)
+
+    save_model = checkpoints.save_model
+    monkeypatch.setattr(checkpoints, "save_model", save)
+    clock.step = 0.05
+    folder = train(replace(config, budget="40s"))
+    rows = read_csv(folder / "history.csv")
+    assert float(rows[-1]["progress"]) > 0.98
+    with pytest.raises(UserError, match="the budget of 40s has passed"):
+        train(build(TrainConfig, resume=str(folder)))
+    assert read_csv(folder / "history.csv") == rows
 
 
 def test_a_budgeted_training_that_was_stopped_has_the_rest_of_its_time(config, clock, monkeypatch):
