@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.workbench.synthetic import POINTS, REASON, write_run, write_sweep
+from tests.workbench.synthetic import POINTS, REASON, write_outcomes, write_run, write_sweep
 from workbench import cli
 from workbench.commands import ReportConfig
 from workbench.data.config import InspectConfig
@@ -24,6 +24,8 @@ from workbench.reporting.comparison_page import draw_comparison, write_page
 from workbench.reporting.figures import open_figure, read_parts, save_figure
 from workbench.reporting.page import load_pictures
 from workbench.reporting.run_report import leave_report, write_report
+from workbench.sweep.analysis.sweep_analysis import analyse_sweep
+from workbench.sweep.results import read_results
 
 EVIL = "<script>alert('x')</script>"
 PHONE = 390  # pixels wide
@@ -88,9 +90,21 @@ def test_the_page_of_a_sweep(make_sweep):
     assert all(len(image["alt"]) > 40 and image["src"].startswith("data:image/") for image in images)
     assert html.escape(REASON) in page
     assert "The sweep is not finished" not in page
+    assert "On new images" not in page  # a sweep of an earlier version kept no outcomes
     assert page.count(read_script()) == 1  # the charts can be brushed without a network
     assert page.count('<div class="plot">') == 4
     assert "'unsafe-eval'" in page
+
+
+def test_the_page_of_a_sweep_with_outcomes_says_what_to_expect_on_new_images(make_sweep):
+    folder = make_sweep(12)
+    write_outcomes(folder)
+    page = page_of(folder)
+    analysis = analyse_sweep(folder, read_results(folder))
+    assert f"{analysis.honest_winner.best:.1%} is the best of 12 trials; on 50 new images expect" in page
+    assert f"{analysis.honest_winner.low:.1%} to {analysis.honest_winner.high:.1%}" in page
+    assert f"{len(analysis.equal)} trials not distinguishable from the winner" in page
+    assert f"python -m workbench.export {folder} --ensemble" in Outline(page).commands
 
 
 def test_the_page_of_a_sweep_that_runs(make_sweep):

@@ -16,6 +16,8 @@ from workbench.reporting.run_page import (
     read_model_history,
     report_command,
 )
+from workbench.reporting.sweep_statistics import build_expected_tile, build_statistics_section
+from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.figures.importance import estimate_importance
 from workbench.sweep.figures.interactive import build_charts
 from workbench.sweep.figures.overview import draw_figures
@@ -40,7 +42,7 @@ def build_sweep_page(run: FinishedRun) -> Page:
         UserError: the sweep's description cannot be read.
     """
     results, metrics = read_results(run.path), run.metrics
-    importance = estimate_importance(results)
+    importance, analysis = estimate_importance(results), analyse_sweep(run.path, results)
     figures = load_pictures(draw_figures(results, importance, run.results_path / "figures"))
     return Page(
         title=run.name,
@@ -49,9 +51,14 @@ def build_sweep_page(run: FinishedRun) -> Page:
             *_list_notices(results, metrics, has_winner=(run.path / "best.yaml").exists()),
             *list_leak_notices(run),
         ],
-        tiles=[*_build_tiles(results), *build_test_tiles(metrics)],
+        tiles=[
+            *_build_tiles(results),
+            *([build_expected_tile(analysis)] if analysis else []),
+            *build_test_tiles(metrics),
+        ],
         sections=[
             _build_winner_section(results, run, metrics),
+            *([build_statistics_section(analysis, run.path)] if analysis else []),
             Section("search", "The search", figures=figures),
             Section("explore", "Explore the trials", charts=build_charts(results, importance)),
             _build_trials_section(results, run),

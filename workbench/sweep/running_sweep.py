@@ -15,6 +15,7 @@ from workbench.console import console
 from workbench.errors import UserError
 from workbench.files import format_bytes, write_json, write_text
 from workbench.reporting.run_report import leave_report
+from workbench.sweep.analysis.sweep_analysis import analyse_sweep, write_analysis
 from workbench.sweep.config import get_trial_limit, parse_address
 from workbench.sweep.cost import print_cost
 from workbench.sweep.image_hypermodel import TrialDefaults
@@ -194,7 +195,7 @@ class Sweep:
         return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)
 
     def _print_summary(self) -> None:
-        """Print the best trials, where everything is, and what can be done next."""
+        """Print the best trials, what is expected of them, where everything is, and what can be done next."""
         path, asked, num_trials = self.folder.path, self.asked, len(self.results)
         console.print()
         console.print(tabulate_best_trials(self.results), soft_wrap=False)
@@ -203,6 +204,10 @@ class Sweep:
             reasons = agree(failed, "its reason is", "their reasons are")
             trials = format_count(num_trials, "trial")
             console.print(f"{failed:,} of {trials} failed; {reasons} in {path / 'trials.csv'}")
+        analysis = analyse_sweep(path, self.results)
+        if analysis:
+            write_analysis(path, analysis)
+            console.print(*analysis.describe(), sep="\n")
         if self.is_out_of_time:
             console.print(f"no further trial fits into the budget of {asked.search.budget}")
         lines = [
