@@ -24,7 +24,7 @@ from cnn_scratch.config import TRIAL, TrainConfig, TuneConfig
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache, build_plain_model
 from cnn_scratch.model import Cost, check_memory, compute_network_cost
-from workbench.sweep.command import open_sweep, work_for_chief
+from workbench.sweep.command import open_sweep, read_trial_defaults, work_for_chief
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.tuners import SEARCHES
 
@@ -68,6 +68,11 @@ class CnnHyperModel(ImageHyperModel):
 
     def _compute_cost(self, config: TrainConfig) -> Cost:
         return compute_network_cost(config.network, config.data.resolved_size, self.count_classes(config))
+
+
+def open_hypermodel(sweep: Path, data: str | None) -> CnnHyperModel:
+    """Return the hypermodel of a finished sweep, which builds its trials' networks; see `read_trial_defaults`."""
+    return CnnHyperModel(read_trial_defaults(sweep, TuneConfig, TRIAL, data))
 
 
 def tune(config: TuneConfig) -> Path:

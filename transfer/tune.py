@@ -40,7 +40,7 @@ from transfer.precision import build_in_precision, choose_model_precision
 from workbench.config import replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
-from workbench.sweep.command import open_sweep, work_for_chief
+from workbench.sweep.command import open_sweep, read_trial_defaults, work_for_chief
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.results import Value
 from workbench.sweep.tuners import SEARCHES
@@ -155,6 +155,11 @@ class TransferHyperModel(ImageHyperModel):
         network.model.set_weights(self._initial.weights)
         network.model.get_layer(DROPOUT).rate = config.backbone.dropout
         return network
+
+
+def open_hypermodel(sweep: Path, data: str | None) -> TransferHyperModel:
+    """Return the hypermodel of a finished sweep, which builds its trials' networks; see `read_trial_defaults`."""
+    return TransferHyperModel(read_trial_defaults(sweep, TuneConfig, TRIAL, data))
 
 
 def tune(config: TuneConfig) -> Path:

@@ -86,7 +86,9 @@ class ExportConfig:
         run: Folder of a finished run or sweep.
         format: `savedmodel` for TensorFlow Serving, `litert` (also called `tflite`) for phones, `onnx` for ONNX
             Runtime, `openvino` for Intel's processors, `space` for a page of its own: a Hugging Face Space with Gradio.
-        output: Folder in which the export is saved; by default export/ in the run folder.
+        ensemble: Export the ensemble of a sweep's kept trials as one model, in place of the best trial's.
+        output: Folder in which the export is saved; by default export/ in the run folder, export/ensemble/ for an
+            ensemble.
         data: Where the run's data is now, if it has moved.
         precision: Number format of the weights: `float16` makes the file half as large (litert, onnx, openvino), `int8`
             a quarter (litert, onnx).
@@ -96,6 +98,7 @@ class ExportConfig:
 
     run: str = cli.positional("")
     format: Literal["savedmodel", "litert", "tflite", "onnx", "openvino", "space"] = "savedmodel"
+    ensemble: bool = False
     output: str | None = None
     data: str | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"

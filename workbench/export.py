@@ -23,6 +23,7 @@ import numpy as np
 
 from workbench.console import console, show_decoding
 from workbench.errors import UserError
+from workbench.exporting.ensemble import build_ensemble_model, describe_members, load_ensemble
 from workbench.exporting.format import Format, Predict
 from workbench.exporting.litert import LITERT
 from workbench.exporting.onnx import ONNX
@@ -75,6 +76,8 @@ class Exported:
 def export(config: ExportConfig) -> Exported:
     """Convert a run's model, and keep the result only if it classifies validation images as well as the Keras model.
 
+    With `--ensemble` it is that of several trials of a sweep, see `workbench/exporting/ensemble.py`.
+
     In every format the model takes uint8 RGB images (batch, size, size, 3) and returns float32 logits
     (batch, num_classes). In float32 it must return the same logits; in float16 and int8 it may lose as much accuracy
     as the option `tolerance` allows. The names of the classes are saved in classes.json in the same folder,
@@ -86,9 +89,15 @@ def export(config: ExportConfig) -> Exported:
     """
     form = _choose_format(config)
     run = open_run(config.run, data=config.data)
-    target = (Path(config.output) if config.output else run.path / "export") / form.name_file(config.precision)
+    default = run.path / "export" / ("ensemble" if config.ensemble else "")
+    target = (Path(config.output) if config.output else default) / form.name_file(config.precision)
     _check_target(target, form)
     dataset = run.load_dataset(show_decoding, use="validate")
+    model = run.model
+    if config.ensemble:
+        members = load_ensemble(run)
+        model = build_ensemble_model(members)
+        console.print(describe_members(members))
     if config.precision == "int8" and not len(dataset.train):
         raise UserError(
             f"--precision int8: is calibrated on training images, and {run.data_config.data} has none of those of "
@@ -97,11 +106,11 @@ def export(config: ExportConfig) -> Exported:
     checked = _spread(dataset.validation, CHECKED_IMAGES)
     images, labels = dataset.images[checked], dataset.labels[checked]
     calibration = dataset.images[_spread(dataset.train, CALIBRATION_IMAGES)]
-    expected = _run_in_batches(run.model.predict_on_batch, images)
+    expected = _run_in_batches(model.predict_on_batch, images)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=target.parent) as folder:
         temporary = Path(folder) / target.name
-        logits = _convert(config, run.model, temporary, calibration, images)
+        logits = _convert(config, model, temporary, calibration, images)
         exported = _compare(target, expected, logits, labels)
         _check(exported, config)
         if form is SPACE:

@@ -11,10 +11,14 @@ from transfer import tune as tune_module
 from transfer.backbone import build_network
 from transfer.config import TuneConfig
 from transfer.run import run
-from transfer.tune import main, tune
+from transfer.tune import main, open_hypermodel, tune
 from workbench.config import build, replace
+from workbench.evaluation.probabilities import softmax
 from workbench.files import read_csv
+from workbench.finished_run import open_run
+from workbench.keras_graph import rebuild
 from workbench.sweep.outcomes.sweep_outcomes import read_outcomes
+from workbench.sweep.results import read_results
 
 SPACE = """
 parameters:
@@ -44,9 +48,27 @@ def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, 
     outcomes = read_outcomes(folder).select([metrics["trial"]])
     assert outcomes.compute_correct().mean() == pytest.approx(accuracy)
     assert -np.log(outcomes.compute_true_probabilities()).mean() == pytest.approx(loss, rel=5e-3)
+    check_trials_loaded_again(folder)
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     assert (model.input_shape, model.output_shape) == ((None, 32, 32, 3), (None, 3))
     assert yaml.safe_load((folder / "best.yaml").read_text())["mode"] == "first_k"
+
+
+def check_trials_loaded_again(folder):
+    """As whole networks they predict what the trials, which trained on stored features, left as their outcomes."""
+    hypermodel, outcomes, dataset = (
+        open_hypermodel(folder, None),
+        read_outcomes(folder),
+        open_run(folder).load_dataset(),
+    )
+    trials = read_results(folder).scored[:2]
+    models = [
+        rebuild(hypermodel.load_trial(trial.values, "bfloat16", folder / "tuner" / f"trial_{trial.id}"))
+        for trial in trials
+    ]
+    for trial, model in zip(trials, models, strict=True):
+        probabilities = softmax(model.predict_on_batch(dataset.images[dataset.validation]))
+        np.testing.assert_allclose(probabilities, outcomes.get_probabilities(trial.id), atol=2e-3)
 
 
 def test_trials_share_a_network_and_give_what_single_runs_give(config, monkeypatch):

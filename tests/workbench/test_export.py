@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import json
 import runpy
@@ -12,17 +13,23 @@ import tensorflow as tf
 import yaml
 from PIL import Image
 
-from cnn_scratch.config import NetworkConfig
+from cnn_scratch.config import NetworkConfig, TuneConfig
 from cnn_scratch.model import build_cnn
+from cnn_scratch.tune import tune
 from workbench.commands import ExplainConfig, ExportConfig
+from workbench.config import build
 from workbench.data.decoding import decode
 from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
+from workbench.evaluation.probabilities import softmax
 from workbench.explain import explain
 from workbench.export import FORMATS, export
 from workbench.exporting import litert
 from workbench.exporting.format import Format
 from workbench.finished_run import open_run
+from workbench.sweep.analysis.sweep_analysis import analyse_sweep
+from workbench.sweep.image_hypermodel import load_weights
+from workbench.sweep.results import read_results
 
 
 @pytest.fixture
@@ -66,6 +73,62 @@ def test_savedmodel_replaces_an_earlier_one(tiny_run, configure, images, capsys)
     printed = capsys.readouterr().out
     assert f"{exported.difference:.1e}" in printed
     assert f"{exported.accuracy:.1%} in Keras, {exported.accuracy:.1%} as savedmodel" in printed
+
+
+@pytest.fixture(scope="module")
+def small_sweep(shared_red_and_blue, tmp_path_factory):
+    """A sweep of three small trials."""
+    folder = tmp_path_factory.mktemp("sweep")
+    network = "num_filters: {value: 16}, dense_units: {value: 16}, epochs: {value: 1}"
+    (folder / "space.yaml").write_text(f"parameters: {{{network}, seed: {{values: [0, 1, 2]}}}}")
+    options = {"data": str(shared_red_and_blue), "image_size": 32, "space": str(folder / "space.yaml")}
+    places = {"runs_dir": str(folder / "runs"), "logs_dir": str(folder / "logs"), "name": "s", "workers": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.sweep.running_sweep.leave_report", lambda folder: "none")
+        return tune(build(TuneConfig, **options, **places))
+
+
+@pytest.fixture
+def choose_ensemble(small_sweep, monkeypatch):
+    """A function that lets the ensemble of the sweep have these weights, from the best trial on."""
+
+    def choose(*weights):
+        analysis = analyse_sweep(small_sweep, read_results(small_sweep))
+        trials = [trial.id for trial in read_results(small_sweep).scored]
+        chosen = dataclasses.replace(analysis.ensemble, weights=dict(zip(trials, weights, strict=False)))
+        changed = dataclasses.replace(analysis, ensemble=chosen)
+        monkeypatch.setattr("workbench.exporting.ensemble.analyse_sweep", lambda sweep, results: changed)
+        return trials[: len(weights)]
+
+    return choose
+
+
+@pytest.mark.parametrize("form", ["litert", "onnx"])
+def test_an_ensemble_is_exported_as_one_model(small_sweep, choose_ensemble, form, request, capsys):
+    if form == "onnx":
+        request.getfixturevalue("onnxruntime")
+    weights = 0.75, 0.25
+    trials = choose_ensemble(*weights)
+    exported = export(ExportConfig(str(small_sweep), form, ensemble=True))
+    assert exported.path.parent == small_sweep / "export" / "ensemble"
+    assert f"ensemble of the trials {trials[0]} (75%), {trials[1]} (25%)" in capsys.readouterr().out
+    run = open_run(small_sweep)
+    dataset, network = run.load_dataset(), run.model
+    images = dataset.images[dataset.validation]
+    expected = 0.0
+    for trial, weight in zip(trials, weights, strict=True):
+        network.set_weights(load_weights(small_sweep / "tuner" / f"trial_{trial}" / "weights.npz"))
+        expected += weight * softmax(network.predict_on_batch(images))
+    logits = FORMATS[form].load(exported.path)(images)
+    np.testing.assert_allclose(np.exp(logits), expected, atol=1e-4)
+
+
+def test_what_has_no_ensemble_is_one_line(small_sweep, choose_ensemble, tiny_run):
+    with pytest.raises(UserError, match=r"--ensemble: .* is not a sweep"):
+        export(ExportConfig(str(tiny_run), ensemble=True))
+    choose_ensemble(1.0)
+    with pytest.raises(UserError, match=r"has no better ensemble than its trial \d alone"):
+        export(ExportConfig(str(small_sweep), ensemble=True))
 
 
 @pytest.fixture

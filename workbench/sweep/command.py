@@ -9,7 +9,7 @@ from typing import Any
 
 import keras_tuner
 
-from workbench.config import build, flatten, option_names, replace
+from workbench.config import RunConfig, build, flatten, option_names, replace
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, load_dataset
 from workbench.data.description import describe
@@ -160,6 +160,20 @@ def make_trial_defaults(folder: RunFolder, config_class: type, trial: TrialOptio
         config.search.keep_outcomes if (folder.path / SPLIT).exists() else "none"
     )  # their order is the split's
     return TrialDefaults(base, space, folder, find_max_epochs(space) if can_continue else 0, outcomes)
+
+
+def read_trial_defaults(sweep: Path, config_class: type, trial: TrialOptions, data: str | None) -> TrialDefaults:
+    """Return what the trials of a finished sweep have in common, from its folder.
+
+    Args:
+        sweep: its folder.
+        config_class: of the command that made it.
+        trial: the options of a trial.
+        data: where its data is now; None if it is where it was.
+    """
+    path = sweep.resolve()
+    defaults = make_trial_defaults(RunFolder(RunConfig(name=path.name, runs_dir=str(path.parent))), config_class, trial)
+    return dataclasses.replace(defaults, base=replace(defaults.base, data=data)) if data else defaults
 
 
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:

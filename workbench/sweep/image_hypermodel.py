@@ -169,6 +169,17 @@ class ImageHyperModel(TrialHyperModel):
         """Return the plain Keras model of a finished trial, with its best epoch's weights."""
         return self.build_plain_model(self.read_config(hp), load_weights(get_weights_path(folder)))
 
+    def load_trial(self, values: Mapping[str, results.Value], precision: str, folder: Path) -> keras.Model:
+        """Return the plain Keras model of a finished trial, with its best epoch's weights.
+
+        Args:
+            values: its swept values.
+            precision: number format in which it was trained.
+            folder: of the trial.
+        """
+        config = replace(self.make_config(values), precision=precision)
+        return self.build_plain_model(config, load_weights(get_weights_path(folder)))
+
     def count_classes(self, config: Any) -> int:
         """Return the number of classes of a trial's data set."""
         return len(self.load_dataset(config.data.image_size).class_names)
