@@ -26,12 +26,12 @@ __all__ = ["compare", "evaluate", "explain", "export", "open_run", "open_sweep",
 StrPath = str | os.PathLike
 
 
-def evaluate(run: StrPath, **options: str | None) -> ModelMetrics:
+def evaluate(run: StrPath, **options: str | bool | None) -> ModelMetrics:
     """Test a run on the held-out images, and return the metrics: `accuracy`, `accuracy_interval`, `per_class`, ...
 
     Args:
         run: the run.
-        options: those of `python -m workbench.evaluate`: `data`, `out`.
+        options: those of `python -m workbench.evaluate`: `data`, `tta`, `robustness`, `out`.
 
     Raises:
         UserError: the run cannot be opened, or its data has no test image.

@@ -15,12 +15,17 @@ class EvaluateConfig:
 
     Args:
         run: Folder of a finished run or sweep.
-        data: Where the run's data is now, if it has moved.
+        data: Other photos to evaluate the run on, or where its own data is now, if it has moved; the content of the
+            images decides which of the two it is.
+        tta: Also average the prediction of each image with that of its mirror image, and compare.
+        robustness: Also test blurred, noisy, compressed, dark and small versions of the images; takes 16 times as long.
         out: Folder for the results, figures and report; by default the run folder.
     """
 
     run: str = cli.positional("")
     data: str | None = None
+    tta: bool = False
+    robustness: bool = False
     out: str | None = None
 
 
@@ -55,6 +60,8 @@ class PredictConfig:
             folders in them are not followed.
         top_k: Number of classes to print for each image.
         json: Print one JSON object per line instead of a table.
+        unknown: Print "unknown" where the network is less confident than the threshold that `workbench.evaluate` has
+            chosen on the validation images.
         batch_size: Images in one step.
     """
 
@@ -62,6 +69,7 @@ class PredictConfig:
     images: list[str] = cli.positional([])
     top_k: int = 3
     json: bool = False
+    unknown: bool = False
     batch_size: int = 32
 
 

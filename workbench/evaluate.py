@@ -1,4 +1,4 @@
-"""Test a finished run on the held-out images: accuracy with its interval, calibration, confusions, figures."""
+"""Test a finished run on held-out or other images: accuracy with its interval, calibration, confusions, figures."""
 
 import sys
 
@@ -8,72 +8,124 @@ from workbench.commands import EVALUATE, EvaluateConfig
 if __name__ == "__main__":  # parse first: the imports below load TensorFlow
     sys.exit(cli.main(EVALUATE))
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from workbench.console import console
-from workbench.evaluation.scoring import PREDICTIONS, ModelMetrics, score_run
+from workbench.data.dataset import Dataset
+from workbench.evaluation.calibration.saved_calibration import SavedCalibration, calibrate_run
+from workbench.evaluation.mirroring import measure_mirroring, predict_with_mirror_images
+from workbench.evaluation.other_data import OtherData, open_other_data
+from workbench.evaluation.other_score import (
+    OtherMetrics,
+    add_other,
+    find_calibration,
+    make_folder,
+    predict_foreign,
+    save_other,
+)
+from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.predictions_table import PREDICTIONS
+from workbench.evaluation.robustness.measuring import measure_robustness
+from workbench.evaluation.scoring import ModelMetrics, load_test_images, measure_outcome, predict_test, save_score
+from workbench.evaluation.summary import summarize, summarize_foreign
 from workbench.evaluation.tracking import log_test
-from workbench.finished_run import open_run
+from workbench.finished_run import FinishedRun, open_run
 from workbench.reporting.evaluation_figures import draw_figures
 from workbench.reporting.run_report import leave_report
-from workbench.wording import agree, format_count
+
+Metrics = TypeVar("Metrics", bound=ModelMetrics)
+# Saves predictions, metrics, and the probabilities with mirror images or None; returns the metrics as they were saved.
+Save = Callable[[Outcome, ModelMetrics, np.ndarray | None], Metrics]
 
 
 def evaluate(config: EvaluateConfig) -> ModelMetrics:
     """Test a run, and save the results in its folder, or in that of `--out`.
 
+    With `--data`, the content of the images decides: the run's own data that has moved, or other data, on which the
+    run is evaluated apart from its own test.
+
     Returns:
-        The metrics. They are saved in metrics.json under `test`; test_predictions.csv has one row per image, and
-        figures/ and report.html show the results. TensorBoard gets the figures too, and so does Weights & Biases if
-        the run was logged to it.
+        The metrics. Those of the run's own test are saved in metrics.json under `test`; test_predictions.csv has one
+        row per image, calibration.json the temperature and the threshold for "unknown"; figures/ and report.html show
+        the results. TensorBoard gets the figures too, and so does Weights & Biases if the run was logged to it.
+        The metrics on other data are `OtherMetrics`, saved in evaluations/NAME.
 
     Raises:
-        UserError: the run cannot be opened, or its data has no test image.
+        UserError: the run or the data cannot be opened, or there is no image to test.
     """
-    run = open_run(config.run, data=config.data, output=config.out)
-    outcome, metrics = score_run(run)
-    for line in summarize(metrics):
-        console.print(line)
-    figures = draw_figures(run, outcome, metrics)
-    logs = log_test(run, figures, metrics)
-    tensorboard = f", and in TensorBoard from {logs}" if logs else ""
-    console.print()
-    console.print(
-        f"numbers:      {run.results_path / 'metrics.json'} (test), each image in {run.results_path / PREDICTIONS}"
-    )
-    console.print(f"figures:      {run.results_path / 'figures'} ({len(figures)}){tensorboard}")
+    run = open_run(config.run, output=config.out)
+    other = open_other_data(run, config.data) if config.data else None
+    if other:
+        metrics: ModelMetrics = _evaluate_other(run, other, config)
+    else:
+        metrics = _evaluate_own(run.move_data(config.data) if config.data else run, config)
     console.print(f"report:       {leave_report(run.path, config.out)}")
     return metrics
 
 
-def summarize(metrics: ModelMetrics) -> Iterator[str]:
-    """Yield the lines that describe the metrics of a test on the console."""
-    classes, k = len(metrics["per_class"]), metrics["top_k"]
-    yield f"{format_count(metrics['images'], 'test image')} of {classes} classes, each used once"
-    yield f"top-1:       {_format_share(metrics['accuracy'], metrics['accuracy_interval'])}"
-    if metrics["leaked"]:
-        yield describe_leaked(metrics)
-    if k < classes:
-        yield f"top-{k}:       {_format_share(metrics['top_k_accuracy'], metrics['top_k_interval'])}"
-    means = f"mean confidence {metrics['confidence']:.1%}, accuracy {metrics['accuracy']:.1%}"
-    yield f"calibration: {metrics['ece']:6.1%}   expected calibration error (ECE); {means}"
-    weakest = sorted((row for row in metrics["per_class"] if row["images"]), key=lambda row: row["f1"])[:3]
-    yield "weakest:      " + ", ".join(f"{row['class']} (F1 {row['f1']:.2f})" for row in weakest)
-    if metrics["confused"]:
-        pairs = (f"{pair['true']} as {pair['predicted']} ({pair['count']}x)" for pair in metrics["confused"][:3])
-        yield "confused:     " + ", ".join(pairs)
-    yield f"speed:        {metrics['images_per_second']:,.0f} images/s"
+def _evaluate_own(run: FinishedRun, config: EvaluateConfig) -> ModelMetrics:
+    """Evaluate a run on the test images of its own data."""
+    dataset = load_test_images(run)
+    calibration = calibrate_run(run, dataset)
+
+    def save(outcome: Outcome, metrics: ModelMetrics, mirrored: np.ndarray | None) -> ModelMetrics:
+        save_score(run, outcome, metrics, calibration, mirrored)
+        return metrics
+
+    outcome, metrics = _measure(run, dataset, calibration, config, save)
+    for line in summarize(metrics):
+        console.print(line)
+    figures = draw_figures(run.results_path / "figures", run.class_names, outcome, metrics, calibration)
+    logs = log_test(run, figures, metrics)
+    tensorboard = f", and in TensorBoard from {logs}" if logs else ""
+    folder = run.results_path
+    _print_places(f"{folder / 'metrics.json'} (test)", folder / PREDICTIONS, figures, tensorboard)
+    return metrics
 
 
-def describe_leaked(metrics: ModelMetrics) -> str:
-    """Return a line with the accuracy on the test images whose photo was not used for training or validation."""
-    leaked = metrics["leaked"]
-    accuracy, interval = metrics["accuracy_without_leaked"], metrics["interval_without_leaked"]
-    share = "none is left" if accuracy is None or interval is None else _format_share(accuracy, interval)
-    these = agree(leaked, "this test image was", f"these {leaked:,} test images were")
-    return f"{f'without {leaked:,}:':12} {share}; {these} also used for training or validation"
+def _evaluate_other(run: FinishedRun, other: OtherData, config: EvaluateConfig) -> OtherMetrics:
+    """Evaluate a run on other data."""
+    calibration = find_calibration(run)
+    foreign, folder = predict_foreign(run, other), make_folder(run, other)
+
+    def save(outcome: Outcome, metrics: ModelMetrics, mirrored: np.ndarray | None) -> OtherMetrics:
+        added = add_other(metrics, other, foreign, calibration)
+        save_other(folder, run, other, (outcome, foreign), added, calibration, mirrored)
+        return added
+
+    outcome, metrics = _measure(run, other.dataset, calibration, config, save)
+    for line in [*summarize(metrics), *summarize_foreign(metrics)]:
+        console.print(line)
+    figures = draw_figures(folder / "figures", run.class_names, outcome, metrics, calibration)
+    _print_places(str(folder / "metrics.json"), folder / "predictions.csv", figures)
+    return metrics
 
 
-def _format_share(share: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{share:6.1%}   (95 % interval {low:.1%} to {high:.1%})"
+def _measure(
+    run: FinishedRun,
+    dataset: Dataset,
+    calibration: SavedCalibration | None,
+    config: EvaluateConfig,
+    save: Save[Metrics],
+) -> tuple[Outcome, Metrics]:
+    """Predict and measure test images, and save the result before and after the slow `--robustness`."""
+    outcome = predict_test(run, dataset)
+    metrics, mirrored = measure_outcome(run, outcome, calibration), None
+    if config.tta:
+        mirrored = predict_with_mirror_images(run, outcome)
+        metrics["tta"] = measure_mirroring(outcome, mirrored)
+    saved = save(outcome, metrics, mirrored)
+    if config.robustness:
+        metrics["robustness"] = measure_robustness(run, outcome)
+        saved = save(outcome, metrics, mirrored)
+    return outcome, saved
+
+
+def _print_places(numbers: str, predictions: Path, figures: Sequence[Path], tensorboard: str = "") -> None:
+    console.print()
+    console.print(f"numbers:      {numbers}, each image in {predictions}")
+    console.print(f"figures:      {figures[0].parent} ({len(figures)}){tensorboard}")

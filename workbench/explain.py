@@ -17,6 +17,7 @@ import numpy as np
 from workbench.console import console, show_decoding
 from workbench.data.decoding import UnreadableImage, decode
 from workbench.errors import UserError
+from workbench.evaluation.calibration.saved_calibration import read_calibration
 from workbench.explaining.explainer import Explainer
 from workbench.explaining.units import find_most_wrong, select_distinctive_units, survey_units
 from workbench.finished_run import FinishedRun, open_run
@@ -46,7 +47,11 @@ def explain(config: ExplainConfig) -> list[Path]:
     run = open_run(config.run, data=config.data, output=config.out)
     images = _read_images(config.image, run)
     folder = run.results_path / "figures"
-    explainer = Explainer(run.model, run.class_names, folder, config.layer)
+    calibration = read_calibration(run)
+    if calibration:
+        console.print(calibration.describe())
+    temperature = calibration.temperature if calibration else 1.0
+    explainer = Explainer(run.model, run.class_names, folder, config.layer, temperature)
     folder.mkdir(exist_ok=True)
     figures = _explain_images(explainer, images, config) if images else _explain_run(explainer, run, config)
     paths = []

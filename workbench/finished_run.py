@@ -110,6 +110,13 @@ class FinishedRun:
             values["data"] = self.moved_data
         return cli.from_values(DataConfig, values, where=where)
 
+    def move_data(self, data: str) -> "FinishedRun":
+        """Return the run with its data at another place. A model that is loaded already is shared."""
+        moved = dataclasses.replace(self, moved_data=data)
+        if "model" in vars(self):
+            vars(moved)["model"] = self.model  # where the cached property looks for it
+        return moved
+
     @functools.cached_property
     def model(self) -> "keras.Model":
         """The Keras model, from uint8 RGB images to logits.

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,16 +20,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from workbench.commandline.calls import format_call
 from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
 from workbench.data.folder_source import describe_links, list_files, make_printable, read_image_file
 from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import Item
 from workbench.errors import UserError
+from workbench.evaluation.calibration.saved_calibration import SavedCalibration, read_calibration
 from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.finished_run import FinishedRun, open_run
 from workbench.wording import agree, format_count
 
 UNREADABLE_EXIT = 1
+_UNKNOWN = "unknown"
 
 Ranking = list[tuple[str, float]]  # class names and their probabilities, the most probable first
 
@@ -40,10 +44,12 @@ class Prediction:
     Attributes:
         image: path of its file.
         classes: the most probable classes with their probabilities, the most probable first.
+        is_unknown: whether the network is less confident than the threshold of `--unknown`; None without this option.
     """
 
     image: str
     classes: Ranking
+    is_unknown: bool | None = None
 
 
 def predict(config: PredictConfig) -> tuple[int, int]:
@@ -84,15 +90,26 @@ def classify(run: FinishedRun, config: PredictConfig, failures: list[str]) -> It
             without images.
 
     Raises:
-        UserError: the model cannot be loaded, an option is out of range, or there are no images.
+        UserError: the model cannot be loaded, an option is out of range, there are no images, or there is no threshold
+            for `--unknown`.
     """
     if config.top_k < 1 or config.batch_size < 1:
         raise UserError("--top-k and --batch-size must be at least 1")
-    return _classify(run, run.model, config, failures)
+    model, calibration = run.model, read_calibration(run)
+    if config.unknown and calibration is None:
+        command = f"{format_call('workbench.evaluate')} {shlex.quote(str(run.path))}"
+        raise UserError(f"--unknown: {run.path} has no threshold for it; {command} chooses one")
+    if calibration:
+        print(calibration.describe(), file=sys.stderr)
+    return _classify(run, model, calibration, config, failures)
 
 
 def _classify(
-    run: FinishedRun, model: keras.Model, config: PredictConfig, failures: list[str]
+    run: FinishedRun,
+    model: keras.Model,
+    calibration: SavedCalibration | None,
+    config: PredictConfig,
+    failures: list[str],
 ) -> Iterator[list[Prediction]]:
     empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
     items = decode_items(_list_items(config.images), run.image_size, run.data_config.resize)
@@ -100,9 +117,12 @@ def _classify(
     while batch := list(itertools.islice(images, config.batch_size)):
         logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))
         predictions = []
-        for (name, _), probabilities in zip(batch, softmax(logits), strict=True):
+        shown = calibration.compute_probabilities(logits) if calibration else softmax(logits)
+        for (name, _), probabilities in zip(batch, shown, strict=True):
             ranked = rank_classes(probabilities)[: config.top_k]
-            predictions.append(Prediction(name, [(run.class_names[c], float(probabilities[c])) for c in ranked]))
+            is_unknown = bool(probabilities.max() < calibration.threshold) if calibration and config.unknown else None
+            classes = [(run.class_names[c], float(probabilities[c])) for c in ranked]
+            predictions.append(Prediction(name, classes, is_unknown))
         yield predictions
         done += len(batch)
     for line in describe_missing_decoders(failures):
@@ -167,11 +187,17 @@ def _report_empty(folders: Sequence[str], *, has_images: bool) -> None:
 
 
 def _format_line(prediction: Prediction, width: int) -> str:
-    """Return `daisy  93.1%   iris  4.2%   photos/a.jpg`, the classes in columns of this width."""
-    columns = (f"{class_name:{width}} {probability:6.1%}" for class_name, probability in prediction.classes)
+    """Return `daisy  93.1%   iris  4.2%   photos/a.jpg`, the classes in columns of this width.
+
+    With `--unknown` the first column is `unknown` or empty.
+    """
+    columns = [f"{class_name:{width}} {probability:6.1%}" for class_name, probability in prediction.classes]
+    if prediction.is_unknown is not None:
+        columns.insert(0, f"{_UNKNOWN if prediction.is_unknown else '':{len(_UNKNOWN)}}")
     return "   ".join([*columns, prediction.image])
 
 
 def _format_json(prediction: Prediction) -> str:
     classes = [{"class": class_name, "probability": round(value, 6)} for class_name, value in prediction.classes]
-    return json.dumps({"image": prediction.image, "predictions": classes}, ensure_ascii=False)
+    unknown = {} if prediction.is_unknown is None else {"unknown": prediction.is_unknown}
+    return json.dumps({"image": prediction.image, "predictions": classes, **unknown}, ensure_ascii=False)

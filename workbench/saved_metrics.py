@@ -23,6 +23,36 @@ _TEST: dict[str, Any] = {
 _COMPARED = ("loss", "images_per_second", "total_parameters", "model_bytes")
 _LEAKED = {"leaked": int, "keeps_split": bool}  # tests of earlier versions have none of these
 _WITHOUT_LEAKED = {"accuracy_without_leaked": float, "interval_without_leaked": (float, float)}  # or null
+_SHARE = {"count": int, "of": int, "share": float, "interval": (float, float)}
+_UNKNOWN = {"threshold": float, "right_unknown": _SHARE, "wrong_known": _SHARE, "right_of_known": _SHARE}
+_BALANCED = {
+    "balanced_accuracy": float,
+    "balanced_accuracy_interval": (float, float),
+    "macro_f1": float,
+    "macro_f1_interval": (float, float),
+}
+_MEASURED = {"accuracy": float, "accuracy_interval": (float, float), "difference": float}
+_ADDED: dict[str, Any] = {  # what a test may have
+    **_BALANCED,
+    "calibrated": {"temperature": float, "validation_images": int, "ece": float, "confidence": float}
+    | {"unknown": _UNKNOWN},
+    "tta": {**_MEASURED, "only_with": int, "only_without": int, "p": float},
+    "robustness": [{**_MEASURED, "corruption": str, "strength": str}],
+}
+_EVALUATION: dict[str, Any] = {  # of other data
+    **dict.fromkeys(("data", "name", "evaluated"), str),
+    "only_in_run": [str],
+    "only_in_data": [str],
+    "renamed": [(str, str)],
+    "foreign_images": int,
+}
+_CALIBRATION: dict[str, Any] = {
+    "images": int,
+    "temperature": float,
+    "ece_before": float,
+    "ece_after": float,
+    "unknown": _UNKNOWN,
+}
 
 
 def find_damage(metrics: Mapping[str, Any]) -> str | None:
@@ -45,8 +75,31 @@ def can_be_compared(test: Mapping[str, Any]) -> bool:
     return all(_is_number(test.get(name)) for name in _COMPARED)
 
 
+def find_damage_of_calibration(values: Any) -> str | None:
+    """Return what is wrong with the content of a calibration.json; None if nothing is."""
+    damage = _compare(values, _CALIBRATION, "calibration")
+    if damage:
+        return damage
+    if values["temperature"] <= 0:
+        return "calibration: temperature is not above 0"
+    if not isinstance(values.get("model_sha256"), str):
+        return "calibration: model_sha256 is not text"
+    return None
+
+
+def find_damage_of_evaluation(metrics: Any) -> str | None:
+    """Return what is wrong with the results on other data, the content of their metrics.json; None if nothing is."""
+    damage = _compare(metrics, _EVALUATION, "evaluation") or _find_damage_of_test(metrics)
+    foreign = {"foreign_unknown": _SHARE} if not damage and "foreign_unknown" in metrics else {}
+    return damage or _compare(metrics, foreign, "evaluation")
+
+
 def _find_damage_of_test(test: Any) -> str | None:
     damage = _compare(test, _TEST, "test")
+    if damage:
+        return damage
+    added = _BALANCED.keys() if _BALANCED.keys() & test.keys() else set()  # all of them, or none
+    damage = _compare(test, {name: _ADDED[name] for name in _ADDED if name in added or name in test}, "test")
     if damage or not {*_LEAKED, *_WITHOUT_LEAKED} & test.keys():
         return damage
     measured = {name: shape for name, shape in _WITHOUT_LEAKED.items() if test.get(name, "") is not None}

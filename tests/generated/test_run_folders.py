@@ -29,7 +29,7 @@ RUNS = ("tiny", "tiny", "tiny", "cnn", "finetuned", "sweep")
 _WRITTEN = {  # by each command, as regular expressions
     "workbench.predict": "^$",
     "workbench.report": r"(/report\.html|/figures/.*\.png)$",
-    "workbench.evaluate": r"(/report\.html|/figures/.*\.png|/metrics\.json|/test_predictions\.csv)$",
+    "workbench.evaluate": r"(/report\.html|/figures/.*\.png|/(metrics|calibration)\.json|/test_predictions\.csv)$",
     "workbench.compare": r"/report\.html$",
 }
 
@@ -125,7 +125,8 @@ def test_a_damaged_run_is_compared_by_its_true_numbers_or_refused(run_folders: P
     with open_workspace() as place:
         run = copy_damaged(data, place, run_folders, "tiny")
         shutil.copytree(run_folders / "runs" / "tiny", place / "runs" / "whole")
-        tests_again = r"|/(metrics\.json|test_predictions\.csv)$"  # a run that has not been tested is tested
+        # a run that has not been tested is tested
+        tests_again = r"|/((metrics|calibration)\.json|test_predictions\.csv)$"
         before = read_contents(place / "runs")
         outcome = run_command("workbench.compare", "runs/whole", "runs/tiny")
         check_kept(before, read_contents(place / "runs"), _WRITTEN["workbench.compare"] + tests_again)

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from workbench.data.decoding import UnreadableImage, decode
 from workbench.errors import UserError
+from workbench.evaluation.calibration.saved_calibration import read_calibration
 from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.explaining.drawing import HEAT
 from workbench.explaining.explainer import Explainer
@@ -31,10 +32,14 @@ class Answer:
     Attributes:
         classes: (class, probability) of the most probable classes, the most probable first.
         photo: the photo as the model sees it.
+        is_unknown: whether the model is less confident than the threshold for "unknown"; None where it is not known.
+        note: what the probabilities are, where they are calibrated.
     """
 
     classes: list[tuple[str, float]]
     photo: Picture
+    is_unknown: bool | None = None
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +79,18 @@ class LoadedModel:
             raise UserError(f"this photo cannot be read: {error}") from None
 
     def classify(self, image: np.ndarray, top_k: int) -> Answer:
-        """Return the most probable classes of a photo."""
-        (probabilities,) = softmax(self.run.model.predict_on_batch(image[None]))
+        """Return the most probable classes of a photo, with calibrated probabilities where the run has a calibration.
+
+        Raises:
+            UserError: calibration.json is damaged.
+        """
+        logits, calibration = self.run.model.predict_on_batch(image[None]), read_calibration(self.run)
+        (probabilities,) = calibration.compute_probabilities(logits) if calibration else softmax(logits)
         names = self.run.class_names
         ranked = [(names[label], float(probabilities[label])) for label in rank_classes(probabilities)[:top_k]]
-        return Answer(ranked, _draw(image))
+        if calibration is None:
+            return Answer(ranked, _draw(image))
+        return Answer(ranked, _draw(image), bool(probabilities.max() < calibration.threshold), calibration.describe())
 
     def draw_gradcam(self, image: np.ndarray) -> Picture:
         """Return the photo under the evidence for its predicted class, by Grad-CAM.

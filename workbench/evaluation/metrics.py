@@ -1,6 +1,7 @@
 """Metrics of a classifier on labelled images: intervals, calibration, confusions, paired tests."""
 
 import dataclasses
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,28 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     """
     interval = stats.binomtest(int(successes), int(total)).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+class Share(TypedDict):
+    """How many of some images there are, and which share of them that is.
+
+    Attributes:
+        count, of: number of these images, and of all.
+        share: count / of; 0 of no images.
+        interval: its 95 % interval by Wilson's method; 0 to 1 of no images.
+    """
+
+    count: int
+    of: int
+    share: float
+    interval: tuple[float, float]
+
+
+def measure_share(count: int | np.integer, of: int | np.integer) -> Share:
+    """Return a share with its interval."""
+    count, of = int(count), int(of)
+    interval = wilson_interval(count, of) if of else (0.0, 1.0)
+    return {"count": count, "of": of, "share": count / of if of else 0.0, "interval": interval}
 
 
 @dataclasses.dataclass(frozen=True)

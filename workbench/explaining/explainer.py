@@ -68,7 +68,14 @@ class Explainer:
         cam_layer: name of the layer whose maps Grad-CAM weighs.
     """
 
-    def __init__(self, model: keras.Model, class_names: Sequence[str], folder: Path, layer: str | None = None) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        class_names: Sequence[str],
+        folder: Path,
+        layer: str | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         """Prepare the explanation of a model.
 
         Args:
@@ -76,6 +83,7 @@ class Explainer:
             class_names: in the order of the labels.
             folder: for the figures.
             layer: name of the layer to explain; by default the end of the last stage.
+            temperature: the logits are divided by it for the probabilities that are shown.
 
         Raises:
             UserError: the model cannot be explained, or has no layer of this name with maps.
@@ -87,6 +95,7 @@ class Explainer:
         self._model = model
         self._class_names = class_names
         self._folder = folder
+        self._temperature = temperature
         self._tag = f"_{layer}" if layer else ""
 
     @functools.cached_property
@@ -239,7 +248,7 @@ class Explainer:
     ) -> Path:
         shown = []
         for photo, of_photo in zip(photos, heats, strict=True):
-            probability = softmax(photo.logits)[photo.predicted]
+            probability = softmax(photo.logits / self._temperature)[photo.predicted]
             predicted, other = (shorten_class_name(self._class_names[c]) for c in (photo.predicted, photo.other))
             is_correct = None if photo.label is None else photo.label == photo.predicted
             mark = {True: "✓ ", False: "✗ ", None: ""}[is_correct]

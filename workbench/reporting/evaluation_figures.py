@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from workbench.evaluation.calibration.saved_calibration import SavedCalibration
 from workbench.evaluation.metrics import CALIBRATION_BINS, list_confusions, measure_calibration
+from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.prediction_metrics import ClassMetrics
 from workbench.evaluation.probabilities import rank_classes
-from workbench.evaluation.scoring import ClassMetrics, Outcome, PredictionMetrics
-from workbench.finished_run import FinishedRun
+from workbench.evaluation.scoring import ModelMetrics
 from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, show_image
+from workbench.reporting.robustness_figure import draw_robustness
 from workbench.wording import agree, format_count
 
 MAX_CLASSES = 25  # more classes are not readable in one matrix
@@ -21,18 +24,25 @@ INK = "Blues"  # most cells of a confusion matrix are 0, which is white here: it
 RIGHT, WRONG = BLUE, RED
 
 
-def draw_figures(run: FinishedRun, outcome: Outcome, metrics: PredictionMetrics) -> list[Path]:
-    """Draw every figure of a test into figures/ of the run or its output folder, and return their paths."""
-    folder = run.results_path / "figures"
+def draw_figures(
+    folder: Path,
+    class_names: Sequence[str],
+    outcome: Outcome,
+    metrics: ModelMetrics,
+    calibration: SavedCalibration | None = None,
+) -> list[Path]:
+    """Draw every figure of a test into a folder, and return their paths."""
     folder.mkdir(exist_ok=True)
-    matrix = np.zeros((len(run.class_names),) * 2, int)
+    matrix = np.zeros((len(class_names),) * 2, int)
     np.add.at(matrix, (outcome.labels, outcome.predicted), 1)
+    calibrated = calibration.compute_probabilities(outcome.logits).max(axis=1) if calibration else None
     paths = [
-        draw_confusion_matrix(folder / "confusion_matrix.png", matrix, run.class_names),
-        draw_reliability(folder / "reliability.png", outcome.confidence, outcome.correct),
+        draw_confusion_matrix(folder / "confusion_matrix.png", matrix, class_names),
+        draw_reliability(folder / "reliability.png", outcome.confidence, outcome.correct, calibrated),
         draw_class_metrics(folder / "per_class.png", metrics["per_class"]),
-        draw_prediction_grid(folder / "prediction_grid.png", outcome, run.class_names),
-        draw_most_wrong(folder / "most_wrong.png", outcome, run.class_names),
+        draw_prediction_grid(folder / "prediction_grid.png", outcome, class_names),
+        draw_most_wrong(folder / "most_wrong.png", outcome, class_names),
+        draw_robustness(folder / "robustness.png", outcome, metrics.get("robustness", [])),
     ]
     return [path for path in paths if path]
 
@@ -86,13 +96,16 @@ def _confusion_title(matrix: np.ndarray, class_names: Sequence[str]) -> str:
     )
 
 
-def draw_reliability(path: Path, confidence: np.ndarray, correct: np.ndarray) -> Path:
+def draw_reliability(
+    path: Path, confidence: np.ndarray, correct: np.ndarray, calibrated: np.ndarray | None = None
+) -> Path:
     """Draw accuracy against confidence, and a histogram of the confidence.
 
     Args:
         path: of the PNG file; also returned.
         confidence: (n,), probability of the predicted class.
         correct: (n,), whether the predicted class is the true one.
+        calibrated: (n,), the confidence after temperature scaling, if there is one.
     """
     calibration = measure_calibration(confidence, correct)
     mean_confidence, accuracy = np.mean(confidence), np.mean(correct)
@@ -104,6 +117,9 @@ def draw_reliability(path: Path, confidence: np.ndarray, correct: np.ndarray) ->
         f"{finding}: {mean_confidence:.0%} confident on average, {accuracy:.0%} right "
         f"(calibration error {calibration.error:.1%})"
     )
+    scaled = None if calibrated is None else measure_calibration(calibrated, correct)
+    if scaled:
+        title += f"; after temperature scaling {scaled.error:.1%}"
     caption = (
         f"Test images in {CALIBRATION_BINS} bins of confidence. A bar below the dashed line means over-confidence. The "
         "calibration error is the distance from the line, averaged over images; bins of few images are uncertain."
@@ -113,6 +129,8 @@ def draw_reliability(path: Path, confidence: np.ndarray, correct: np.ndarray) ->
         bars = {"width": 1 / CALIBRATION_BINS, "align": "edge", "edgecolor": "white"}
         curve.bar(calibration.low, calibration.accuracy, color=SKY, label="accuracy", **bars)
         curve.plot(calibration.confidence, calibration.accuracy, "o", color=BLUE, label="mean of a bin")
+        if scaled:
+            curve.plot(scaled.confidence, scaled.accuracy, "D-", color=RED, label="after temperature scaling")
         curve.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="share that is right")
         curve.legend(loc="upper left")
         histogram.bar(calibration.low, calibration.count, color=GREY, **bars)

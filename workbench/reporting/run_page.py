@@ -14,21 +14,19 @@ from workbench.errors import UserError
 from workbench.files import read_csv, read_json
 from workbench.finished_run import FinishedRun
 from workbench.reporting.curves import draw_curves
-from workbench.reporting.page import Command, Page, Picture, Section, Tile, load_pictures
+from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
+from workbench.reporting.test_section import TEST_FIGURES, build_evaluation_sections, build_test_section
 from workbench.sweep.results import format_value
-from workbench.table import Column, Table
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.wording import agree, format_count
 
 CURVES = "learning_curves"
 SWEEP_FIGURES = ("sweep_progress", "sweep_parallel", "sweep_importance", "sweep_effects", "sweep_pareto")
-TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "most_wrong")
 _EXPLANATIONS = (  # from the first filters to the class
     *("filters", "first_feature_maps", "feature_maps", "maximised"),
     *("guided_backprop", "gradcam", "integrated_gradients"),
 )
 _EPOCH = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
-_MAX_PAIRS = 10
 Metrics = Mapping[str, Any]  # content of metrics.json
 
 
@@ -95,7 +93,8 @@ def build_model_sections(run: FinishedRun, metrics: Metrics, history: Sequence[E
     explanations = load_pictures(paths)
     return [
         Section("training", "Training", figures=curves),
-        _build_test_section(metrics, load_pictures(run.find_result(f"figures/{name}.png") for name in TEST_FIGURES)),
+        build_test_section(metrics.get("test"), load_pictures(_find_test_figures(run))),
+        *build_evaluation_sections(run),
         Section("insight", "What the network sees", figures=explanations),
         _build_next_section(run, metrics, bool(explanations)),
         _build_options_section(run),
@@ -134,55 +133,10 @@ def build_test_tiles(metrics: Metrics) -> list[Tile]:
     return [Tile("test accuracy", f"{test['accuracy']:.1%}", note)]
 
 
-def _build_test_section(metrics: Metrics, figures: Sequence[Picture]) -> Section:
-    test = metrics.get("test")
-    if not test:
-        return Section("test", "Test")
-    text = (
-        f"{_describe_test_images(test)}: "
-        f"top-1 {test['accuracy']:.1%}, top-{test['top_k']} {test['top_k_accuracy']:.1%}, "
-        f"calibration error {test['ece']:.1%}.{_describe_leaked(test)}"
-    )
-    columns = [Column("class", False), Column("images"), Column("precision"), Column("recall"), Column("F1")]
-    rows = [
-        [row["class"], f"{row['images']:,}", f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}"]
-        for row in test["per_class"]
-    ]
-    tables = [Table("Each class", columns, rows)]
-    if test["confused"]:
-        columns = [Column("true class", False), Column("predicted class", False), Column("images")]
-        pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]
-        tables.append(Table("The most frequent confusions", columns, pairs))
-    return Section("test", "Test", text, figures=figures, tables=tables)
-
-
-def _describe_test_images(test: Metrics) -> str:
-    """Return what is known of the test images. That nothing has seen them is said only if it was checked."""
-    images = format_count(test["images"], "image")
-    if test.get("leaked") == 0 and test["keeps_split"] and not test.get("unchecked_runs"):
-        return f"{images} that {agree(test['images'], 'was', 'were')} used neither for training nor for any choice"
-    return f"{images} of the test set"
-
-
-def _describe_leaked(test: Metrics) -> str:
-    """Return sentences on test images that training or a choice has seen, or may have seen."""
-    if "leaked" not in test:
-        return " An earlier version tested them and did not check whether they are also in the training set."
-    text, leaked = "", test["leaked"]
-    if leaked:
-        were, them = agree(leaked, "photo was", "photos were"), agree(leaked, "it", "them")
-        accuracy = test["accuracy_without_leaked"]
-        text = f" {leaked:,} of these {were} also used for training or validation"
-        if accuracy is None:
-            text += "."
-        else:
-            low, high = test["interval_without_leaked"]
-            text += f"; without {them} top-1 is {accuracy:.1%} (95 % interval {low:.1%} to {high:.1%})."
-    if test.get("unchecked_runs"):
-        text += " It is not known whether the network that was fine-tuned had been trained on some of them."
-    if not test["keeps_split"]:
-        text += " The run has no split.csv, so it is not known whether the data has changed since it was trained."
-    return text
+def _find_test_figures(run: FinishedRun) -> list[Path]:
+    """Return the figures of the run's own test that there are."""
+    paths = [run.find_result(f"figures/{name}.png") for name in TEST_FIGURES]
+    return [path for path in paths if path.exists()]
 
 
 def _explanation_order(path: Path) -> tuple[int, str]:

@@ -21,7 +21,7 @@ from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.console import format_duration
 from workbench.errors import UserError
-from workbench.evaluation.scoring import PREDICTIONS
+from workbench.evaluation.predictions_table import PREDICTIONS
 from workbench.files import read_csv
 from workbench.origin import describe_resuming
 from workbench.wording import format_count

@@ -189,6 +189,10 @@ def _add_answer(answer: "Answer") -> None:
                 Text("span", f"{probability:.1%}", "" if place else "top-class")
                 with Text("div", classes="track", aria_hidden="true"):
                     Text("div", style=f"width: {100 * probability:.1f}%")
+    if answer.is_unknown:
+        Text("p", "Unknown: the model is less confident than for 95 % of the photos that it recognises.", "soft")
+    if answer.note:
+        Text("p", answer.note, "soft")
 
 
 def _add_cam(picture: str) -> None:

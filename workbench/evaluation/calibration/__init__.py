@@ -1,0 +1,1 @@
+"""Calibration: temperature scaling, and the confidence below which a prediction is called unknown."""

@@ -1,0 +1,1 @@
+"""Robustness: how the accuracy falls where photos are blurred, noisy, compressed, dark or small."""
