@@ -29,7 +29,7 @@ from workbench.commandline.calls import format_call
 from workbench.compare import compare as compare_runs
 from workbench.config import TrainingRunConfig, flatten, replace
 from workbench.console import console, show_decoding, show_table
-from workbench.data.dataset import load_dataset
+from workbench.data.dataset import check_options, load_dataset
 from workbench.data.sources import open_source
 from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import open_kept_split
@@ -89,6 +89,7 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
     scratch = config.strategies.scratch
     if scratch:
         open_run(scratch)
+    check_options(config.data, config.training.seed)
     data_name = open_source(config.data.data).name
     name = config.run.name or f"compare-{config.backbone.backbone.lower()}-{data_name}-{size}px"
     folders: list[Path] = []

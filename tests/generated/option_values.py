@@ -18,9 +18,11 @@ _OTHERS = [True, False, None, [3, 5], [3, 3, 3, 3, 3], [], {"a": 1}, [None], [[1
 Range = Callable[[Any], bool]
 
 RANGES: Mapping[str, Range] = {
-    **dict.fromkeys(("epochs", "batch_size", "num_filters", "dense_units", "max_trials", "keep"), lambda n: n >= 1),
+    **dict.fromkeys(("epochs", "batch_size", "num_filters", "max_trials", "keep"), lambda n: n >= 1),
     **dict.fromkeys(("warmup_epochs", "weight_decay", "mixup", "cutmix", "patience", "views"), lambda n: n >= 0),
-    **dict.fromkeys(("workers", "head_epochs", "unfreeze_epochs", "backbone_learning_rate"), lambda n: n >= 0),
+    **dict.fromkeys(
+        ("workers", "head_epochs", "unfreeze_epochs", "backbone_learning_rate", "dense_units"), lambda n: n >= 0
+    ),
     **dict.fromkeys(("label_smoothing", "ema", "dropout"), lambda n: 0 <= n < 1),
     **dict.fromkeys(("erasing", "max_unreadable"), lambda n: 0 <= n <= 1),
     **dict.fromkeys(("seed", "split_seed"), lambda n: 0 <= n < 2**32),

@@ -1,5 +1,6 @@
 """Generated configurations: options on the command line and in YAML files."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -89,6 +90,7 @@ def choose(module: str, name: str, value: Any) -> tuple[str, Option, Any]:
 
 @examples(90)
 @example(choice=choose("transfer.compare", "image_size", 0), in_file=False)
+@example(choice=choose("transfer.compare", "max_unreadable", math.nan), in_file=True)
 @example(choice=choose("cnn_scratch.train", "dense_units", 10**400), in_file=True)
 @example(choice=choose("cnn_scratch.train", "filter_size", 10**30), in_file=False)
 @example(choice=choose("cnn_scratch.train", "seed", "9" * 5000), in_file=False)

@@ -137,7 +137,7 @@ def load_dataset(
             have changed in a way that its use does not allow.
     """
     image_size = choose_image_size(data)
-    _check_config(data, seed)
+    check_options(data, seed)
     source = open_source(data.data)
     store = open_store(source, image_size, data.resize, data.cache_dir, progress)
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
@@ -225,7 +225,12 @@ def _keep_split(kept: KeptSplit, store: Store, source: Source, data: str) -> _Sp
     return _Split(found.rows, found.leaks, changes=describe_changes(kept, found))
 
 
-def _check_config(data: DataConfig, seed: int) -> None:
+def check_options(data: DataConfig, seed: int) -> None:
+    """Refuse a share of unreadable images, or a seed, that is out of range. No data are read.
+
+    Raises:
+        UserError: names the option.
+    """
     if not 0 <= data.max_unreadable <= 1:
         raise UserError(f"--max-unreadable {data.max_unreadable}: must be between 0 and 1, a share of the images")
     for option, value in (("--seed", seed), ("--split-seed", data.split_seed)):
