@@ -36,7 +36,7 @@ from workbench.sweep.sweep_file import TrialOptions, read_space
 from workbench.sweep.workers import WorkerPool
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.tracking import describe_sweep
-from workbench.wording import format_count
+from workbench.wording import agree, format_count
 
 _TICK = 0.1  # seconds between two looks at the workers
 _IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "groups", "prune")
@@ -79,8 +79,7 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
             folder.describe_holder(device=device)
             if pool:
                 print_device(device)
-            parameters = format_count(len(space.parameters), "parameter")
-            console.print(f"space: {format_count(len(space), 'point')} of {parameters}")
+            console.print(_describe_space(space, config.search.tuner))
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
             yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, pool, device, results)
@@ -174,6 +173,15 @@ def read_trial_defaults(sweep: Path, config_class: type, trial: TrialOptions, da
     path = sweep.resolve()
     defaults = make_trial_defaults(RunFolder(RunConfig(name=path.name, runs_dir=str(path.parent))), config_class, trial)
     return dataclasses.replace(defaults, base=replace(defaults.base, data=data)) if data else defaults
+
+
+def _describe_space(space: Space, tuner: str) -> str:
+    """Return a line about the number of different points, or of the parameters that are drawn from ranges."""
+    parameters, drawn = format_count(len(space.parameters), "parameter"), len(space.distributions)
+    if space.is_endless(tuner):
+        verb, ranges = agree(drawn, "is", "are"), agree(drawn, "a range", "ranges")
+        return f"space: {parameters}, {drawn} of them {verb} drawn from {ranges}"
+    return f"space: {format_count(len(space), 'point')} of {parameters}"
 
 
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:

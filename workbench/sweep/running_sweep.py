@@ -218,9 +218,11 @@ class Sweep:
             ("curves and HParams", f"tensorboard --logdir {asked.run.logs_dir}"),
             ("train the best again", f"{format_call(self.train_command)} --config {path / 'best.yaml'}"),
         ]
-        if num_trials < len(self.space):
-            more = replace(asked, max_trials=min(4 * num_trials, len(self.space)), budget=None)
-            lines.append(("more trials", f"{format_command(self.command, more)}   (or all: {len(self.space):,})"))
+        is_endless = self.space.is_endless(self.tuner)
+        if is_endless or num_trials < len(self.space):
+            most = 4 * num_trials if is_endless else min(4 * num_trials, len(self.space))
+            command = format_command(self.command, replace(asked, max_trials=most, budget=None))
+            lines.append(("more trials", command if is_endless else f"{command}   (or all: {len(self.space):,})"))
         if asked.data.data == "digits":
             lines.append(
                 ("your own photos", f"{format_call(self.command)} --data FOLDER   (one folder of images a class)")

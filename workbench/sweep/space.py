@@ -98,7 +98,12 @@ class Space:
             number, digits[name] = divmod(number, len(values))
         return {name: values[digits[name]] for name, values in self.parameters.items()}
 
+    def is_endless(self, tuner: str) -> bool:
+        """Return whether a tuner draws values from ranges, so that there is no end of different points."""
+        return tuner != "grid" and bool(self.distributions)
+
     def __len__(self) -> int:
+        """Return the number of points of the grid."""
         return math.prod(len(values) for values in self.parameters.values())
 
 

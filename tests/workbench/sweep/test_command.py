@@ -162,7 +162,7 @@ def test_early_terminate_ends_the_weaker_trials_at_its_epochs(workdir):
     assert best["status"] == "completed"
 
 
-def test_a_random_search_draws_from_its_distributions_and_can_be_continued(workdir):
+def test_a_random_search_draws_from_its_distributions_and_can_be_continued(workdir, capsys):
     text = """
         method: random
         run_cap: 6
@@ -172,7 +172,9 @@ def test_a_random_search_draws_from_its_distributions_and_can_be_continued(workd
           epochs: {values: [1, 2], probabilities: [1.0, 0.0]}
     """
     sweep(text)
-    first = rows()
+    shown, first = capsys.readouterr().out, rows()
+    assert "space: 3 parameters, 2 of them are drawn from ranges\n" in shown
+    assert "--max-trials 24 --workers 0 --name s\n" in shown  # there is no end of different points
     assert len(first) == 6
     assert len({row["learning_rate"] for row in first}) == 6
     assert {row["batch_size"] for row in first} <= {"4", "8"}
