@@ -64,7 +64,7 @@ def build_network(backbone: BackboneConfig, image_size: int, num_classes: int, s
 
 def _build_application(backbone: BackboneConfig, image_size: int) -> keras.Model:
     """Build a network of keras.applications without its top, with its preprocessing and its weights."""
-    build = _find_application(backbone.backbone)
+    build = find_application(backbone.backbone)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     preprocessed = sys.modules[build.__module__].preprocess_input(keras.ops.cast(image, "float32"))
     shape = (image_size, image_size, 3)
@@ -81,13 +81,18 @@ def _build_application(backbone: BackboneConfig, image_size: int) -> keras.Model
     return flatten_model(model)
 
 
-def _find_application(name: str) -> Callable[..., keras.Model]:
-    """Return the function of keras.applications that builds a network."""
+def find_application(name: str) -> Callable[..., keras.Model]:
+    """Return the function of keras.applications that builds a network.
+
+    Raises:
+        UserError: there is none of this name.
+    """
     names = [name for name in dir(keras.applications) if name[0].isupper()]
     if name not in names:
         close = difflib.get_close_matches(name.lower(), [name.lower() for name in names], n=1)
-        suggested = [name for name in names if name.lower() in close] or names
-        raise UserError(f"--backbone {name}: unknown; did you mean {' or '.join(suggested)}?")
+        suggested = [name for name in names if name.lower() in close]
+        hint = f"did you mean {' or '.join(suggested)}?" if suggested else f"expected {', '.join(names)}"
+        raise UserError(f"--backbone {name}: unknown; {hint}")
     return getattr(keras.applications, name)
 
 

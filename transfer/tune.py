@@ -22,7 +22,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transfer.backbone import DROPOUT, Network, build_network
+from transfer.backbone import DROPOUT, Network, build_network, find_application
 from transfer.config import BackboneConfig, TransferConfig, TuneConfig
 from transfer.defaults import TRIAL, resolve
 from transfer.features import compute_features
@@ -173,6 +173,8 @@ def tune(config: TuneConfig) -> Path:
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no trial could
             be completed.
     """
+    if config.fixed.backbone:
+        find_application(config.fixed.backbone)
     backbone = BackboneConfig(from_=config.fixed.from_)
     config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
     if config.workers.worker:

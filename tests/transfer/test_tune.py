@@ -119,3 +119,10 @@ def test_options_that_do_not_fit_the_sweep_file_are_one_line(words, says, workdi
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_an_unknown_backbone_is_refused_before_the_sweep_begins(workdir, capsys):
+    Path("space.yaml").write_text("parameters: {dropout: {values: [0.1, 0.2]}}")
+    assert main(["--space", "space.yaml", "--workers", "0", "--backbone", "Nope"]) == 2
+    assert "error: --backbone Nope: unknown; expected ConvNeXtBase, " in capsys.readouterr().err
+    assert not Path("runs").exists()
