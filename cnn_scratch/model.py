@@ -146,9 +146,10 @@ def check_memory(config: NetworkConfig, image_size: int, num_classes: int = 2, b
     if needed <= available or list_gpus():
         return
     parameters = compute_network_cost(config, image_size, num_classes).parameters
+    images = "one image" if batch_size == 1 else f"{batch_size} images"
     raise UserError(
         f"--num-filters {config.num_filters}, --filter-size {config.filter_size}, --dense-units {config.dense_units}, "
-        f"--image-size {image_size}: the network has {parameters:,} parameters, and to train it with {batch_size} "
-        f"images at a time takes at least {format_bytes(needed)} of memory; this machine has "
+        f"--image-size {image_size}: the network has {parameters:,} parameters, and to train it with {images} "
+        f"at a time takes at least {format_bytes(needed)} of memory; this machine has "
         f"{format_bytes(available)}. Lower one of these options" + (" or --batch-size" if batch_size > 1 else "")
     )

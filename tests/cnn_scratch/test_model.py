@@ -139,5 +139,7 @@ def test_a_network_that_does_not_fit_into_memory_is_refused(monkeypatch):
         check_memory(NetworkConfig(num_filters=4096), 64)
     with pytest.raises(UserError, match=r"with 100000 images at a time .* or --batch-size$"):
         check_memory(NetworkConfig(), 64, 10, batch_size=100_000)
+    with pytest.raises(UserError, match=r"with one image at a time .* options$"):
+        check_memory(NetworkConfig(num_filters=4096), 64, 10, batch_size=1)
     monkeypatch.setattr("cnn_scratch.model.list_gpus", lambda: ["/device:GPU:0"])
     check_memory(NetworkConfig(num_filters=4096), 64)  # the memory of a GPU is not known

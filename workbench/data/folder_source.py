@@ -124,7 +124,8 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
         return f"holds no class folders; {separate}"
     siblings = [name for name in _find_class_folders(training.parent, []) if _holds_images(training.parent / name)]
     above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
-    return f"holds {loose} images and no class folders; {separate}, such as {training / 'cat'}{above}"
+    images = format_count(loose, "image")
+    return f"holds {images} and no class folders; {separate}, such as {training / 'cat'}{above}"
 
 
 def _describe_loose_images(root: Path, folders: Sequence[Path]) -> list[str]:

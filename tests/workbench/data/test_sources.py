@@ -230,6 +230,10 @@ def test_an_empty_folder(tmp_path):
     assert "no class folders" in refused(tmp_path)
 
 
+def test_one_image_without_class_folders(photo_folder):
+    assert "holds 1 image and no class folders" in refused(photo_folder(test=1) / "test" / "iris")
+
+
 def test_images_without_class_folders(photo_folder):
     assert "4 images and no class folders" in refused(photo_folder(test=4) / "test" / "iris")
 
