@@ -21,6 +21,7 @@ class NoopConfig:
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
     run: TrainingRunConfig = TrainingRunConfig()
+    given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
 
 TUNABLE_OPTIONS = ("seed", "batch_size", "learning_rate", "epochs", "data_aug")
