@@ -188,5 +188,6 @@ def tune(config: TuneConfig) -> Path:
         )
         with sweep.track(tuner):
             tuner.search()
+        sweep.repeat_finalists(tuner)
         sweep.save_winner(tuner)
     return sweep.folder.path

@@ -23,7 +23,10 @@ _OF_TRANSFER = {
     *("backbone", "weights", "mode", "k", "until", "train_bn", "views", "feature_precision"),
     *("backbone_learning_rate", "lr_decay", "head_epochs"),
 }
-_OF_SWEEPS = {"space", "tuner", "max_trials", "order", "prune", "keep", "workers", "chief", "oracle_address"}
+_OF_SWEEPS = {
+    *("space", "tuner", "max_trials", "order", "prune", "keep", "keep_outcomes", "repeat"),
+    *("workers", "chief", "oracle_address"),
+}
 _OF_SPACES = {"parameters", "metric", "method"}
 _TUNE = {"cnn_scratch.train": "cnn_scratch.tune", "transfer.run": "transfer.tune"}
 

@@ -228,7 +228,10 @@ def test_only_the_best_weights_are_kept(config):
 def test_outcomes_are_the_predictions_of_the_saved_weights(config, capsys):
     """Of trials in 16 bits and in 32 bits, with averaged weights; half of them continue others."""
     write_space(epochs=[1, 2], precision=["bfloat16", "float32"], ema=0.9)
-    folder = tune(replace(config, max_trials="all"))
+    folder = tune(replace(config, max_trials="all", repeat=1))
+    repeated = json.loads((folder / "repeats.json").read_text())
+    assert [entry["seeds"] for entry in repeated] == [[1]] * 3
+    assert all(0 <= entry["mean"] <= 1 for entry in repeated)
     assert "outcomes: up to 0.0 MB (4 trials, 4 validation images)\n" in capsys.readouterr().out
     outcomes, rows = read_outcomes(folder), {row["trial"]: row for row in read_csv(folder / "trials.csv")}
     assert sorted(outcomes.trials) == sorted(rows)

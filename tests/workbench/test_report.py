@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import html
 import itertools
@@ -24,6 +25,7 @@ from workbench.reporting.comparison_page import draw_comparison, write_page
 from workbench.reporting.figures import open_figure, read_parts, save_figure
 from workbench.reporting.page import load_pictures
 from workbench.reporting.run_report import leave_report, write_report
+from workbench.sweep.analysis.repeated_trial import RepeatedTrial
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.results import read_results
 
@@ -99,7 +101,12 @@ def test_the_page_of_a_sweep(make_sweep):
 def test_the_page_of_a_sweep_with_outcomes_says_what_to_expect_on_new_images(make_sweep):
     folder = make_sweep(12)
     write_outcomes(folder)
+    repeated = RepeatedTrial("0007", "val_accuracy", 0.91, [1, 2], [0.88, 0.9], 0.89, 0.0141)
+    (folder / "repeats.json").write_text(json.dumps([dataclasses.asdict(repeated)]))
     page = page_of(folder)
+    assert (
+        "Trial 0007: 91.0% in the sweep; with 2 further seeds 89.0% on average, standard deviation 1.4 points" in page
+    )
     analysis = analyse_sweep(folder, read_results(folder))
     assert f"{analysis.honest_winner.best:.1%} is the best of 12 trials; on 50 new images expect" in page
     assert f"{analysis.honest_winner.low:.1%} to {analysis.honest_winner.high:.1%}" in page

@@ -16,7 +16,11 @@ from workbench.reporting.run_page import (
     read_model_history,
     report_command,
 )
-from workbench.reporting.sweep_statistics import build_expected_tile, build_statistics_section
+from workbench.reporting.sweep_statistics import (
+    build_expected_tile,
+    build_repeats_section,
+    build_statistics_section,
+)
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.figures.importance import estimate_importance
 from workbench.sweep.figures.interactive import build_charts
@@ -59,6 +63,7 @@ def build_sweep_page(run: FinishedRun) -> Page:
         sections=[
             _build_winner_section(results, run, metrics),
             *([build_statistics_section(analysis, run.path)] if analysis else []),
+            build_repeats_section(run.path),
             Section("search", "The search", figures=figures),
             Section("explore", "Explore the trials", charts=build_charts(results, importance)),
             _build_trials_section(results, run),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from workbench.commandline.calls import format_call
 from workbench.reporting.page import Command, Section, Tile
+from workbench.sweep.analysis.repeated_trial import read_repeats
 from workbench.sweep.analysis.sweep_analysis import EqualTrial, SweepAnalysis, TrialEnsemble
 from workbench.table import Column, Table
 from workbench.wording import format_count
@@ -28,6 +29,18 @@ def build_statistics_section(analysis: SweepAnalysis, sweep: Path) -> Section:
         tables.append(_tabulate_ensemble(analysis.ensemble))
     lines = [_explain_winner(analysis), _explain_equal(analysis), ensemble and _explain_ensemble(ensemble)]
     return Section("new-images", "On new images", "\n".join(filter(None, lines)), commands, tables=tables)
+
+
+def build_repeats_section(sweep: Path) -> Section:
+    """Return the section with the best trials that were trained again with other seeds; empty without them."""
+    repeated = read_repeats(sweep)
+    if not repeated:
+        return Section("repeats", "Other seeds")
+    text = (
+        "The best trials were trained again with other seeds, and validated on the same images. The score in the sweep "
+        "was chosen because it was high; these were not."
+    )
+    return Section("repeats", "Other seeds", "\n".join([text, *(f"{_capitalize(t.describe())}." for t in repeated)]))
 
 
 def _explain_winner(analysis: SweepAnalysis) -> str:

@@ -8,6 +8,7 @@ from workbench.errors import UserError
 
 DEFAULT_SPACE = "configs/sweep.yaml"
 DEFAULT_TRIALS = 16
+MAX_REPEATS = 1000
 LOOPBACK = "127.0.0.1"
 
 
@@ -30,6 +31,8 @@ class SearchConfig:
         keep: Number of best trials whose weights are kept.
         keep_outcomes: What is kept of each trial's predictions for the validation images: `all` probabilities, or of
             the `true-class` alone, or `none`. Accuracy on new images and ensembles are estimated from them.
+        repeat: Train the best 3 trials again with this many other seeds each, when the sweep is complete; mean and
+            spread are reported. --budget does not limit it.
         seed: Seed of the split, of the shuffled order, and of each trial's training unless the sweep varies it.
     """
 
@@ -41,6 +44,7 @@ class SearchConfig:
     budget: str | None = None
     keep: int = 5
     keep_outcomes: Literal["all", "true-class", "none"] = "all"
+    repeat: int = 0
     seed: int = 0
 
 
@@ -77,6 +81,8 @@ def check_sweep(search: SearchConfig, workers: WorkersConfig) -> None:
         raise UserError(f"--seed {search.seed}: must be 0 or more, and below 2^32")
     if search.keep < 1:
         raise UserError(f"--keep {search.keep}: must be at least 1")
+    if not 0 <= search.repeat <= MAX_REPEATS:
+        raise UserError(f"--repeat {search.repeat}: must be between 0 and {MAX_REPEATS:,}")
     if workers.chief and workers.worker:
         raise UserError("--chief and --worker: a command is one or the other")
     if (workers.chief or workers.worker) and workers.oracle_address is None:

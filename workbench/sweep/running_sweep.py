@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras_tuner
@@ -15,6 +15,7 @@ from workbench.console import console
 from workbench.errors import UserError
 from workbench.files import format_bytes, write_json, write_text
 from workbench.reporting.run_report import leave_report
+from workbench.sweep.analysis.repeated_trial import RepeatedTrial
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep, write_analysis
 from workbench.sweep.config import get_trial_limit, parse_address
 from workbench.sweep.cost import print_cost
@@ -23,6 +24,7 @@ from workbench.sweep.keras_tuner_adapter.space import make_hyperparameters, make
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.outcomes.outcome_store import OutcomeStore
 from workbench.sweep.progress import SweepProgress, tabulate_best_trials
+from workbench.sweep.repeats import repeat_finalists
 from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, make_result
 from workbench.sweep.scheduling.pruning import PRUNERS, HalvingPruner
 from workbench.sweep.scheduling.scheduler import Scheduler
@@ -53,6 +55,7 @@ class Sweep:
         device: what the trials compute on.
         results: the finished trials; `track` adds them.
         is_out_of_time: whether the budget has ended the search; set by `track`.
+        repeated: the trials that were trained again with other seeds; set by `repeat_finalists`.
     """
 
     config: Any
@@ -66,6 +69,7 @@ class Sweep:
     device: str
     results: SweepResults
     is_out_of_time: bool = False
+    repeated: Sequence[RepeatedTrial] = ()
 
     @property
     def tuner(self) -> str:
@@ -148,6 +152,11 @@ class Sweep:
             record_estimate(kind, expected, time.perf_counter() - start)
         self.is_out_of_time = scheduler.is_out_of_time
 
+    def repeat_finalists(self, tuner: SchedulerTuner) -> None:
+        """Train the best trials again with other seeds, if the command asks for it."""
+        if self.config.search.repeat:
+            self.repeated = repeat_finalists(self.config, self.trial_defaults, type(tuner.hypermodel), self.results)
+
     def save_winner(self, tuner: SchedulerTuner) -> None:
         """Leave the best trial's model and configuration in the folder, and print where everything is.
 
@@ -208,6 +217,8 @@ class Sweep:
         if analysis:
             write_analysis(path, analysis)
             console.print(*analysis.describe(), sep="\n")
+        for trial in self.repeated:
+            console.print(trial.describe())
         if self.is_out_of_time:
             console.print(f"no further trial fits into the budget of {asked.search.budget}")
         lines = [

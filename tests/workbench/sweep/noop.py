@@ -101,5 +101,6 @@ def tune(config):
         )
         with sweep.track(tuner):
             tuner.search()
+        sweep.repeat_finalists(tuner)
         sweep.save_winner(tuner)
     return sweep.folder.path

@@ -120,6 +120,33 @@ def test_a_worker_command_works_for_a_chief(workdir):
     assert {row["worker"] for row in rows()} == {f"{socket.gethostname()}-worker-1"}
 
 
+def test_the_best_trials_are_repeated_with_other_seeds_and_that_is_continued(workdir, forked_workers, capsys):
+    write_space(learning_rate=[0.001, 0.002, 0.003, 0.004], batch_size=[1])
+    config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0, seed=5)
+    tune(config)
+    assert not Path("runs/s/repeats").exists()
+    tune(replace(config, repeat=2))
+    scores = [(seed * 37 % 101) / 101 for seed in (6, 7, 8)]
+    repeated = read_json("runs/s/repeats.json")
+    assert [entry["trial"] for entry in repeated] == ["0", "1", "2"]
+    for entry in repeated:
+        assert (entry["seeds"], entry["scores"]) == ([6, 7], pytest.approx(scores[:2]))
+        assert entry["mean"] == pytest.approx(sum(scores[:2]) / 2)
+    shown = capsys.readouterr().out
+    assert "[6/6] 2-seed7  val_accuracy" in shown
+    own, mean = 5 * 37 % 101 / 101, sum(scores[:2]) / 2
+    assert f"trial 0: {own:.1%} in the sweep; with 2 further seeds {mean:.1%} on average, standard deviation" in shown
+    files = {path: path.read_text() for path in Path("runs/s/repeats").glob("*/trial.json")}
+    assert len(files) == 6
+    assert not list(Path("runs/s/repeats").glob("*/weights.npz"))
+    shutil.rmtree("runs/s/repeats/trial_1-seed6")  # as if it had been killed there
+    tune(replace(config, repeat=3, workers=2))
+    kept = {path: text for path, text in files.items() if path.parent.name != "trial_1-seed6"}
+    assert kept == {path: path.read_text() for path in kept}
+    assert [entry["scores"] for entry in read_json("runs/s/repeats.json")] == [pytest.approx(scores)] * 3
+    assert len(rows()) == 4
+
+
 def test_a_port_in_use_is_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
