@@ -80,8 +80,8 @@ def find_damage_of_calibration(values: Any) -> str | None:
     damage = _compare(values, _CALIBRATION, "calibration")
     if damage:
         return damage
-    if values["temperature"] <= 0:
-        return "calibration: temperature is not above 0"
+    if not 0.01 <= values["temperature"] <= 100:  # what is fitted is well within
+        return "calibration: temperature is not between 0.01 and 100"
     if not isinstance(values.get("model_sha256"), str):
         return "calibration: model_sha256 is not text"
     return None

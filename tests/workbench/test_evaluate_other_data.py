@@ -54,6 +54,7 @@ def test_a_run_is_evaluated_on_other_photos_apart_from_its_own_test(tiny_run, fi
     assert f"--data {field}: other data than that of {tiny_run} (0 of its 54 images are in it)" in shown
     assert "evaluated: all of field, 12 images" in shown
     assert "classes that are spelled differently are matched: 'DAISY' as 'daisy', 'I_ris' as 'iris'" in shown
+    assert "9 test images of 2 of 3 classes, each used once" in shown
     assert "classes only in the run: 'rose'; only in the data: 'tulip'" in shown
     saved = read_json(tiny_run / "metrics.json")["test"]
     assert saved == json.loads(json.dumps(own))
@@ -84,6 +85,7 @@ def test_a_run_is_evaluated_on_other_photos_apart_from_its_own_test(tiny_run, fi
     assert metrics["foreign_unknown"]["of"] == metrics["foreign_images"] == 3
     page = (tiny_run / "report.html").read_text()
     assert "On other photos: field" in page
+    assert "All of field, 12 images" in page
     assert "The network does not know &#39;tulip&#39; (3 images, not counted above)" in page
     assert "Accuracy on worse photos" in page
     assert "costs most" in page
@@ -164,8 +166,14 @@ def test_probabilities_are_calibrated_on_validation_images(tiny_run, photos, cap
     assert unknown["wrong_known"]["count"] == wrong_known
 
     saved = read_json(tiny_run / "calibration.json")
+    (tiny_run / "calibration.json").write_text(json.dumps({**saved, "unknown": {**saved["unknown"], "threshold": 0.5}}))
+    predict(PredictConfig(str(tiny_run), [*map(str, paths)], unknown=True))
+    shown = capsys.readouterr()
+    confidence = softmax(logits / calibration.temperature).max(axis=1)
+    assert [line.startswith("unknown ") for line in shown.out.splitlines()] == (confidence < 0.5).tolist()
+    assert "calibrated probabilities (temperature" in shown.err
     (tiny_run / "calibration.json").write_text(json.dumps({**saved, "temperature": 0}))
-    with pytest.raises(UserError, match=r"calibration.json: damaged \(calibration: temperature is not above 0\)"):
+    with pytest.raises(UserError, match=r"calibration.json: damaged \(calibration: temperature is not between 0.01 and 100\)"):
         predict(PredictConfig(str(tiny_run), [str(paths[0])]))
     (tiny_run / "calibration.json").write_text(json.dumps({**saved, "model_sha256": "of another model"}))
     assert predict_all(tiny_run, paths, capsys) == before

@@ -61,7 +61,7 @@ def describe_match(match: ClassMatch) -> list[str]:
     lines = []
     if match.renamed:
         pairs = [f"'{name}' as '{known}'" for name, known in match.renamed]
-        lines.append(f"classes that are spelled differently are matched: {_list(pairs)}")
+        lines.append(f"classes that are spelled differently are matched: {list_first(pairs)}")
     differences = []
     if match.only_in_run:
         differences.append(f"only in the run: {name_classes(match.only_in_run)}")
@@ -74,9 +74,10 @@ def describe_match(match: ClassMatch) -> list[str]:
 
 def name_classes(names: Sequence[str]) -> str:
     """Return the first names in quotes and the number of others: `'daisy', 'iris', 'rose' and 4 more`."""
-    return _list([f"'{name}'" for name in names])
+    return list_first([f"'{name}'" for name in names])
 
 
-def _list(words: Sequence[str]) -> str:
+def list_first(words: Sequence[str]) -> str:
+    """Return the first words and the number of others."""
     more = f" and {len(words) - _MAX_NAMED:,} more" if len(words) > _MAX_NAMED else ""
     return ", ".join(words[:_MAX_NAMED]) + more

@@ -11,7 +11,9 @@ from workbench.wording import agree, format_count
 def summarize(metrics: ModelMetrics) -> Iterator[str]:
     """Yield the lines that describe the metrics of a test on the console."""
     classes, k = len(metrics["per_class"]), metrics["top_k"]
-    yield f"{format_count(metrics['images'], 'test image')} of {classes} classes, each used once"
+    tested = sum(row["images"] > 0 for row in metrics["per_class"])
+    of_classes = f"{classes} classes" if tested == classes else f"{tested} of {classes} classes"
+    yield f"{format_count(metrics['images'], 'test image')} of {of_classes}, each used once"
     yield f"top-1:       {format_interval(metrics['accuracy'], metrics['accuracy_interval'])}"
     if metrics["leaked"]:
         yield describe_leaked(metrics)

@@ -130,7 +130,7 @@ def draw_reliability(
         curve.bar(calibration.low, calibration.accuracy, color=SKY, label="accuracy", **bars)
         curve.plot(calibration.confidence, calibration.accuracy, "o", color=BLUE, label="mean of a bin")
         if scaled:
-            curve.plot(scaled.confidence, scaled.accuracy, "D-", color=RED, label="after temperature scaling")
+            curve.plot(scaled.confidence, scaled.accuracy, "D", color=RED, label="after temperature scaling")
         curve.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="share that is right")
         curve.legend(loc="upper left")
         histogram.bar(calibration.low, calibration.count, color=GREY, **bars)

@@ -24,7 +24,8 @@ def draw_robustness(path: Path, outcome: Outcome, rows: Sequence[RobustnessRow])
         return None
     worst = min(rows, key=lambda row: row["difference"])
     clean = float(outcome.correct.mean())
-    title = f"{describe_worst(worst)}: {worst['accuracy']:.0%} instead of {clean:.0%} are right"
+    what = describe_worst(worst)
+    title = f"{what[0].upper()}{what[1:]}: {worst['accuracy']:.0%} instead of {clean:.0%} are right"
     caption = (
         "One test image at the strongest of the three strengths, and below it the accuracy on all test images at each "
         "strength, with 95 % intervals. The dashed line is the accuracy on the unchanged images."

@@ -1,10 +1,9 @@
 """The sections of a report about tests: on the run's own test images, and on other photos."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.evaluation.class_matching import name_classes
+from workbench.evaluation.class_matching import list_first, name_classes
 from workbench.evaluation.other_score import EVALUATIONS, list_evaluations
 from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Picture, Section, load_pictures
@@ -39,7 +38,8 @@ def build_evaluation_sections(run: FinishedRun) -> list[Section]:
     """
     sections: list[Section] = []
     for folder, metrics in ((saved.folder, saved.metrics) for saved in list_evaluations(run)):
-        text = [f"{metrics['evaluated']} ({metrics['data']}): {_describe_accuracy(metrics)}."]
+        evaluated = metrics["evaluated"][:1].upper() + metrics["evaluated"][1:]
+        text = [f"{evaluated} ({metrics['data']}): {_describe_accuracy(metrics)}."]
         if metrics["leaked"]:
             text[0] += _describe_leaked(metrics)
         text += [*_describe_classes(metrics), *_describe_more(metrics)]
@@ -93,7 +93,7 @@ def _describe_classes(metrics: Metrics) -> list[str]:
     """Return sentences on how the classes of other data belong to those of the run."""
     sentences = []
     if metrics["renamed"]:
-        pairs = ", ".join(f"'{name}' counts as '{known}'" for name, known in metrics["renamed"])
+        pairs = list_first([f"'{name}' counts as '{known}'" for name, known in metrics["renamed"]])
         sentences.append(f"Some classes are spelled differently: {pairs}.")
     if metrics["only_in_run"]:
         sentences.append(f"The photos have no image of {name_classes(metrics['only_in_run'])}.")
@@ -184,9 +184,8 @@ def _list_tables(test: Metrics) -> list[Table]:
     if test.get("robustness"):
         columns = [Column(name, name == "accuracy") for name in ("change", "strength", "accuracy", "95 % interval")]
         rows = [
-            [name if number == 0 else "", row["strength"], f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"]
-            for name, group in itertools.groupby(test["robustness"], key=lambda row: row["corruption"])
-            for number, row in enumerate(group)
+            [row["corruption"], row["strength"], f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"]
+            for row in test["robustness"]
             for low, high in [row["accuracy_interval"]]
         ]
         tables.append(Table("Accuracy on worse photos", columns, rows))
