@@ -173,7 +173,7 @@ def test_probabilities_are_calibrated_on_validation_images(tiny_run, photos, cap
     assert [line.startswith("unknown ") for line in shown.out.splitlines()] == (confidence < 0.5).tolist()
     assert "calibrated probabilities (temperature" in shown.err
     (tiny_run / "calibration.json").write_text(json.dumps({**saved, "temperature": 0}))
-    with pytest.raises(UserError, match=r"calibration.json: damaged \(calibration: temperature is not between 0.01 and 100\)"):
+    with pytest.raises(UserError, match=r"damaged \(calibration: temperature is not between 0.01 and 100\)"):
         predict(PredictConfig(str(tiny_run), [str(paths[0])]))
     (tiny_run / "calibration.json").write_text(json.dumps({**saved, "model_sha256": "of another model"}))
     assert predict_all(tiny_run, paths, capsys) == before
