@@ -21,7 +21,7 @@ def build_statistics_section(analysis: SweepAnalysis, sweep: Path) -> Section:
     """Return the section with the winner on new images, the trials that equal it, and the ensemble."""
     commands = []
     ensemble = analysis.describe_ensemble()
-    if ensemble:
+    if ensemble and analysis.ensemble and analysis.ensemble.gain > 0:
         line = f"{format_call('workbench.export')} {shlex.quote(str(sweep))} --ensemble"
         commands.append(Command("Export the ensemble as one model:", line))
     tables = [_tabulate_equal(analysis)] if analysis.equal else []

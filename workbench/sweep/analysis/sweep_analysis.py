@@ -125,6 +125,9 @@ class SweepAnalysis:
         if found is None or len(found.weights) < 2:
             return None
         gain, low, high = (f"{round(100 * value, 1) + 0.0:+.1f}" for value in (found.gain, found.low, found.high))
+        if found.gain <= 0:
+            kept = format_count(found.kept, "kept trial")
+            return f"no ensemble of the {kept} is expected to gain accuracy ({gain} points, {low} to {high})"
         return (
             f"an ensemble of {len(found.weights)} of the {format_count(found.kept, 'kept trial')}: expect {gain} "
             f"points of accuracy on new images ({low} to {high})"

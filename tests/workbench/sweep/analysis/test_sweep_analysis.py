@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,13 @@ def test_a_sweep_says_what_its_winner_is_worth_and_which_trials_equal_it(sweep):
         f"{len(analysis.equal)} other trials are not distinguishable from the winner; the smallest:"
     )
     assert third.startswith(f"an ensemble of {len(analysis.ensemble.weights)} of the 4 kept trials: expect ")
+
+
+def test_an_ensemble_that_would_gain_nothing_is_not_offered(sweep):
+    analysis = analyse_sweep(sweep, read_results(sweep))
+    worse = dataclasses.replace(analysis.ensemble, gain=-0.005, low=-0.051, high=0.026)
+    line = "no ensemble of the 4 kept trials is expected to gain accuracy (-0.5 points, -5.1 to +2.6)"
+    assert dataclasses.replace(analysis, ensemble=worse).describe()[2] == line
 
 
 def test_the_analysis_is_written_as_json(sweep):
