@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from transfer.fast.model import build_fast_model
 from workbench.config import TrainingConfig
 from workbench.keras_graph import rebuild
 from workbench.training.optimizer import compile_model, measure_step_seconds
@@ -24,9 +25,7 @@ def build_in_precision(model: keras.Model, precision: str) -> TrainingModel:
         A model with weights of its own; in float32, a model of the same layers.
     """
     copy = model if precision == "float32" else rebuild(model, dtype=get_dtype_policy(precision))
-    return TrainingModel(
-        copy.input, copy.output, saved_as=model, validates_saved=precision != "float32", name=model.name
-    )
+    return build_fast_model(copy, saved_as=model, validates_saved=precision != "float32")
 
 
 def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
@@ -40,12 +39,13 @@ def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
         UserError: float16 without a GPU.
     """
     num_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    facts = ["training", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
+    facts = ["training, fused", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
 
     def measure_step(precision: str) -> float:
         copy = rebuild(model, dtype=get_dtype_policy(precision))  # its weights change
-        compile_model(copy, training)
-        return measure_step_seconds(copy, training, (_BATCH, *model.input_shape[1:]))
+        fast = build_fast_model(copy, saved_as=copy)
+        compile_model(fast, training)
+        return measure_step_seconds(fast, training, (_BATCH, *model.input_shape[1:]))
 
     return choose_precision(training.precision, facts, count_multiply_adds(model), measure_step)
 

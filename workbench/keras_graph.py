@@ -19,6 +19,11 @@ def list_inputs(operation: keras.Operation) -> list[keras.Operation]:
     return [tensor._keras_history.operation for tensor in operation._inbound_nodes[0].input_tensors]
 
 
+def list_outputs(model: keras.Model) -> list[keras.Operation]:
+    """Return the operations whose outputs are a functional model's."""
+    return [tensor._keras_history.operation for tensor in model.outputs]
+
+
 def list_consumers(model: keras.Model) -> dict[keras.Operation, list[keras.Operation]]:
     """Return operation -> the operations of `model` that take its output."""
     consumers = collections.defaultdict(list)
@@ -26,6 +31,30 @@ def list_consumers(model: keras.Model) -> dict[keras.Operation, list[keras.Opera
         for source in list_inputs(operation):
             consumers[source].append(operation)
     return consumers
+
+
+def count_calls(model: keras.Model) -> int:
+    """Return how often the operations of a functional model are called in it, its inputs included."""
+    return len(model._nodes)
+
+
+def run_graph(model: keras.Model, inputs: Any, call: Callable[..., Any], **context: Any) -> Any:
+    """Compute the outputs of a functional model, its operations called in another way.
+
+    Args:
+        model: functional Keras model.
+        inputs: as of the model.
+        call: called as `call(operation, *args, **kwargs)`, returns the operation's output.
+        **context: keyword arguments for those operations that take them, such as `training`.
+    """
+
+    def wrap(operation: keras.Operation) -> Callable[..., Any]:
+        taken = getattr(operation, "_call_context_args", {})
+        known = {name: value for name, value in context.items() if name in taken and value is not None}
+        return functools.partial(call, operation, **known)
+
+    outputs = model._run_through_graph(model._standardize_inputs(inputs), operation_fn=wrap)
+    return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs
 
 
 def find_input(operation: keras.Operation) -> keras.KerasTensor:

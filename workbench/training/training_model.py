@@ -100,9 +100,14 @@ class TrainingModel(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
         """Compute the outputs; in a validation step, with the saved model if `validates_saved`."""
-        if self.validates_saved and self._state.is_validating:
+        if self.is_validating_saved:
             return self._state.saved_as(inputs, training=False)
         return super().call(inputs, training=training, mask=mask, **kwargs)
+
+    @property
+    def is_validating_saved(self) -> bool:
+        """Whether a validation step is being traced or run that computes with the saved model."""
+        return self.validates_saved and self._state.is_validating
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Compute loss and metrics of a batch, as keras.Model does."""
