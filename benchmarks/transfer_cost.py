@@ -30,6 +30,7 @@ from workbench.config import DataConfig, replace
 from workbench.data.dataset import Dataset
 from workbench.training.loop import fit
 from workbench.training.optimizer import compile_model
+from workbench.training.training_model import TrainingModel
 
 CLASSES, MEASURED = 10, 2
 FIRST_K = 143  # all but the last stage
@@ -85,7 +86,10 @@ def measure(config: TransferConfig, dataset: Dataset) -> Cost:
     config = replace(config, precision=choose_model_precision(part, config.training))
     if cut is not None:
         features = compute_features(dataset, network, cut, config, views=0)
-    model = build_in_precision(part, config.training.precision)
+    if config.features.views:
+        model = build_in_precision(part, config.training.precision)
+    else:  # the plain way
+        model = TrainingModel(part.input, part.output, saved_as=part)
     compile_model(model, config.training, build_optimizer(network, config.training, model))
     result = fit(model, features.dataset if features else dataset, config.training)
     total = time.perf_counter() - start
