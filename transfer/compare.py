@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
 from transfer.config import CompareConfig, FreezingConfig, TransferConfig
-from transfer.defaults import resolve
-from transfer.plan import PLANNED
+from transfer.defaults import PLANNED, resolve
 from workbench import commands
 from workbench.commandline.calls import format_call
 from workbench.compare import compare as compare_runs
@@ -85,13 +84,13 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
         UserError: a strategy cannot be run, or its run folder was made with other settings.
     """
     check_augmentation_is_on(config)
-    size = resolve(_build_strategy(config, "last_layer", "x")).data.image_size
+    sizes = [resolve(_build_strategy(config, mode, "x")).data.image_size for mode in get_args(Mode)]
     scratch = config.strategies.scratch
     if scratch:
         open_run(scratch)
     check_options(config.data, config.training.seed)
     data_name = open_source(config.data.data).name
-    name = config.run.name or f"compare-{config.backbone.backbone.lower()}-{data_name}-{size}px"
+    name = config.run.name or f"compare-{config.backbone.backbone.lower()}-{data_name}-{sizes[0]}px"
     folders: list[Path] = []
     for mode in get_args(Mode):
         folders.append(_run_strategy(_build_strategy(config, mode, f"{name}-{mode}"), folders))

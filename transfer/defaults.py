@@ -1,5 +1,7 @@
 """The values of a fine-tuning that depend on its mode, its data and its backbone."""
 
+from typing import TypedDict
+
 from transfer.config import TUNABLE_OPTIONS, BackboneConfig, TransferConfig
 from workbench.config import DataConfig, check_training, option_name, replace
 from workbench.data.dataset import choose_image_size
@@ -14,6 +16,17 @@ MODE_DEFAULTS: dict[str, dict[str, int | float]] = {
     "first_k": {"epochs": 10, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 0},
     "all": {"epochs": 5, "learning_rate": 1e-3, "backbone_learning_rate": 1e-4, "head_epochs": 1},
 }
+
+
+class Plan(TypedDict, total=False):
+    """The options that a plan may choose."""
+
+    batch_size: int
+    epochs: int
+    warmup_epochs: float
+
+
+PLANNED = frozenset(Plan.__annotations__)
 
 
 def resolve(config: TransferConfig) -> TransferConfig:

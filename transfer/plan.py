@@ -1,13 +1,13 @@
 """The plan for a fine-tuning: the options that were not given, from the number of images, the speed and the time."""
 
 from collections.abc import Collection
-from typing import TypedDict
 
 import keras
 import tensorflow as tf
 
 from transfer.backbone import Network
 from transfer.config import TransferConfig
+from transfer.defaults import Plan
 from transfer.freezing import find_last_frozen
 from transfer.frozen_part import BATCH, FrozenPart
 from workbench.clock import count_seconds_left
@@ -19,17 +19,6 @@ from workbench.training.precision import measure_call
 
 _BACKWARD = 2.0  # seconds of the gradients of layers, as a multiple of those of their forward pass
 _MOST_WARMUP = 0.1  # share of a training in which the learning rate may rise
-
-
-class Plan(TypedDict, total=False):
-    """The options that a plan may choose."""
-
-    batch_size: int
-    epochs: int
-    warmup_epochs: float
-
-
-PLANNED = frozenset(Plan.__annotations__)
 
 
 def plan_options(

@@ -91,6 +91,7 @@ def choose(module: str, name: str, value: Any) -> tuple[str, Option, Any]:
 @examples(90)
 @example(choice=choose("transfer.compare", "image_size", 0), in_file=False)
 @example(choice=choose("transfer.compare", "max_unreadable", math.nan), in_file=True)
+@example(choice=choose("transfer.compare", "unfreeze_epochs", -1), in_file=False)
 @example(choice=choose("cnn_scratch.train", "dense_units", 10**400), in_file=True)
 @example(choice=choose("cnn_scratch.train", "filter_size", 10**30), in_file=False)
 @example(choice=choose("cnn_scratch.train", "seed", "9" * 5000), in_file=False)

@@ -105,7 +105,8 @@ def test_a_function_is_not_hidden_by_its_module():
         from cnn_scratch import no_such_thing  # noqa: F401
 
 
-def test_importing_the_packages_does_not_start_tensorflow():
-    code = "import sys, cnn_scratch, transfer, workbench; print({'tensorflow', 'keras'} & set(sys.modules))"
+@pytest.mark.parametrize("modules", ["cnn_scratch, transfer, workbench", "transfer.compare"])
+def test_importing_the_packages_and_the_comparison_does_not_start_tensorflow(modules):
+    code = f"import sys, {modules}; print({{'tensorflow', 'keras'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PAGE.parents[1])
     assert (ran.stdout, ran.stderr) == ("set()\n", "")
