@@ -40,6 +40,8 @@ class DataConfig:
             photos of one animal, patient or day, as a CSV file with the columns image,group, or a regular expression
             such as '(patient\\d+)', whose first group is searched in the file names (in the whole path if it has a
             slash). `none` divides all.
+        labels: Table of labels to correct, as `workbench.data labels` writes it, with an action in each row that was
+            looked at: keep, relabel or exclude. The photos stay as they are.
         fold: The fold that validates, such as `2/5`; --folds sets it.
     """
 
@@ -50,6 +52,7 @@ class DataConfig:
     cache_dir: str | None = None
     split_seed: int | None = None
     groups: str = "duplicates"
+    labels: str | None = None
     fold: str | None = hidden(None)
 
     @property
@@ -164,9 +167,12 @@ class TrainingRunConfig(RunConfig):
 
     Args:
         resume: Run folder of an interrupted training to continue. Its configuration is used; --epochs may be raised.
+        folds: Cross-validate: train so many times, and validate each time on another part of the training and
+            validation images. 0 trains once.
     """
 
     resume: str | None = None
+    folds: int = 0
 
 
 def list_fields(config: Any) -> list[dataclasses.Field]:

@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from workbench.config import DataConfig
+from workbench.data.corrections import CORRECTIONS, Corrected, Correction, apply_corrections
 from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
 from workbench.data.sources import open_source
@@ -39,7 +41,8 @@ class Dataset:
         train, validation, test: int64 arrays of row numbers, disjoint.
         unreadable: [name, reason] of the images that were skipped.
         decode_seconds: time that decoding took just now, 0.0 if the store was there already.
-        key: changes whenever the source's content does.
+        key: changes whenever the source's content or a label does.
+        images_key: changes whenever the source's images do.
         left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
         left_out_name: name of that file.
         validation_images: the images of the rows `validation`, in that order, where they are not in `images`; such as
@@ -51,7 +54,8 @@ class Dataset:
         split: the images of all parts, as they are saved in a run's folder.
         changes: lines for the user on what has changed since the run was trained whose split is used.
         fold: the fold that validates, such as `2/5`; None without cross-validation.
-        notes: lines for the user on what the split keeps together.
+        notes: lines for the user on corrected labels, and on what the split keeps together.
+        corrections: of the labels, which the run keeps.
     """
 
     name: str
@@ -75,6 +79,8 @@ class Dataset:
     changes: Sequence[str] = dataclasses.field(default_factory=list)
     fold: str | None = None
     notes: Sequence[str] = dataclasses.field(default_factory=list)
+    images_key: str = ""
+    corrections: Sequence[Correction] = dataclasses.field(default_factory=list)
 
     @property
     def image_size(self) -> int:
@@ -140,6 +146,8 @@ def load_dataset(
     check_options(data, seed)
     source = open_source(data.data)
     store = open_store(source, image_size, data.resize, data.cache_dir, progress)
+    corrected = _correct_labels(data, kept, source, store)
+    source, store = corrected.source, corrected.store
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
@@ -156,16 +164,31 @@ def load_dataset(
         test=parts.rows[TEST],
         unreadable=unreadable,
         decode_seconds=store.decode_seconds,
-        key=hashlib.sha256("\n".join([source.key, *left_out]).encode()).hexdigest() if left_out else source.key,
+        key=_make_key(source.key, [*left_out, *([corrected.key] if corrected.key else [])]),
+        images_key=_make_key(source.key, left_out),
         left_out=left_out,
-        left_out_name=source.left_out_name,
+        left_out_name=source.left_out_name or Path(data.labels or "").name,
         folders=source.folders,
         warnings=[*source.warnings, *describe_leaks(split, data.data)],
         split=split,
         changes=parts.changes,
         fold=data.fold,
-        notes=parts.notes,
+        notes=[*corrected.notes, *parts.notes],
+        corrections=corrected.rows,
     )
+
+
+def _make_key(key: str, changes: Sequence[str]) -> str:
+    """Return the key of a source after some changes; the same without changes."""
+    return hashlib.sha256("\n".join([key, *changes]).encode()).hexdigest() if changes else key
+
+
+def _correct_labels(data: DataConfig, kept: KeptSplit | None, source: Source, store: Store) -> Corrected:
+    """Apply the corrections of `--labels`, or those that the run has kept whose split is used."""
+    path = kept.run / CORRECTIONS if kept else Path(data.labels).expanduser() if data.labels else None
+    if path is None or (kept and not path.exists()):
+        return Corrected(source, store)
+    return apply_corrections(path, source, store)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ import yaml
 from workbench import cli
 from workbench.commandline.options import list_options, takes
 from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
+from workbench.data.corrections import CORRECTIONS, write_corrections
 from workbench.data.dataset import Dataset
 from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import KeptSplit, open_kept_split
@@ -28,7 +29,7 @@ from workbench.training.saved_state import check_saved_state
 
 Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
-_BEFORE_CONFIG = {"split.csv", "classes.json", "unreadable.csv"}
+_BEFORE_CONFIG = {"split.csv", "corrections.csv", "classes.json", "unreadable.csv"}
 _NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
 _MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb"}  # in a resumed run
 
@@ -124,7 +125,7 @@ class RunFolder:
         write_text(self.path / "config.yaml", dump_config(config))
 
     def write_dataset(self, dataset: Dataset, *, is_new: bool) -> None:
-        """Save the class names, the split, and the list of unreadable images where there are any.
+        """Save the class names, the split, corrected labels, and the list of unreadable images where there are any.
 
         Args:
             dataset: what is trained on.
@@ -133,6 +134,8 @@ class RunFolder:
         """
         if is_new:
             write_split(self.path, dataset.split)
+            if dataset.corrections:
+                write_corrections(self.path / CORRECTIONS, dataset.corrections)
         write_json(self.path / "classes.json", dataset.class_names)
         rows = [{"image": name, "reason": reason} for name, reason in dataset.unreadable]
         write_csv(self.path / "unreadable.csv", rows)

@@ -1,0 +1,136 @@
+"""Corrections of labels: the reviewed table that `--labels FILE` applies. No file is moved or deleted.
+
+The table is the one that `workbench.data labels` writes, with an action for each image that was looked at: `keep`,
+`relabel` (to the class in the column `suggested`, which may be edited) or `exclude`. Rows without an action change
+nothing. A run keeps the table that it was trained with as corrections.csv, so that a later change of the file does not
+change what the run was trained on.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.data.source import Source
+from workbench.data.store import Store
+from workbench.data.table_file import read_table
+from workbench.errors import UserError
+from workbench.files import write_csv
+from workbench.wording import format_count
+
+CORRECTIONS = "corrections.csv"  # in the folder of a run
+KEEP, RELABEL, EXCLUDE = "keep", "relabel", "exclude"
+_ACTIONS = ("", KEEP, RELABEL, EXCLUDE)
+
+
+class Correction(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        image: name of the image, as in the source.
+        label: class that it has in the source.
+        suggested: class that the models see in it.
+        score: how well its label fits, 0 to 1; as text.
+        action: `keep`, `relabel`, `exclude`, or an empty text.
+    """
+
+    image: str
+    label: str
+    suggested: str
+    score: str = ""
+    action: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Corrected:
+    """A source and its store after the corrections.
+
+    Attributes:
+        source: its `left_out` has the excluded images too.
+        store: its `labels` are the corrected ones.
+        rows: the corrections.
+        notes: lines for the user.
+        key: changes with the labels; an empty text if no label was changed.
+    """
+
+    source: Source
+    store: Store
+    rows: Sequence[Correction] = ()
+    notes: Sequence[str] = ()
+    key: str = ""
+
+
+def read_corrections(path: Path) -> list[Correction]:
+    """Read a table of corrections.
+
+    Raises:
+        UserError: it is not such a table, or has an unknown action, or an image twice; names the row.
+    """
+    rows, seen = [], set()
+    for number, values in read_table(path, ("image", "label", "suggested", "action"), ("score",), option="--labels"):
+        row = Correction(**{**values, "action": values["action"].lower()})
+        where = f"{path}: row {number}"
+        if row.action not in _ACTIONS:
+            raise UserError(f"{where}: unknown action '{row.action}'; write keep, relabel or exclude, or nothing")
+        if row.image in seen:
+            raise UserError(f"{where}: repeats '{row.image}'; remove one of the rows")
+        seen.add(row.image)
+        rows.append(row)
+    return rows
+
+
+def write_corrections(path: Path, rows: Sequence[Correction]) -> None:
+    """Write a table of corrections; without rows, only its heading."""
+    if rows:
+        write_csv(path, [row._asdict() for row in rows])
+    else:
+        path.write_text(",".join(Correction._fields) + "\n", encoding="utf-8")
+
+
+def apply_corrections(path: Path, source: Source, store: Store) -> Corrected:
+    """Return a source and its store with the corrections of a table.
+
+    Raises:
+        UserError: the table cannot be used, has no action at all, or a label or a class that the data does not have.
+    """
+    rows = read_corrections(path)
+    if rows and not any(row.action for row in rows):
+        raise UserError(
+            f"{path}: no row has an action; write keep, relabel or exclude into the rows that you looked at"
+        )
+    place = {name: number for number, name in enumerate(store.names)}
+    label_of = {name: label for label, name in enumerate(source.class_names)}
+    labels, left_out, missing = store.labels.copy(), dict(source.left_out), 0
+    changed = []
+    for row in rows:
+        number = place.get(row.image)
+        if not row.action or number is None:
+            missing += bool(row.action)
+            continue
+        current = source.class_names[store.labels[number]]
+        if row.label != current:
+            raise UserError(
+                f"{path}: '{row.image}' is labelled '{row.label}' there and '{current}' in the data; "
+                "correct the row, or search the labels again"
+            )
+        if row.action == EXCLUDE:
+            left_out[row.image] = f"excluded by {path.name}"
+        elif row.action == RELABEL:
+            if row.suggested not in label_of:
+                raise UserError(f"{path}: '{row.image}': there is no class '{row.suggested}' in the data")
+            labels[number] = label_of[row.suggested]
+            changed.append(f"{row.image}\t{row.suggested}")
+    counts = collections.Counter(row.action for row in rows if row.image in place)
+    note = f"{path.name}: {format_count(counts[RELABEL], 'image')} relabelled, {counts[EXCLUDE]:,} excluded"
+    note += f", {counts[KEEP]:,} kept" if counts[KEEP] else ""
+    note += f"; {format_count(missing, 'image')} of it not in the data" if missing else ""
+    return Corrected(
+        dataclasses.replace(source, left_out=left_out),
+        dataclasses.replace(store, labels=np.asarray(labels, np.int32)),
+        rows,
+        [note],
+        "\n".join(changed),
+    )
