@@ -30,6 +30,7 @@ from workbench.data.description import describe
 from workbench.data.pipeline import count_steps
 from workbench.runtime import distribute
 from workbench.training.augmentation_options import check_augmentation_is_on, switch_augmentation_on
+from workbench.training.cross_validation import cross_validate
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import choose_steps_per_execution, compile_model
@@ -43,12 +44,14 @@ def train(config: TrainConfig) -> Path:
     Returns:
         Path of the run folder: `model.keras` (best epoch), `last.keras` (last epoch, with the optimizer),
         `history.csv`, `metrics.json`, `config.yaml`, `classes.json`. With `lr_find` it holds only `lr_find.png` and
-        `lr_find.csv`.
+        `lr_find.csv`; with `folds` it holds a run folder for each fold, see `cross_validate`.
 
     Raises:
         UserError: the data, the network or the run folder cannot be used, the budget is too short, or the loss
             became NaN.
     """
+    if config.run.folds:
+        return cross_validate(config, train, command="cnn_scratch.train", kind="cnn")
     asked = config
     if config.run.resume:
         config = resume_config(config)

@@ -125,26 +125,33 @@ def compute_features(
         UserError: the disk is full, or the activations are too large for float16.
     """
     frozen = FrozenPart(operation)
-    exact = _open_part(
-        frozen, dataset, _make_inputs("validation", dataset.validation, 0, Augmentation()), config, "float32"
-    )
+    # Each image validates in one fold, so all folds share exact features of all images.
+    pool = np.sort(np.concatenate([dataset.train, dataset.validation])) if dataset.fold else None
+    validation = dataset.validation if pool is None else pool
+    exact = _open_part(frozen, dataset, _make_inputs("validation", validation, 0, Augmentation()), config, "float32")
     precision: str = config.features.feature_precision
     agreement = None
+    if precision == "auto" and dataset.fold:
+        precision = "float32"
     if precision == "auto":
         precision, agreement = choose_feature_precision(network, operation, frozen, dataset, exact.values, config)
-    rows = dataset.train if views else np.sort(dataset.train)
+    rows = pool if pool is not None else dataset.train if views else np.sort(dataset.train)
     inputs = _make_inputs("training", rows, views, read_augmentation(config.training))
     training = _open_part(frozen, dataset, inputs, config, precision)
+    train, exact_values = np.arange(len(inputs.rows)) if views else np.searchsorted(rows, dataset.train), exact.values
+    if pool is not None:
+        places = np.searchsorted(pool, dataset.train)
+        train = np.concatenate([view * len(pool) + places for view in range(max(1, views))])
+        exact_values = exact.values[np.searchsorted(pool, dataset.validation)]
     rows = np.concatenate([inputs.rows, dataset.validation])
-    count = len(inputs.rows)
     stored = dataclasses.replace(
         dataset,
         images=training.values,
-        validation_images=exact.values,
+        validation_images=exact_values,
         labels=dataset.labels[rows],
         names=[dataset.names[row] for row in rows],
-        train=np.arange(count) if views else np.searchsorted(inputs.rows, dataset.train),
-        validation=np.arange(count, len(rows)),
+        train=train,
+        validation=np.arange(len(inputs.rows), len(rows)),
         test=np.zeros(0, np.int64),
         augmentable=False,
     )
@@ -164,7 +171,14 @@ def _open_part(
         return _compute(frozen, dataset.images, inputs, rows_done, seed, precision)
 
     views, augmentation = inputs.views, inputs.augmentation
-    settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, views, seed if views else None)
+    settings = (
+        FORMAT,
+        dataset.images_key or dataset.key,
+        dataset.image_size,
+        config.data.resize,
+        views,
+        seed if views else None,
+    )
     changed = () if augmentation == Augmentation() else (augmentation,)  # so that older features are found
     digest = hashlib.sha256(repr((*settings, *changed, compute_dtype, stored_dtype, frozen.digest)).encode())
     digest.update(inputs.rows.astype("<i8").tobytes())

@@ -40,6 +40,7 @@ from workbench.data.description import describe
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.runtime import distribute
 from workbench.training.augmentation_options import check_augmentation_is_on
+from workbench.training.cross_validation import cross_validate
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.lr_finder import suggest_learning_rate
 from workbench.training.optimizer import compile_model
@@ -54,12 +55,16 @@ def run(config: TransferConfig) -> Path:
     Returns:
         Path of the run folder: `model.keras` (the whole network of the best epoch), `last.keras` and `best.keras` (the
         part that was trained, of the last and the best epoch), `history.csv`, `metrics.json`, `config.yaml`,
-        `classes.json`. With `lr_find` it holds only `lr_find.png` and `lr_find.csv`.
+        `classes.json`. With `lr_find` it holds only `lr_find.png` and `lr_find.csv`; with `folds` it holds a run
+        folder for each fold, see `cross_validate`.
 
     Raises:
         UserError: the data, the backbone, its weights, the freezing or the run folder cannot be used, the budget is
             too short, or the loss became NaN.
     """
+    if config.run.folds:
+        kind = f"{'finetuned' if config.backbone.from_ else config.backbone.backbone}-{config.freezing.mode}"
+        return cross_validate(config, run, command="transfer.run", kind=kind)
     asked = config
     if not config.run.resume:
         check_augmentation_is_on(config)

@@ -27,6 +27,7 @@ RANGES: Mapping[str, Range] = {
     **dict.fromkeys(("erasing", "max_unreadable"), lambda n: 0 <= n <= 1),
     **dict.fromkeys(("seed", "split_seed"), lambda n: 0 <= n < 2**32),
     "repeat": lambda n: 0 <= n <= 1000,
+    "folds": lambda n: n == 0 or 2 <= n <= 100,
     "rand_augment": lambda n: 0 <= n <= 10,
     "learning_rate": lambda n: n > 0,
     "lr_decay": lambda n: 0 < n <= 1,

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -40,7 +41,13 @@ from workbench.training.estimates import print_estimate, record_estimate
 from workbench.training.history import EpochLog, has_stalled
 from workbench.training.pace import measure_pace
 from workbench.training.run_folder import RunFolder
-from workbench.training.run_results import has_metrics, leave_missing_report, print_result, write_metrics
+from workbench.training.run_results import (
+    has_metrics,
+    leave_missing_report,
+    print_result,
+    write_metrics,
+    write_probabilities,
+)
 from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint
 from workbench.training.schedule import LearningRateSchedule
 from workbench.training.timeline import (
@@ -161,9 +168,19 @@ def train_network(
             if whole_network:
                 build_uncompiled(get_saved_model(model)).load_weights(folder.path / best_name)
                 save_model(whole_network, folder.path / BEST)
+            if dataset.fold:
+                write_probabilities(folder.path, _predict_validation(model, folder.path / best_name, dataset, training))
     facts = {"train_module": command, "device": device, **facts}
     write_metrics(folder.path, history, facts, time.perf_counter() - call_start)
-    print_result(folder.path, history, run.logs_dir)
+    if not dataset.fold:  # the report is that of all folds
+        print_result(folder.path, history, run.logs_dir)
+
+
+def _predict_validation(model: keras.Model, best: Path, dataset: Dataset, training: TrainingConfig) -> np.ndarray:
+    """Return the logits of the best epoch for the validation images, float32 (n, num_classes)."""
+    saved = build_uncompiled(get_saved_model(model))
+    saved.load_weights(best)
+    return np.concatenate([saved.predict_on_batch(batch[0]) for batch in make_validation_batches(dataset, training)])
 
 
 def fit(

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.config import TrainingConfig
 from workbench.console import console
 from workbench.errors import UserError
-from workbench.files import read_json, write_json
+from workbench.evaluation.probabilities import softmax
+from workbench.files import read_json, replace_file, write_json
 from workbench.reporting.run_report import leave_report
 from workbench.runtime import measure_peak_memory
 from workbench.training.history import EpochLog, find_best_epoch
@@ -16,6 +19,7 @@ from workbench.training.timeline import has_used_budget
 from workbench.wording import agree
 
 _METRICS = "metrics.json"
+PROBABILITIES = "validation_probabilities.npy"  # of a fold, float16 (n, num_classes), in the order of its split.csv
 
 
 def has_metrics(folder: Path, history: Sequence[EpochLog]) -> bool:
@@ -36,6 +40,12 @@ def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: Tr
         finished = agree(len(history), "its only epoch is", f"all {len(history):,} epochs are")
         raise UserError(f"{folder}: {finished} done; ask for more with --epochs or --patience")
     print_result(folder, history, logs_dir)
+
+
+def write_probabilities(folder: Path, logits: np.ndarray) -> None:
+    """Write the probabilities of the validation images, given their logits, (n, num_classes)."""
+    with replace_file(folder / PROBABILITIES) as temporary:
+        np.save(temporary, softmax(logits).astype(np.float16))
 
 
 def write_metrics(folder: Path, history: Sequence[EpochLog], facts: Mapping[str, Any], seconds: float) -> None:

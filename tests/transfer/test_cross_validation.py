@@ -1,0 +1,64 @@
+"""`--folds`: each image validates once, the features are computed once, and the same command continues."""
+
+import keras
+import numpy as np
+import pytest
+
+from transfer.run import run
+from workbench.config import replace
+from workbench.data.splits.saved_split import read_split
+from workbench.errors import UserError
+from workbench.evaluation.probabilities import softmax
+from workbench.files import read_json
+from workbench.finished_run import open_run
+from workbench.training.cross_validation import read_out_of_fold
+from workbench.training.run_folder import read_config
+
+
+def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(config, capsys):
+    folder = run(replace(config, folds=2, epochs=1))
+    assert capsys.readouterr().out.count("computing the frozen layers once") == 1
+    found, summary = read_out_of_fold(folder), read_json(folder / "folds.json")
+    assert len({*found.names}) == len(found.names) == summary["images"] == 30
+    assert found.probabilities.dtype == np.float16
+    correct = np.array(found.class_names)[found.probabilities.argmax(axis=1)] == found.classes
+    assert summary["val_accuracy"] == pytest.approx(correct.mean())
+    first = 0
+    for number in (1, 2):
+        fold = folder / f"fold-{number}"
+        names = [image.name for image in read_split(fold) if image.part == "validation"]
+        assert found.names[first : first + len(names)] == names
+        dataset = open_run(fold).load_dataset()
+        assert {dataset.names[row] for row in dataset.validation} == {*names}
+        logits = keras.saving.load_model(fold / "model.keras").predict(dataset.images[dataset.validation], verbose=0)
+        kept = found.probabilities[first : first + len(names)]
+        np.testing.assert_allclose(kept, softmax(logits), atol=2e-3)
+        accuracy = read_json(fold / "metrics.json")["val_accuracy"]
+        assert accuracy == pytest.approx(summary["fold_accuracies"][number - 1])
+        first += len(names)
+
+    # A command that was killed before it had written the last metrics is continued.
+    (folder / "fold-2" / "metrics.json").unlink()
+    (folder / "folds.json").unlink()
+    assert read_out_of_fold(folder) is None
+    assert run(replace(config, folds=2, epochs=1)) == folder
+    assert capsys.readouterr().out.count("trained already") == 1
+    assert read_json(folder / "folds.json") == summary
+    np.testing.assert_array_equal(read_out_of_fold(folder).probabilities, found.probabilities)
+    assert read_config(folder / "fold-2", type(config)).data.fold == "2/2"
+
+    with pytest.raises(UserError, match=r"--epochs 2: .*r was begun with 1; choose another --name"):
+        run(replace(config, folds=2, epochs=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": 1}, "--folds 1: must be between 2 and 100"),
+        ({"folds": 2, "budget": "5m"}, "--folds and --budget: cannot be combined"),
+        ({"folds": 2, "resume": "runs/x"}, "--folds and --resume: cannot be combined; the same command continues"),
+    ],
+)
+def test_options_that_folds_cannot_be_combined_with(config, options, message):
+    with pytest.raises(UserError, match=message):
+        run(replace(config, **options))

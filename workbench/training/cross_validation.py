@@ -1,0 +1,218 @@
+"""Cross-validation: train one configuration several times, and validate each time on another fold of the images."""
+
+import contextlib
+import csv
+import io
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from workbench import cli
+from workbench.commandline.calls import format_call
+from workbench.config import build, flatten, option_name, replace
+from workbench.console import console
+from workbench.data.source import VALIDATION
+from workbench.data.sources import open_source
+from workbench.data.splits.folds import check_fold_count
+from workbench.data.splits.saved_split import read_split
+from workbench.errors import UserError
+from workbench.evaluation.metrics import wilson_interval
+from workbench.files import read_csv, read_json, replace_file, write_json, write_text
+from workbench.training.run_folder import RunFolder, read_config
+from workbench.training.run_results import PROBABILITIES
+
+FOLDS, OUT_OF_FOLD, IMAGES = "folds.json", "out_of_fold.npy", "out_of_fold.csv"
+_MAY_DIFFER = {"name", "runs_dir", "logs_dir", "overwrite", "resume", "cache_dir", "wandb"}
+
+
+class FoldsSummary(TypedDict):
+    """The result of a cross-validation, as it is saved in folds.json.
+
+    Attributes:
+        folds: number of folds.
+        images: number of images, each of which validates once.
+        val_accuracy: share of the images that are classified correctly by the model that has not seen them.
+        val_accuracy_interval: its 95 % interval by Wilson's method.
+        fold_accuracies: validation accuracy of each fold.
+        mean, standard_deviation: of the folds' accuracies; the sample standard deviation.
+    """
+
+    folds: int
+    images: int
+    val_accuracy: float
+    val_accuracy_interval: tuple[float, float]
+    fold_accuracies: list[float]
+    mean: float
+    standard_deviation: float
+
+
+class OutOfFold(NamedTuple):
+    """What each image is predicted to be by the model that has not seen it.
+
+    Attributes:
+        names: n names of images, as in the source.
+        classes: their classes.
+        probabilities: float16 (n, num_classes).
+        class_names: in the order of the probabilities.
+    """
+
+    names: list[str]
+    classes: list[str]
+    probabilities: np.ndarray
+    class_names: list[str]
+
+
+def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, kind: str) -> Path:
+    """Train a configuration once for each fold. The same command continues, and trains what is missing.
+
+    All folds have the settings that the first one was resolved to.
+
+    Args:
+        config: of the command, as typed; `config.run.folds` is the number of folds.
+        train: function of the command, which trains one network and leaves a run folder.
+        command: the module that was called, such as `cnn_scratch.train`.
+        kind: begins the default name, such as `cnn`.
+
+    Returns:
+        Path of a folder with a run folder for each fold, `fold-1`, `fold-2`, ...; folds.json; out_of_fold.npy, float16
+        (n, num_classes), the probabilities of each image by the model that has not seen it; and out_of_fold.csv with
+        the images' names, classes and folds in the same order.
+
+    Raises:
+        UserError: an option cannot be combined with folds, the folder holds another run, or a training failed.
+    """
+    count = config.run.folds
+    _check(config)
+    name = config.run.name or f"{kind}-{open_source(config.data.data).name}-{count}-folds".lower()
+    folder = RunFolder(replace(config.run, name=name))
+    with folder.lock(), _explain_interrupt(config, command):
+        if config.run.overwrite:
+            folder.clear()
+        _begin(folder, replace(config, name=name))
+        for number in range(1, count + 1):
+            path = folder.path / f"fold-{number}"
+            if (path / "metrics.json").exists():
+                console.print(f"fold {number} of {count}: trained already", style="dim")
+                continue
+            console.print(f"\nfold {number} of {count}", style="bold")
+            train(_make_fold_config(config, folder, path, number))
+        summary = collect_folds(folder.path, count)
+    low, high = summary["val_accuracy_interval"]
+    each = ", ".join(f"{accuracy:.1%}" for accuracy in summary["fold_accuracies"])
+    console.print(
+        f"\n{count} folds: validation accuracy {summary['val_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
+        f"on {summary['images']:,} images, each by the model that has not seen it"
+    )
+    console.print(f"folds:       {each}; standard deviation {100 * summary['standard_deviation']:.1f} points")
+    console.print(f"numbers:     {folder.path / FOLDS}, each image in {folder.path / IMAGES}")
+    console.print(f"find wrong labels:  {format_call('workbench.data')} labels {folder.path}")
+    return folder.path
+
+
+def _check(config: Any) -> None:
+    """Refuse options that have no meaning for several trainings."""
+    check_fold_count(config.run.folds)
+    for section, name in ((config.run, "resume"), (config.training, "budget"), (config.finder, "lr_find")):
+        if getattr(section, name):
+            advice = "the same command continues a cross-validation" if name == "resume" else "give only one of them"
+            raise UserError(f"--folds and {option_name(name)}: cannot be combined; {advice}")
+
+
+def _begin(folder: RunFolder, config: Any) -> None:
+    """Write the configuration as it was asked for; refuse the folder of another run, or of other settings."""
+    if not any(folder.path.iterdir()):
+        folder.write_config(config)
+        return
+    is_begun = (folder.path / "config.yaml").exists()
+    before, asked = flatten(read_config(folder.path, type(config))) if is_begun else {}, flatten(config)
+    if not before.get("folds"):
+        raise UserError(f"{folder.path} exists: replace it with --overwrite, or choose another --name")
+    for name, value in asked.items():
+        if name not in _MAY_DIFFER and before[name] != value:
+            raise UserError(
+                f"{option_name(name)} {value}: {folder.path} was begun with {before[name]}; choose another --name, or "
+                "replace it with --overwrite"
+            )
+
+
+def _make_fold_config(config: Any, folder: RunFolder, path: Path, number: int) -> Any:
+    """Return the configuration of the training of one fold, or of its continuation."""
+    if (path / "config.yaml").exists():
+        return build(type(config), resume=str(path), cache_dir=config.data.cache_dir, wandb=config.run.wandb)
+    first = folder.path / "fold-1"
+    settings = config if number == 1 else read_config(first, type(config))
+    folders = {"runs_dir": str(folder.path), "logs_dir": str(folder.logs), "name": path.name, "overwrite": False}
+    return replace(settings, folds=0, fold=f"{number}/{config.run.folds}", **folders)
+
+
+@contextlib.contextmanager
+def _explain_interrupt(config: Any, command: str) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, say how to continue."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        words = cli.format_options(config, skip={"overwrite"})
+        raise KeyboardInterrupt(
+            f"stopped; finished folds and epochs are kept. To continue:\n  {format_call(command)}{words}"
+        ) from None
+
+
+def collect_folds(folder: Path, count: int) -> FoldsSummary:
+    """Join the predictions of all folds, and write them with their metrics into the folder of the cross-validation."""
+    rows: list[tuple[str, str, int, str]] = []
+    parts, accuracies = [], []
+    class_names: list[str] = read_json(folder / "fold-1" / "classes.json")
+    for number in range(1, count + 1):
+        path = folder / f"fold-{number}"
+        images = [image for image in read_split(path) or [] if image.part == VALIDATION]
+        probabilities = np.load(path / PROBABILITIES, allow_pickle=False)
+        predicted = [class_names[label] for label in probabilities.argmax(axis=1)]
+        correct = [image.class_name == name for image, name in zip(images, predicted, strict=True)]
+        rows += [(image.name, image.class_name, number, name) for image, name in zip(images, predicted, strict=True)]
+        parts.append(probabilities)
+        accuracies.append(statistics.mean(correct))
+    num_correct = sum(class_name == predicted for _, class_name, _, predicted in rows)
+    summary: FoldsSummary = {
+        "folds": count,
+        "images": len(rows),
+        "val_accuracy": num_correct / len(rows),
+        "val_accuracy_interval": wilson_interval(num_correct, len(rows)),
+        "fold_accuracies": accuracies,
+        "mean": statistics.mean(accuracies),
+        "standard_deviation": statistics.stdev(accuracies),
+    }
+    with replace_file(folder / OUT_OF_FOLD) as temporary:
+        np.save(temporary, np.concatenate(parts))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "class", "fold", "predicted"])
+    writer.writerows(rows)
+    write_text(folder / IMAGES, text.getvalue())
+    write_json(folder / "classes.json", class_names)
+    write_json(folder / FOLDS, summary)
+    return summary
+
+
+def read_out_of_fold(folder: Path) -> OutOfFold | None:
+    """Read the predictions of a cross-validation; None if the folder holds none, or if it is not finished.
+
+    Raises:
+        UserError: the files are damaged.
+    """
+    class_names = read_json(folder / "classes.json")
+    if not (folder / FOLDS).exists() or not isinstance(class_names, list):
+        return None
+    rows = read_csv(folder / IMAGES)
+    try:
+        probabilities = np.load(folder / OUT_OF_FOLD, allow_pickle=False)
+        names, classes = [row["image"] for row in rows], [row["class"] for row in rows]
+    except (OSError, ValueError, EOFError, KeyError):
+        probabilities = np.zeros(0)
+    if probabilities.shape != (len(rows), len(class_names)):
+        raise UserError(
+            f"{folder / OUT_OF_FOLD}: damaged, or not of {IMAGES}; the command with --folds writes both again"
+        )
+    return OutOfFold(names, classes, probabilities, class_names)
