@@ -5,7 +5,7 @@ import importlib.util
 from typing import Literal
 
 from workbench import cli
-from workbench.data.config import InspectConfig, Nature12kConfig
+from workbench.data.config import InspectConfig, LabelsConfig, Nature12kConfig
 from workbench.errors import UserError
 
 
@@ -188,6 +188,12 @@ DATA = cli.Group(
             InspectConfig,
             "workbench.data.inspecting.inspection:inspect",
             "Count, measure and look through a data set: unreadable files, duplicates, leaks; write a page.",
+            needs_tensorflow=False,
+        ),
+        "labels": cli.Command(
+            LabelsConfig,
+            "workbench.labels.search:search_labels",
+            "Find labels that are probably wrong, by models that have not seen the images; write a page and a table.",
             needs_tensorflow=False,
         ),
     },

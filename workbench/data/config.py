@@ -33,3 +33,19 @@ class InspectConfig:
     data: str = cli.positional()
     page: str | None = None
     fix_splits: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsConfig:
+    """Labels.
+
+    Args:
+        runs: Folder of a training with --folds, which has predictions for all training and validation images; or of a
+            sweep or another run, for its validation images. The predictions of several are averaged.
+        out: Folder for labels.html and labels.csv; by default labels/ in the first run's folder.
+        data: Where the data is now, if it has moved.
+    """
+
+    runs: list[str] = cli.positional([])
+    out: str | None = None
+    data: str | None = None

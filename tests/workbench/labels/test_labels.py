@@ -1,0 +1,144 @@
+"""Wrong labels are found, listed and shown, and corrected without touching a photo."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+from cnn_scratch.config import TrainConfig
+from workbench.config import DataConfig, RunConfig, build
+from workbench.data.config import LabelsConfig
+from workbench.data.corrections import CORRECTIONS
+from workbench.data.dataset import load_dataset
+from workbench.data.description import describe
+from workbench.data.splits.kept_split import open_kept_split
+from workbench.errors import UserError
+from workbench.files import write_csv, write_json
+from workbench.labels.search import search_labels
+from workbench.training.cross_validation import FOLDS, IMAGES, OUT_OF_FOLD
+from workbench.training.run_folder import RunFolder
+
+CLASSES = ["daisy", "iris", "rose"]
+
+
+@pytest.fixture
+def data(photo_folder):
+    """16 photos of each of three classes; two of them are in the folder of another class."""
+    root = photo_folder(train=16, test=None)
+    shutil.move(root / "daisy" / "daisy-03.jpg", root / "iris" / "daisy-03.jpg")
+    shutil.move(root / "rose" / "rose-05.jpg", root / "daisy" / "rose-05.jpg")
+    return root
+
+
+def write_cross_validation(folder, data, labels=None):
+    """Write what a cross-validation leaves whose models see what a photo shows, and are not sure."""
+    config = build(TrainConfig, data=str(data), image_size=16, fold="1/2", labels=labels)
+    dataset = load_dataset(config.data, seed=0)
+    fold = RunFolder(RunConfig(name="fold-1", runs_dir=str(folder), logs_dir=str(folder / "logs")))
+    fold.path.mkdir(parents=True)
+    fold.write_dataset(dataset, is_new=True)
+    fold.write_config(config)
+    rows = np.concatenate([dataset.train, dataset.validation])
+    names, rng = [dataset.names[row] for row in rows], np.random.default_rng(0)
+    shown = [CLASSES.index(name.rpartition("/")[2].partition("-")[0]) for name in names]
+    probabilities = 0.8 * np.eye(3)[shown] + 0.2 * rng.dirichlet(np.ones(3), len(rows))
+    np.save(folder / OUT_OF_FOLD, probabilities.astype(np.float16))
+    write_csv(
+        folder / IMAGES,
+        [{"image": name, "class": CLASSES[dataset.labels[row]]} for name, row in zip(names, rows, strict=True)],
+    )
+    write_json(folder / "classes.json", CLASSES)
+    write_json(folder / FOLDS, {})
+    return names
+
+
+def read_table(folder):
+    with open(folder / "labels" / "labels.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def set_actions(path, actions):
+    with open(path, newline="") as file:
+        rows = [{**row, "action": actions.get(row["image"], row["action"])} for row in csv.DictReader(file)]
+    write_csv(path, rows)
+
+
+def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys):
+    pytest.importorskip("cleanlab")
+    run = tmp_path / "cv"
+    names = write_cross_validation(run, data)
+    wrong = {"iris/daisy-03.jpg": ("iris", "daisy"), "daisy/rose-05.jpg": ("daisy", "rose")}
+    wrong = {name: pair for name, pair in wrong.items() if name in names}  # the test set has the others
+    assert wrong
+    problems = search_labels(LabelsConfig([str(run), str(run)]))
+    assert {item.image: (item.label, item.suggested) for item in problems} == wrong
+    assert all((item.agreeing, item.models) == (2, 2) for item in problems)
+    assert [item.score for item in problems] == sorted(item.score for item in problems)
+    page = (run / "labels" / "labels.html").read_text()
+    assert page.count("data:image/jpeg") == len(wrong)
+    assert all(name in page for name in wrong)
+    assert f"{len(wrong)} label" in capsys.readouterr().out
+    table = run / "labels" / "labels.csv"
+    assert [(row["image"], row["action"]) for row in read_table(run)] == [(item.image, "") for item in problems]
+
+    def load(**options):
+        return load_dataset(DataConfig(data=str(data), image_size=16, **options), seed=0)
+
+    with pytest.raises(UserError, match=r"labels.csv: no row has an action"):
+        load(labels=str(table))
+    first, *others = [item.image for item in problems]
+    set_actions(table, {first: "Relabel", **dict.fromkeys(others, "exclude")})
+    before, after = load(), load(labels=str(table))
+    row = after.names.index(first)
+    assert after.class_names[after.labels[row]] == wrong[first][1]
+    assert after.left_out == others
+    assert {image.name for image in after.split} == {*before.names} - {*others}
+    assert after.key != before.key
+    assert f"labels.csv: 1 image relabelled, {len(others)} excluded" in describe(after)
+    assert (data / first).exists()
+
+    # A run keeps the corrections: the table is not needed any more, and what was reviewed is not proposed again.
+    corrected = tmp_path / "corrected"
+    write_cross_validation(corrected, data, labels=str(table))
+    table.unlink()
+    kept = load_dataset(
+        DataConfig(data=str(data), image_size=16, labels=str(table)),
+        seed=0,
+        kept=open_kept_split(corrected / "fold-1", "resume"),
+    )
+    assert not kept.changes
+    assert kept.class_names[kept.labels[row]] == wrong[first][1]
+    assert (corrected / "fold-1" / CORRECTIONS).exists()
+    assert search_labels(LabelsConfig([str(corrected)])) == []
+    kept_row = read_table(corrected)[0]
+    assert (kept_row["image"], kept_row["action"]) == (first, "relabel")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("daisy/daisy-00.jpg,daisy,rose,0.1,rename", "row 2: unknown action 'rename'; write keep, relabel or exclude"),
+        ("daisy/daisy-00.jpg,rose,iris,0.1,relabel", "is labelled 'rose' there and 'daisy' in the data"),
+        ("daisy/daisy-00.jpg,daisy,tulip,0.1,relabel", "there is no class 'tulip' in the data"),
+    ],
+)
+def test_corrections_that_cannot_be_applied(data, tmp_path, row, message):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"image,label,suggested,score,action\n{row}\n")
+    with pytest.raises(UserError) as error:
+        load_dataset(DataConfig(data=str(data), image_size=16, labels=str(table)), seed=0)
+    assert message in str(error.value)
+
+
+def test_without_cleanlab_the_extra_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs cleanlab: pip install cleanlab"):
+        search_labels(LabelsConfig(["runs/x"]))
+
+
+def test_a_run_that_is_none():
+    with pytest.raises(UserError, match="name a run"):
+        search_labels(LabelsConfig([]))
+    with pytest.raises(UserError, match="nowhere: no such run folder"):
+        search_labels(LabelsConfig(["nowhere"]))

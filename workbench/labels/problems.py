@@ -1,0 +1,66 @@
+"""The images whose label the models find wrong, the least fitting one first."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from workbench.data.corrections import Correction
+from workbench.labels.predictions import Predictions
+from workbench.labels.ranking import rank_labels
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelProblem:
+    """An image whose label may be wrong.
+
+    Attributes:
+        image: its name, as in the source.
+        row: of the image in the data set.
+        label, suggested: names of its class and of the class that the models see.
+        score: mean probability of its label, 0 to 1.
+        confidence: mean probability of the suggested class.
+        agreeing, models: how many of the models see the suggested class.
+    """
+
+    image: str
+    row: int
+    label: str
+    suggested: str
+    score: float
+    confidence: float
+    agreeing: int
+    models: int
+
+
+def find_problems(predictions: Predictions) -> list[LabelProblem]:
+    """Return the images whose label confident learning finds wrong, and that the models see as another class.
+
+    Images that were reviewed before, with any action, are not among them.
+    """
+    labels, class_names = predictions.labels, predictions.dataset.class_names
+    scores, is_wrong = rank_labels(labels, predictions.probabilities)
+    predicted = predictions.probabilities.argmax(axis=1)
+    reviewed = {row.image for row in predictions.corrections if row.action}
+    is_new = np.array([name not in reviewed for name in predictions.names], bool)
+    found = np.flatnonzero(is_wrong & (predicted != labels) & is_new)
+    rows = predictions.rows
+    return [
+        LabelProblem(
+            image=predictions.names[place],
+            row=int(rows[place]),
+            label=class_names[labels[place]],
+            suggested=class_names[predicted[place]],
+            score=float(scores[place]),
+            confidence=float(predictions.probabilities[place, predicted[place]]),
+            agreeing=int(predictions.votes[place, predicted[place]]),
+            models=int(predictions.votes[place].sum()),
+        )
+        for place in found[np.argsort(scores[found], kind="stable")].tolist()
+    ]
+
+
+def make_table(problems: Sequence[LabelProblem], earlier: Sequence[Correction]) -> list[Correction]:
+    """Return the rows of labels.csv: what was reviewed before, then the problems, without an action."""
+    new = [Correction(item.image, item.label, item.suggested, f"{item.score:.4f}") for item in problems]
+    return [*(row for row in earlier if row.action), *new]
