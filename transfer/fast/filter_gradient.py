@@ -21,6 +21,9 @@ import tensorflow as tf
 
 USUAL_BATCH = 32  # assumed for the choice of an algorithm
 MIN_SIDE = 7  # smaller maps fill the tiles badly
+LARGE = (
+    3e7  # multiply-adds an image of a convolution; below that, compiling the tiles' loops takes longer than they save
+)
 
 _INPUT_ROWS = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))  # B'
 _GRADIENT_ROWS = ((1, 0), (1, 1), (1, -1), (0, -1))  # A
@@ -45,7 +48,8 @@ def compute_filter_gradient(
     if x.dtype == tf.float32 and stride == 1:  # products of 16 bits would be summed in 16 bits
         if rows == columns == 1:
             return tf.reshape(_multiply_positions(x, gradient), kernel.shape)
-        if rows == columns == 3 and padding == "SAME" and min(x.shape[1:3]) >= MIN_SIDE:
+        is_large = min(x.shape[1:3]) >= MIN_SIDE and math.prod(x.shape[1:3]) * math.prod(kernel.shape) >= LARGE
+        if rows == columns == 3 and padding == "SAME" and is_large:
             return _compute_by_tiles(x, gradient)
     return _compute_by_definition(x, kernel.shape, gradient, stride, padding)
 
