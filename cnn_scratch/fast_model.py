@@ -1,6 +1,7 @@
 """The network as it is trained: it computes what the plain one computes, in fewer passes over memory."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -172,12 +173,17 @@ def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image
         UserError: float16 without a GPU.
     """
     names = [field.name for field in dataclasses.fields(NetworkConfig)]
-    facts: list[str | int | None] = [image_size, *(str(getattr(network, name)) for name in names)]
+    facts: list[str | int | None] = [image_size, training.batch_size, *(str(getattr(network, name)) for name in names)]
     multiply_adds = compute_network_cost(network, image_size, 10).multiply_adds
 
-    def measure_step(precision: str) -> float:
+    @functools.cache
+    def build(precision: str) -> TrainingModel:
         model = build_fast_model(build_cnn(network, image_size, 10), precision)
         compile_model(model, training)
-        return measure_step_seconds(model, training, (32, image_size, image_size, 3), steps=3)
+        return model
+
+    def measure_step(precision: str) -> float:
+        shape = (training.batch_size, image_size, image_size, 3)
+        return measure_step_seconds(build(precision), training, shape)
 
     return choose_precision(training.precision, facts, multiply_adds, measure_step)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -106,15 +107,19 @@ def choose_fastest_precision(network: Network) -> str:
         return "float16"
     backbone = keras.Model(network.model.input, network.layers[-1].output)
     facts = ["inference", len(backbone.layers), backbone.layers[-1].name, *backbone.input_shape[1:]]
-    dtype = choose_precision("auto", facts, math.inf, lambda dtype: _measure_batch(backbone, dtype))
+    images = tf.zeros((8, *backbone.input_shape[1:]), tf.uint8)
+
+    @functools.cache
+    def build_forward(dtype: str) -> Callable[[tf.Tensor], tf.Tensor]:
+        model = fold_batch_norm(backbone, dtype)
+        return tf.function(lambda batch: model(batch, training=False))
+
+    def measure_batch(dtype: str) -> float:
+        forward = build_forward(dtype)
+        return measure_call(lambda: forward(images), 1)
+
+    dtype = choose_precision("auto", facts, math.inf, measure_batch)
     return "bfloat16" if dtype == "bfloat16" else "float16"
-
-
-def _measure_batch(frozen: keras.Model, dtype: str) -> float:
-    """Return the seconds of a small batch, the shorter of two times."""
-    model, images = fold_batch_norm(frozen, dtype), tf.zeros((8, *frozen.input_shape[1:]), tf.uint8)
-    forward = tf.function(lambda batch: model(batch, training=False))
-    return measure_call(lambda: forward(images), 2)
 
 
 def _has_bfloat16() -> bool:

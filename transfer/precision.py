@@ -1,5 +1,6 @@
 """Train a network in another number format, and choose the format in which this machine trains it fastest."""
 
+import functools
 import math
 
 import keras
@@ -10,8 +11,6 @@ from workbench.keras_graph import rebuild
 from workbench.training.optimizer import compile_model, measure_step_seconds
 from workbench.training.precision import choose_precision, get_dtype_policy
 from workbench.training.training_model import TrainingModel
-
-_BATCH = 16  # images of a measured step
 
 
 def build_in_precision(model: keras.Model, precision: str) -> TrainingModel:
@@ -39,13 +38,17 @@ def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
         UserError: float16 without a GPU.
     """
     num_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    facts = ["training, fused", model.name, len(model.layers), num_trained, *model.input_shape[1:]]
+    facts = ["training, fused", training.batch_size, model.name, len(model.layers), num_trained, *model.input_shape[1:]]
 
-    def measure_step(precision: str) -> float:
+    @functools.cache
+    def build(precision: str) -> TrainingModel:
         copy = rebuild(model, dtype=get_dtype_policy(precision))  # its weights change
         fast = build_fast_model(copy, saved_as=copy)
         compile_model(fast, training)
-        return measure_step_seconds(fast, training, (_BATCH, *model.input_shape[1:]))
+        return fast
+
+    def measure_step(precision: str) -> float:
+        return measure_step_seconds(build(precision), training, (training.batch_size, *model.input_shape[1:]))
 
     return choose_precision(training.precision, facts, count_multiply_adds(model), measure_step)
 

@@ -61,23 +61,20 @@ def needs_one_hot(training: TrainingConfig) -> bool:
     return training.label_smoothing > 0 or training.mixup > 0 or training.cutmix > 0
 
 
-def measure_step_seconds(
-    model: keras.Model, training: TrainingConfig, batch_shape: tuple[int, ...], steps: int = 2
-) -> float:
-    """Return the seconds of the fastest of a few training steps on random inputs. The model's weights change.
+def measure_step_seconds(model: keras.Model, training: TrainingConfig, batch_shape: tuple[int, ...]) -> float:
+    """Return the seconds of a training step on random inputs, after one that is not measured. The weights change.
 
     Args:
         model: compiled by `compile_model`.
         training: settings that it was compiled with.
         batch_shape: shape of a batch of inputs.
-        steps: measured steps, after one that traces the graph.
     """
     num_classes = model.output_shape[-1]
     inputs = np.random.default_rng(0).integers(0, 256, batch_shape).astype(model.inputs[0].dtype)
     labels = np.arange(batch_shape[0]) % num_classes
     if needs_one_hot(training):
         labels = np.eye(num_classes, dtype="float32")[labels]
-    return measure_call(lambda: model.train_on_batch(inputs, labels), steps)
+    return measure_call(lambda: model.train_on_batch(inputs, labels), 1)
 
 
 def _build_metrics(model: keras.Model, one_hot: bool) -> None:
