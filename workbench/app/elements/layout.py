@@ -9,7 +9,9 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
-STYLE = Path(__file__).parent / "app.css"
+from workbench.reporting import templates
+
+_STYLES = (Path(templates.__file__).parent / "colours.css", Path(__file__).parent / "app.css")
 PATIENCE = 60  # seconds that a page may take to be built, such as from 500 runs on a slow disk
 _PAGES = (("Runs", "/"), ("Try it", "/try"), ("Data", "/data"))
 
@@ -39,7 +41,8 @@ def frame(title: str, current: str) -> Iterator[None]:
         title: of the page; also its heading.
         current: address of the page among those of the head.
     """
-    ui.add_css(STYLE)
+    for style in _STYLES:
+        ui.add_css(style)
     ui.page_title(f"{title} · image-workbench")
     with ui.header(elevated=False), Text("nav", classes="top", aria_label="Pages"):
         Text("span", "image-workbench", "brand")
