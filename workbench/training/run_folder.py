@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ from workbench.training.saved_state import check_saved_state
 Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
 _BEFORE_CONFIG = {"split.csv", "corrections.csv", "classes.json", "unreadable.csv"}
+SIGN_OF_LIFE = 20.0  # seconds between two signs of life of the process that holds a folder
+_PATIENCE = 0.2  # seconds; others lock a folder for a moment to see whether it is held
 _NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
 _MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb"}  # in a resumed run
 
@@ -75,7 +78,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._has_new_logs = not self.logs.exists()
             self.logs.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(lock_path, timeout=0)
+            lock = filelock.FileLock(lock_path, timeout=_PATIENCE)
             lock.acquire()
         except filelock.Timeout:
             holder = read_json(holder_path) or {"pid": "?", "since": "?"}
@@ -91,7 +94,8 @@ class RunFolder:
             ) from error
         try:
             self.describe_holder(pid=os.getpid(), host=socket.gethostname(), since=time.strftime("%Y-%m-%d %H:%M:%S"))
-            yield self
+            with _give_signs_of_life(holder_path):
+                yield self
         except BaseException:
             for folder in (self.path, self.logs):
                 with contextlib.suppress(OSError):
@@ -139,6 +143,25 @@ class RunFolder:
         write_json(self.path / "classes.json", dataset.class_names)
         rows = [{"image": name, "reason": reason} for name, reason in dataset.unreadable]
         write_csv(self.path / "unreadable.csv", rows)
+
+
+@contextlib.contextmanager
+def _give_signs_of_life(path: Path) -> Iterator[None]:
+    """Change the time of a file again and again while this block runs, for those who look from other machines."""
+    over = threading.Event()
+
+    def keep_touching() -> None:
+        while not over.wait(SIGN_OF_LIFE):
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+    thread = threading.Thread(target=keep_touching, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def find_lock_file(folder: Path) -> Path:
