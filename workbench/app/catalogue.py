@@ -25,7 +25,8 @@ from workbench.training.history import EpochLog, find_best_epoch, read_history
 from workbench.wording import format_count
 
 State = Literal["running", "finished", "stopped", "damaged"]
-_FILES = ("config.yaml", "classes.json", "metrics.json", "history.csv", "sweep.json", "trials.csv", STATUS, "best.yaml")
+_WRITTEN_FIRST = ("config.yaml", "classes.json")  # once the data has been read
+_FILES = (*_WRITTEN_FIRST, "metrics.json", "history.csv", "sweep.json", "trials.csv", STATUS, "best.yaml")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
 
 
@@ -79,6 +80,11 @@ class Entry:
         return self.state != "damaged" and (self.path / "model.keras").is_file()
 
     @property
+    def is_starting(self) -> bool:
+        """Whether its command reads the data now, and has not written its files yet."""
+        return self.holder is not None and not self.class_names and not self.problem
+
+    @property
     def accuracy(self) -> float | None:
         """Best validation accuracy so far."""
         if self.results:
@@ -106,7 +112,7 @@ class Entry:
             return f"{done:,} of {format_count(total, 'trial')}" if total else format_count(done, "trial")
         done, epochs = len(self.history), self.config.get("epochs")
         if not done and not self.config:
-            return ""
+            return "reading the data" if self.is_starting else ""
         if isinstance(epochs, int) and not self.config.get("budget") and self.state != "finished":
             return f"{done} of {format_count(epochs, 'epoch')}"
         return format_count(done, "epoch")
@@ -168,7 +174,7 @@ class Catalogue:
     def _read_entry(self, name: str) -> Entry | None:
         """Read a folder; None if it holds nothing of a run."""
         path = self.folder / name
-        times = tuple(_get_time(path / file) for file in _FILES)
+        times = tuple(_get_time(os.path.join(path, file)) for file in _FILES)
         holder = find_holder(path)
         if not any(times) and holder is None:
             return None
@@ -177,6 +183,8 @@ class Catalogue:
             if before is None or before[0] != times:
                 before = self._read[name] = times, self._read_files(name, path)
         entry = dataclasses.replace(before[1], holder=holder, changed=max(times))
+        if holder and not all(times[: len(_WRITTEN_FIRST)]):
+            entry = dataclasses.replace(entry, problem="")
         return dataclasses.replace(entry, state=_judge(entry))
 
     def _read_files(self, name: str, path: Path) -> Entry:
@@ -204,16 +212,23 @@ def _judge(entry: Entry) -> State:
     if entry.problem:
         return "damaged"
     if entry.results is not None:
-        total = entry.status.total if entry.status else 0
-        return "finished" if entry.metrics and len(entry.results) >= total else "stopped"
+        return _judge_sweep(entry.results, entry.status, entry.metrics)
     epochs = entry.metrics.get("epochs")
     return "finished" if entry.metrics and epochs in (None, len(entry.history)) else "stopped"
 
 
-def _get_time(path: Path) -> float:
+def _judge_sweep(results: SweepResults, status: SweepStatus | None, metrics: Mapping[str, Any]) -> State:
+    """Return the state of a sweep that does not run: it has finished if its search has ended and its best is saved."""
+    total = status.total if status else 0  # a sweep of an earlier version has no status
+    has_ended = bool(status and status.ended) or (bool(metrics) and len(results) >= total)
+    is_saved = metrics.get("trials", 0) == len(results) or results.best is None
+    return "finished" if has_ended and is_saved else "stopped"
+
+
+def _get_time(path: str) -> float:
     """Return when a file was changed; 0 if there is none."""
     try:
-        return path.stat().st_mtime
+        return os.stat(path).st_mtime
     except OSError:
         return 0.0
 

@@ -1,30 +1,20 @@
-"""The processes that train and sweep: which folder one holds, how it is stopped, and how a sweep is continued."""
+"""The processes that train and sweep: which folder one holds, and how it is stopped."""
 
 import dataclasses
 import os
-import shlex
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import filelock
 import psutil
 
-from workbench.commandline.calls import format_call
 from workbench.errors import UserError
 from workbench.files import read_json
-from workbench.origin import find_command_of_run
-from workbench.sweep.status import SILENCE, STATUS
-from workbench.training.run_folder import find_holder_file, find_lock_file
+from workbench.training.run_folder import SIGN_OF_LIFE, find_holder_file, find_lock_file
 
-_SWEEPS = ("cnn_scratch.tune", "transfer.tune")
-_started: dict[Path, "subprocess.Popen[bytes]"] = {}  # folder -> the command that continues it
-_starting = threading.Lock()
+_SILENCE = 3 * SIGN_OF_LIFE  # seconds after which a process that is not seen to hold a lock counts as dead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +25,7 @@ class Holder:
         pid: its number.
         host: name of its machine.
         device: what it computes on; empty if not known yet.
-        is_here: whether it runs on this machine.
+        is_here: whether it is known to be a process of this machine, which can be stopped from here.
     """
 
     pid: int
@@ -47,17 +37,21 @@ class Holder:
 def find_holder(folder: Path) -> Holder | None:
     """Return the process that trains or sweeps in a run folder now; None if none does.
 
-    Of a process on this machine it is checked that it has locked the folder. One on another machine must have given a
-    sign of life in the folder.
+    The folder must be locked. Where the file system does not show the locks of other machines, a sign of life of the
+    process counts instead.
     """
-    values = read_json(find_holder_file(folder))
+    try:
+        values = read_json(find_holder_file(folder))
+    except OSError:  # such as a folder of this name
+        return None
     if not isinstance(values, dict) or not isinstance(values.get("pid"), int):
         return None
     here = socket.gethostname()
     host = str(values.get("host") or here)
-    holder = Holder(values["pid"], host, str(values.get("device") or ""), host == here)
-    is_alive = _holds_lock(holder.pid, find_lock_file(folder)) if holder.is_here else _gave_sign_of_life(folder)
-    return holder if is_alive else None
+    lock = find_lock_file(folder)
+    is_here = host == here and _holds_lock(values["pid"], lock)
+    is_alive = is_here or _is_locked(lock) or (host != here and _gave_sign_of_life(folder))
+    return Holder(values["pid"], host, str(values.get("device") or ""), is_here) if is_alive else None
 
 
 def _holds_lock(pid: int, lock: Path) -> bool:
@@ -68,9 +62,24 @@ def _holds_lock(pid: int, lock: Path) -> bool:
         return False
 
 
+def _is_locked(lock: Path) -> bool:
+    """Return whether any process has locked a file, such as one of another container or machine."""
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock, timeout=0):  # for a moment, for which `RunFolder.lock` waits
+            return False
+    except filelock.Timeout:
+        return True
+    except (OSError, NotImplementedError):  # such as a file of another user, or a file system without locks
+        return False
+
+
 def _gave_sign_of_life(folder: Path) -> bool:
-    times = [path.stat().st_mtime for path in (folder / STATUS, folder / "history.csv") if path.exists()]
-    return bool(times) and time.time() - max(times) < SILENCE
+    try:
+        return time.time() - find_holder_file(folder).stat().st_mtime < _SILENCE
+    except OSError:
+        return False
 
 
 def stop(folder: Path) -> Holder:
@@ -88,74 +97,11 @@ def stop(folder: Path) -> Holder:
     return holder
 
 
+def describe_stop(holder: Holder) -> str:
+    """Return what the command of `format_stop` is for, and where it must be typed."""
+    return "To stop it in a terminal" + ("" if holder.is_here else f" of {holder.host}, where it runs")
+
+
 def format_stop(holder: Holder) -> str:
     """Return the command that stops a process."""
     return f"kill -TERM {holder.pid}"
-
-
-def list_continue_words(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Return the words of the command that continues a sweep: its module, and its options.
-
-    Raises:
-        UserError: it is not known which command made the folder.
-    """
-    command = find_command_of_run(folder, config)
-    if command not in _SWEEPS:
-        raise UserError(f"{folder.name}: the command that began it is not known; continue it in a terminal")
-    return [
-        command,
-        *("--config", str(folder / "config.yaml"), "--space", str(folder / "space.yaml")),
-        *("--name", folder.name, "--runs-dir", str(folder.parent)),
-    ]
-
-
-def format_continue(folder: Path, config: Mapping[str, Any]) -> str:
-    """Return the command line that continues a sweep.
-
-    Raises:
-        UserError: it is not known which command made the folder.
-    """
-    command, *options = list_continue_words(folder, config)
-    return f"{format_call(command)} {shlex.join(options)}"
-
-
-def continue_sweep(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Start the command that continues a sweep, as a process that outlives this one.
-
-    Returns:
-        Path of the file that gets what it prints.
-
-    Raises:
-        UserError: it runs already, or it is not known which command made the folder.
-    """
-    words = list_continue_words(folder, config)
-    with _starting:
-        if find_holder(folder):
-            raise UserError(f"{folder.name} runs already")
-        if is_started(folder):
-            raise UserError(f"{folder.name} was continued already, and its command has not ended; wait for it")
-        log = folder.parent / f".{folder.name}.log"
-        with open(log, "wb") as output:
-            _started[folder] = subprocess.Popen(
-                [sys.executable, "-m", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-    return log
-
-
-def is_started(folder: Path) -> bool:
-    """Return whether a command that these pages have started to continue a sweep has not ended."""
-    command = _started.get(folder)
-    return command is not None and command.poll() is None
-
-
-def read_last_line(log: Path) -> str:
-    """Return the last line of a command's output, at most 500 characters; empty if there is none."""
-    try:
-        lines = log.read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")

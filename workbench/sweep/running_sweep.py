@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras_tuner
 
@@ -54,7 +54,7 @@ class Sweep:
         pool: the worker processes, started; None where the trials run in this process.
         device: what the trials compute on.
         results: the finished trials; `track` adds them.
-        is_out_of_time: whether the budget has ended the search; set by `track`.
+        ended: why the search has ended, see `SweepStatus`; set by `track`.
         repeated: the trials that were trained again with other seeds; set by `repeat_finalists`.
     """
 
@@ -68,7 +68,7 @@ class Sweep:
     pool: WorkerPool | None
     device: str
     results: SweepResults
-    is_out_of_time: bool = False
+    ended: Literal["", "complete", "budget"] = ""
     repeated: Sequence[RepeatedTrial] = ()
 
     @property
@@ -142,15 +142,16 @@ class Sweep:
                 seconds_left=progress.estimate_seconds_left(),
                 running=tuple(list_running()),
                 updated=time.time(),
+                ended=self.ended,
             )
 
         scheduler.add_listener(finish)
         start = time.perf_counter()
         with publish_status(self.folder.path, describe), progress:
             yield
-        if expected and not scheduler.is_out_of_time:
+            self.ended = "budget" if scheduler.is_out_of_time else "complete"
+        if expected and self.ended == "complete":
             record_estimate(kind, expected, time.perf_counter() - start)
-        self.is_out_of_time = scheduler.is_out_of_time
 
     def repeat_finalists(self, tuner: SchedulerTuner) -> None:
         """Train the best trials again with other seeds, if the command asks for it."""
@@ -219,7 +220,7 @@ class Sweep:
             console.print(*analysis.describe(), sep="\n")
         for trial in self.repeated:
             console.print(trial.describe())
-        if self.is_out_of_time:
+        if self.ended == "budget":
             console.print(f"no further trial fits into the budget of {asked.search.budget}")
         lines = [
             ("every trial", path / "trials.csv"),

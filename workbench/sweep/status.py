@@ -5,15 +5,14 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench.files import read_json, write_json
 from workbench.sweep.results import Value
 
 STATUS = "status.json"
 INTERVAL = 2.0  # seconds between two looks at the sweep
-_SIGN_OF_LIFE = 20.0  # seconds after which the file is written although nothing has changed
-SILENCE = 3 * _SIGN_OF_LIFE  # seconds without a new status, after which a sweep on another machine counts as dead
+_REFRESH = 20.0  # seconds after which the file is written although only the time has changed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +44,8 @@ class SweepStatus:
         seconds_left: estimated; None if not known.
         running: the trials that workers run, also those of other machines.
         updated: Unix time.
+        ended: why the search has ended: all trials are done, or no further one fits into the budget. Empty while it
+            runs, and after it was stopped.
     """
 
     total: int
@@ -52,6 +53,7 @@ class SweepStatus:
     seconds_left: float | None
     running: tuple[RunningTrial, ...]
     updated: float
+    ended: Literal["", "complete", "budget"] = ""
 
 
 @contextlib.contextmanager
@@ -89,7 +91,7 @@ def _keep_writing(folder: Path, describe: Callable[[], SweepStatus], over: threa
     written: SweepStatus | None = None
     while True:
         status = describe()
-        if written is None or _has_changed(status, written) or status.updated - written.updated > _SIGN_OF_LIFE:
+        if written is None or _has_changed(status, written) or status.updated - written.updated > _REFRESH:
             _write(folder, status)
             written = status
         if over.wait(INTERVAL):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -92,6 +93,22 @@ def test_a_run_that_a_process_holds_is_running(runs):
     assert catalogue.find("interrupted").state == "stopped"
 
 
+def test_a_command_that_reads_its_data_is_not_called_damaged(runs):
+    catalogue = Catalogue(runs)
+    (runs / "new").mkdir()
+    with RunFolder(RunConfig(name="new", runs_dir=str(runs), logs_dir=str(runs.parent / "logs"))).lock():
+        entry = catalogue.find("new")
+        assert (entry.state, entry.problem, entry.progress) == ("running", "", "reading the data")
+        (runs / "new" / "config.yaml").write_text("- 1\n")
+        (runs / "new" / "classes.json").write_text("[]")
+        assert "does not hold options" in catalogue.find("new").problem
+
+
+def test_a_folder_in_the_place_of_the_holder_is_nobody(runs):
+    (runs / ".cnn.json").mkdir()
+    assert {entry.name for entry in Catalogue(runs).list_entries()} == {"cnn", "interrupted", "sweep"}
+
+
 def test_a_process_that_does_not_hold_the_folder_is_not_taken_for_its_holder(runs):
     """A file may name any process. Only one that has locked the folder counts, and could be stopped."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
@@ -125,6 +142,15 @@ def test_a_growing_table_of_trials_is_read_on_from_where_it_ended(runs, monkeypa
     with open(path, "w") as file:
         file.write("trial,other\n1,2\n")
     assert "a column is missing" in catalogue.find("sweep").problem
+
+
+def test_a_sweep_that_its_budget_has_ended_is_finished(runs):
+    status = SweepStatus(40, 1, 0.0, (), 1e9, ended="budget")
+    for ended, trials, state in (("", 20, "stopped"), ("budget", 20, "finished"), ("budget", 12, "stopped")):
+        with publish_status(runs / "sweep", lambda ended=ended: dataclasses.replace(status, ended=ended)):
+            pass
+        (runs / "sweep" / "metrics.json").write_text(json.dumps({"val_accuracy": 0.7, "trials": trials}))
+        assert Catalogue(runs).find("sweep").state == state  # the third was continued, and its new best is not saved
 
 
 def test_a_sweep_publishes_what_it_does(runs):

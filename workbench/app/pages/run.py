@@ -15,7 +15,7 @@ from workbench.app.elements.layout import PATIENCE, Text, add_button, add_comman
 from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
 from workbench.app.photos import list_figures
-from workbench.app.processes import format_stop
+from workbench.app.processes import describe_stop, format_stop
 from workbench.app.run_charts import build_confusion, build_curves
 from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
@@ -55,17 +55,8 @@ class RunPage(LivePage):
     """
 
     def __init__(self, state: AppState, entry: Entry) -> None:
-        of_sweep = "The best model of this sweep. " if entry.is_sweep else ""
-        classes = format_count(len(entry.class_names), "class")
-        size = f" at {entry.config['image_size']} px" if entry.config.get("image_size") else ""
-        data = entry.data_name or "?"
-        super().__init__(state, entry, f"{of_sweep}A classifier of {classes}, trained on {data}{size}.")
-        with Text("div", classes="actions"):
-            where = quote(entry.name, safe="")
-            if entry.has_model:
-                Text("a", "Try it on photos", "button primary", href=f"/try?run={where}")
-            if entry.is_sweep:
-                Text("a", "The sweep", "button", href=f"/sweep/{where}")
+        super().__init__(state, entry)
+        self._actions = Text("div", classes="actions")
         self._command = Text("div")
         self._curves_heading = Text("h2", "Training")
         self._curves = ChartGrid()
@@ -78,7 +69,9 @@ class RunPage(LivePage):
         entry = await self._read("run")
         if entry is None:
             return
+        self._lead.text = _describe(entry)
         self._update("notices", _list_notices(entry), self._show_notices)
+        self._update("actions", (entry.has_model, entry.is_sweep), lambda _: self._show_actions(entry))
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         self._update("command", (entry.state, entry.path), lambda _: self._show_command(entry))
         self._curves_heading.set_visibility(bool(entry.history))
@@ -86,8 +79,8 @@ class RunPage(LivePage):
             self._shown["curves"] = len(entry.history)
             self._curves.show(build_curves(entry.history))
         test = entry.metrics.get("test")
-        if self._shown.get("test", self) != test:
-            self._shown["test"] = test
+        if self._shown.get("test") != (test, entry.has_model):
+            self._shown["test"] = test, entry.has_model
             predictions = await asyncio.to_thread(_read_predictions, entry) if test else []
             self._test.clear()
             with self._test:
@@ -95,11 +88,20 @@ class RunPage(LivePage):
         figures = [path.name for path in list_figures(entry.path)]
         self._update("figures", figures, self._show_figures)
 
+    def _show_actions(self, entry: Entry) -> None:
+        where = quote(entry.name, safe="")
+        self._actions.clear()
+        with self._actions:
+            if entry.has_model:
+                Text("a", "Try it on photos", "button primary", href=f"/try?run={where}")
+            if entry.is_sweep:
+                Text("a", "The sweep", "button", href=f"/sweep/{where}")
+
     def _show_command(self, entry: Entry) -> None:
         self._command.clear()
         with self._command:
             if entry.holder:
-                add_command("To stop it (finished epochs are kept):", format_stop(entry.holder))
+                add_command(f"{describe_stop(entry.holder)} (finished epochs are kept):", format_stop(entry.holder))
             elif entry.state == "stopped" and not entry.is_sweep:
                 line = describe_resuming(entry.path, entry.config).partition("continue it with ")[2]
                 if line:
@@ -123,9 +125,18 @@ class RunPage(LivePage):
                     Text("img", src=src, alt=name.removesuffix(".png").replace("_", " "), style="max-width: 100%")
 
 
+def _describe(entry: Entry) -> str:
+    of_sweep = "The best model of this sweep. " if entry.is_sweep else ""
+    classes = format_count(len(entry.class_names), "class")
+    size = f" at {entry.config['image_size']} px" if entry.config.get("image_size") else ""
+    return f"{of_sweep}A classifier of {classes}, trained on {entry.data_name or '?'}{size}."
+
+
 def _list_notices(entry: Entry) -> list[str]:
     if entry.problem:
         return [f"This run cannot be read: {entry.problem}."]
+    if entry.is_starting:
+        return ["The command has started, and is reading the data."]
     if entry.state == "running" and not entry.history and not entry.is_sweep:
         return ["The first epoch is running; the curves begin with its end."]
     return []

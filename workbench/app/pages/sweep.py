@@ -7,8 +7,9 @@ from urllib.parse import quote
 
 from nicegui import ui
 
-from workbench.app import processes
+from workbench.app import continuing, processes
 from workbench.app.catalogue import Entry
+from workbench.app.continuing import Offer
 from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.data_table import Cell, Column, DataTable, Row
 from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, frame
@@ -20,6 +21,7 @@ from workbench.sweep.figures.importance import MIN_TRIALS, Importance, estimate_
 from workbench.sweep.figures.interactive import build_charts
 from workbench.sweep.results import RESULT_COLUMNS, SweepResults, TrialResult, format_value, format_values
 
+_NUMBER = (int, float)  # a tuple: there may be 10,000 trials
 _MANY = 500  # trials from which the charts wait for a twentieth more
 
 
@@ -72,15 +74,11 @@ class SweepPage(LivePage):
             return None
         self._lead.text = _describe(entry)
         results = entry.results
-        notices = [entry.problem] if entry.problem else []
-        if results is not None and not len(results):
-            notices.append("No trial has finished yet. The first one also pays for tracing its network.")
-        notices += self._describe_start(entry)
-        self._update("notices", notices, self._show_notices)
+        self._update("notices", _list_notices(entry) + self._describe_start(entry), self._show_notices)
         self._update("tiles", _list_tiles(entry), self._show_tiles)
-        holder = entry.holder
-        control = (entry.state, holder and (holder.pid, holder.host, holder.is_here), processes.is_started(entry.path))
-        self._update("control", control, lambda _: self._show_control(entry))
+        holder, offer = entry.holder, continuing.find_offer(entry)
+        control = entry.state, holder, offer, continuing.is_started(entry.path)
+        self._update("control", control, lambda _: self._show_control(entry, offer))
         running = entry.status.running if entry.status and holder else ()
         self._update("workers", running, self._show_workers)
         if results is None:
@@ -117,41 +115,38 @@ class SweepPage(LivePage):
         self._few.set_visibility(len(charts) < 2)
         self._charts.show(charts)
 
-    def _show_control(self, entry: Entry) -> None:
+    def _show_control(self, entry: Entry, offer: Offer | None) -> None:
         """Show the button that stops or continues the sweep, and the command that does the same."""
         self._control.clear()
         with self._control:
             if entry.holder:
                 self._show_stop(entry.holder)
+            else:
+                self._show_actions(entry, offer)
             try:
-                line = processes.format_continue(entry.path, entry.config)
+                if offer:
+                    add_command(offer.purpose, continuing.format_continue(entry.path, entry.config, offer.max_trials))
             except UserError as error:
                 Text("p", str(error), "soft")
-                return
-            is_over = entry.state == "finished"
-            if not entry.holder:
-                with Text("div", classes="actions"):
-                    if not is_over:
-                        is_started = processes.is_started(entry.path)
-                        add_button("Continue the sweep", self._continue, "primary", disabled=is_started)
-                    if entry.has_model:
-                        where = quote(entry.name, safe="")
-                        kind = "primary" if is_over else ""
-                        Text("a", "Results of the best model", f"button {kind}", href=f"/run/{where}")
-                        Text("a", "Try it on photos", "button", href=f"/try?run={where}")
-            if is_over and entry.results:
-                more = f"{line} --max-trials {2 * len(entry.results)}"
-                add_command("To run more trials in a terminal:", more)
-            else:
-                add_command("To continue it in a terminal (finished trials are kept):", line)
+
+    def _show_actions(self, entry: Entry, offer: Offer | None) -> None:
+        """Show the button that continues the sweep, and links to its best model."""
+        where, is_over = quote(entry.name, safe=""), entry.state == "finished"
+        with Text("div", classes="actions"):
+            if offer:
+                is_started = continuing.is_started(entry.path)
+                kind = "" if is_over else "primary"
+                add_button(offer.label, lambda: self._continue(offer.max_trials), kind, disabled=is_started)
+            if entry.has_model:
+                Text("a", "Results of the best model", f"button {'primary' if is_over else ''}", href=f"/run/{where}")
+                Text("a", "Try it on photos", "button", href=f"/try?run={where}")
 
     def _show_stop(self, holder: processes.Holder) -> None:
         if holder.is_here:
             with Text("div", classes="actions"):
                 add_button("Stop the sweep", self._stop, "danger")
                 Text("span", "Finished trials are kept; it can be continued.", "soft")
-        where = "in a terminal" if holder.is_here else f"in a terminal of {holder.host}, where it runs"
-        add_command(f"To stop it {where}:", processes.format_stop(holder))
+        add_command(f"{processes.describe_stop(holder)}:", processes.format_stop(holder))
 
     def _show_workers(self, running: Any) -> None:
         self._workers.clear()
@@ -171,12 +166,12 @@ class SweepPage(LivePage):
         except UserError as error:
             ui.notify(str(error), type="negative")
 
-    async def _continue(self) -> None:
+    async def _continue(self, max_trials: int | None) -> None:
         entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
         if entry is None:
             return
         try:
-            self._log = await asyncio.to_thread(processes.continue_sweep, entry.path, entry.config)
+            self._log = await asyncio.to_thread(continuing.continue_sweep, entry.path, entry.config, max_trials)
         except (UserError, OSError) as error:
             ui.notify(str(error), type="negative")
             return
@@ -189,9 +184,26 @@ class SweepPage(LivePage):
             self._log = None
         if self._log is None:
             return []
-        if processes.is_started(entry.path):
+        if continuing.is_started(entry.path):
             return [f"Starting. What the command prints is in {self._log}."]
-        return [f"The command ended: {processes.read_last_line(self._log) or f'see {self._log}'}"]
+        return [f"The command ended: {continuing.read_last_line(self._log) or f'see {self._log}'}"]
+
+
+def _list_notices(entry: Entry) -> list[str]:
+    results, status = entry.results, entry.status
+    if entry.problem:
+        return [entry.problem]
+    if entry.is_starting:
+        return ["The command has started, and is reading the data."]
+    if results is None:
+        return []
+    if entry.state == "finished" and results.best is None:
+        return ["No trial could be completed; the table below has the reasons."]
+    if entry.state == "finished" and status and status.ended == "budget":
+        return [f"No further trial fits into the budget of {entry.config.get('budget')}."]
+    if not len(results):
+        return ["No trial has finished yet. The first one also pays for tracing its network."]
+    return []
 
 
 def _describe(entry: Entry) -> str:
@@ -262,5 +274,6 @@ def _make_row(trial: TrialResult, names: list[str]) -> Row:
     cells += [(column.write(trial), getattr(trial, column.field)) for column in RESULT_COLUMNS]
     for name in names:
         value = trial.values.get(name)
-        cells.append((format_value(value), value if isinstance(value, int | float) else format_value(value)))
+        text = format_value(value)
+        cells.append((text, value if isinstance(value, _NUMBER) else text))
     return Row(trial.id, [*cells, (trial.reason, trial.reason or None)])
