@@ -4,6 +4,8 @@ A page of another site cannot use the pages: a request must name this server as 
 can be pointed at this machine), and one that names its origin must come from these pages.
 """
 
+import ipaddress
+import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -31,11 +33,14 @@ class Guard:
 
     Args:
         app: what answers.
-        hosts: names of this server that requests may use; empty for any, where other machines may ask.
+        host: the address at which the server listens. At the loopback address, requests may use its names only. At
+            another one, which other machines reach, they may use any IP address, this machine's name, and `host`: no
+            other site can have an IP address as its name.
     """
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...] = LOOPBACK) -> None:
-        self._app, self._hosts = app, hosts
+    def __init__(self, app: ASGIApp, host: str = LOOPBACK[0]) -> None:
+        self._app, self._is_local = app, host in LOOPBACK
+        self._names = {*LOOPBACK} if self._is_local else {*LOOPBACK, host.lower(), socket.gethostname().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -61,7 +66,18 @@ class Guard:
 
     def _is_allowed(self, headers: Mapping[str, str]) -> bool:
         host, origin = headers.get("host", ""), headers.get("origin")
-        name = urlsplit(f"//{host}").hostname or ""
-        if self._hosts and name not in self._hosts:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            is_same_origin = origin is None or urlsplit(origin).netloc == host
+        except ValueError:  # such as a bracket that is not closed
             return False
-        return origin is None or urlsplit(origin).netloc == host
+        is_known = name in self._names or (not self._is_local and _is_ip_address(name))
+        return is_known and is_same_origin
+
+
+def _is_ip_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -35,9 +35,8 @@ def serve(config: AppConfig) -> None:
     if runs_dir.exists() and not runs_dir.is_dir():
         raise UserError(f"--runs-dir {config.runs_dir}: is a file; give the folder of the runs")
     _check_port(config.host, config.port)
-    is_local = config.host in LOOPBACK
-    add_pages(make_state(runs_dir, tuple(config.data)), hosts=LOOPBACK if is_local else ())
-    if not is_local:
+    add_pages(make_state(runs_dir, tuple(config.data)), host=config.host)
+    if config.host not in LOOPBACK:
         print(
             f"warning: --host {config.host} lets everyone who reaches this machine see your runs and photos, stop "
             "sweeps and continue them; there is no password",
@@ -55,16 +54,16 @@ def serve(config: AppConfig) -> None:
         show=config.show,
         tailwind=False,
         show_welcome_message=False,
-        reconnect_timeout=10,
+        reconnect_timeout=60,  # a browser next to a sweep that uses all cores may be slow to answer
     )
 
 
-def add_pages(state: AppState, *, hosts: tuple[str, ...] = LOOPBACK) -> None:
+def add_pages(state: AppState, *, host: str = LOOPBACK[0]) -> None:
     """Add all addresses to NiceGUI's application.
 
     Args:
         state: what the pages show.
-        hosts: see `workbench.app.security.Guard`.
+        host: see `workbench.app.security.Guard`.
     """
     uploads = Uploads()
     runs.add_page(state)
@@ -73,13 +72,13 @@ def add_pages(state: AppState, *, hosts: tuple[str, ...] = LOOPBACK) -> None:
     compare.add_page(state)
     try_photos.add_page(state, uploads)
     data.add_page(state)
-    app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(Guard, host=host)
 
     @app.get("/photo")
     async def get_photo(data: str, name: str, size: int = SIZES[0]) -> Response:
         if size not in SIZES:
             return Response("no such size", 404)
-        if data not in await asyncio.to_thread(state.list_data):
+        if not await asyncio.to_thread(state.has_data, data):
             return Response("no such data", 404)
         try:
             content = await asyncio.to_thread(state.photos.read_thumbnail, data, name, size)
