@@ -35,11 +35,13 @@ class ModelShelf:
             key = folder, (folder / "model.keras").stat().st_mtime
         except OSError:
             raise UserError(f"{folder.name}: has no model yet") from None
-        if key not in self._models:
+        model = self._models.pop(key, None)
+        if model is None:
             load_tensorflow()
             from workbench.app.loaded_model import LoadedModel  # imported late, because it loads TensorFlow
 
-            self._models[key] = LoadedModel(open_run(folder))
-            for old in list(self._models)[:-_KEPT]:
-                del self._models[old]
-        return self._models[key]
+            model = LoadedModel(open_run(folder))
+        self._models[key] = model  # at the end: the model that was used least recently is dropped first
+        for old in list(self._models)[:-_KEPT]:
+            del self._models[old]
+        return model

@@ -6,6 +6,7 @@ the list of the run's figures. What is served was decoded and encoded again, so 
 
 import io
 import threading
+import time
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -18,6 +19,7 @@ from workbench.data.tfds_source import NATURE_12K, PREFIX
 from workbench.errors import UserError
 
 SIZES = (160, 480)  # pixels of the longer side
+_LISTED_AGAIN = 10.0  # seconds after which a photo that is not in the list makes it be read again
 
 
 class PhotoFinder:
@@ -26,6 +28,7 @@ class PhotoFinder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sources: dict[str, tuple[Source, dict[str, Item]]] = {}  # value of --data -> its items by their names
+        self._listed: dict[str, float] = {}  # value of --data -> when its items were listed
 
     def open(self, data: str) -> Source:
         """Return the source of a value of `--data`; it is listed once.
@@ -47,6 +50,9 @@ class PhotoFinder:
             UserError: the data has no such photo, or it cannot be read.
         """
         item = self._open(data)[1].get(name)
+        if item is None and time.monotonic() - self._listed.get(data, 0.0) > _LISTED_AGAIN:
+            self.forget(data)  # the photo may be newer than the list
+            item = self._open(data)[1].get(name)
         if item is None or not _is_inside(name):
             raise UserError(f"{data}: has no photo {name}")
         try:
@@ -63,6 +69,7 @@ class PhotoFinder:
                 if data.startswith(PREFIX) or data == NATURE_12K:
                     raise UserError(f"{data}: its photos are not files that can be shown here")
                 source = open_source(data)
+                self._listed[data] = time.monotonic()
                 self._sources[data] = source, {item.name: item for item in source.load_items()}
             return self._sources[data]
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.workbench.synthetic import write_run
+from workbench.app import photos
 from workbench.app.photos import PhotoFinder, read_figure
 from workbench.errors import UserError
 
@@ -21,6 +22,16 @@ def test_a_photo_is_found_by_its_name_in_the_data(red_and_blue):
     assert thumbnail.size == (64, 64)
     assert np.asarray(thumbnail).mean(axis=(0, 1))[0] > 150
     assert open_jpeg(finder.read_thumbnail("digits", "digit-0003", 64)).size == (64, 64)
+
+
+def test_a_photo_that_came_later_is_found(red_and_blue, monkeypatch):
+    finder, data, new = PhotoFinder(), str(red_and_blue), red_and_blue / "train" / "red" / "new.png"
+    assert finder.read_thumbnail(data, "train/red/000.png")
+    Image.new("RGB", (8, 8)).save(new)
+    with pytest.raises(UserError, match="has no photo"):  # the list is not read for each wrong name
+        finder.read_thumbnail(data, "train/red/new.png")
+    monkeypatch.setattr(photos, "_LISTED_AGAIN", -1.0)
+    assert finder.read_thumbnail(data, "train/red/new.png")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,16 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
+from workbench.errors import UserError
+from workbench.failures import describe_failure
 from workbench.reporting import templates
 
 _STYLES = (Path(templates.__file__).parent / "colours.css", Path(__file__).parent / "app.css")
 PATIENCE = 60  # seconds that a page may take to be built, such as from 500 runs on a slow disk
+_COPY = """(event) => {
+  getSelection().selectAllChildren(event.target.previousElementSibling);
+  if (document.execCommand("copy")) emit();
+}"""  # the newer way is allowed only at localhost and with https
 _PAGES = (("Runs", "/"), ("Try it", "/try"), ("Data", "/data"))
 
 
@@ -64,6 +70,14 @@ def add_notice(text: str, kind: str = "") -> Text:
     return Text("p", text, f"notice {kind}", role="status")
 
 
+def describe_problem(error: Exception) -> str:
+    """Return one line about any error, such as of a model for which the memory is too small."""
+    if isinstance(error, UserError):
+        return str(error)
+    known = describe_failure(error, ())
+    return known or f"this cannot be computed ({type(error).__name__}: {' '.join(str(error).split())})"[:300]
+
+
 def add_tiles(tiles: Sequence[tuple[str, str, str]]) -> None:
     """Add the most important numbers: (label, value, note) of each."""
     with Text("dl", classes="tiles"):
@@ -80,12 +94,8 @@ def add_command(what: str, line: str) -> None:
         Text("span", what)
         with Text("div", classes="command"):
             Text("code", line)
-            add_button("Copy", lambda: _copy(line), aria_label=f"Copy the command: {what}")
-
-
-def _copy(line: str) -> None:
-    ui.clipboard.write(line)
-    ui.notify("Copied")
+            button = Text("button", "Copy", "button", type="button", aria_label=f"Copy the command: {what}")
+            button.on("click", lambda: ui.notify("Copied"), js_handler=_COPY)
 
 
 def add_button(label: str, on_click: Any, kind: str = "", **attributes: Any) -> Text:

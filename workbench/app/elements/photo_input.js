@@ -42,13 +42,16 @@ export default {
       this.$refs.files.value = "";
     },
     async send(files) {
+      const photos = [], problems = [];
       for (const file of files) {
         this.message = `Sending ${file.name || "the photo"} ...`;
         const answer = await fetch("/upload", { method: "POST", body: file });
         const { key, error } = await answer.json();
-        this.message = error ? `${file.name}: ${error}` : "";
-        if (key) this.$emit("photo", { key, name: file.name || "photo" });
+        if (error) problems.push(`${file.name}: ${error}`);
+        if (key) photos.push({ key, name: file.name || "photo" });
       }
+      this.message = problems.join("; ");
+      if (photos.length) this.$emit("photos", photos);
     },
     async openCamera() {
       try {
@@ -56,7 +59,9 @@ export default {
         this.$refs.video.srcObject = this.stream;
         this.message = "";
       } catch (error) {
-        this.message = "The camera cannot be used: the browser has none, or did not allow it.";
+        this.message = window.isSecureContext
+          ? "The camera cannot be used: the browser has none, or did not allow it."
+          : "Browsers allow the camera only at localhost and with https; drop, paste or choose a photo.";
       }
     },
     closeCamera() {

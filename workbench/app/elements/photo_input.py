@@ -7,16 +7,16 @@ from nicegui.events import GenericEventArguments
 
 
 class PhotoInput(Element, component="photo_input.js"):
-    """A place for photos. The browser sends each to the server's `/upload`, and the page gets its key and name.
+    """A place for photos. The browser sends each to the server's `/upload`, and the page gets their keys and names.
 
     Args:
-        on_photo: called with the key and the name of each photo.
+        on_photos: called with (key, name) of the photos that came together.
     """
 
-    def __init__(self, on_photo: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(self, on_photos: Callable[[list[tuple[str, str]]], Awaitable[None]]) -> None:
         super().__init__()
 
         async def handle(event: GenericEventArguments) -> None:
-            await on_photo(str(event.args["key"]), str(event.args["name"])[:200])
+            await on_photos([(str(photo["key"]), str(photo["name"])[:200]) for photo in event.args])
 
-        self.on("photo", handle)
+        self.on("photos", handle)

@@ -50,8 +50,8 @@ def add_page(state: AppState) -> None:
 
     @ui.page("/compare", response_timeout=PATIENCE)
     async def show(request: Request) -> None:
-        names = request.query_params.getlist("run")[:_MAX_RUNS]
-        entries = [await asyncio.to_thread(state.catalogue.find, name) for name in dict.fromkeys(names)]
+        names = [*dict.fromkeys(request.query_params.getlist("run"))]
+        entries = [await asyncio.to_thread(state.catalogue.find, name) for name in names[:_MAX_RUNS]]
         found = [entry for entry in entries if entry]
         with frame("Compare runs", ""):
             Text("h1", "Runs side by side")
@@ -59,6 +59,8 @@ def add_page(state: AppState) -> None:
                 Text("p", "Tick two or more finished runs on the page Runs, then press Compare.")
                 Text("a", "All runs and sweeps", href="/")
                 return
+            if len(names) > _MAX_RUNS:
+                add_notice(f"Only the first {_MAX_RUNS} of the {len(names)} runs are compared.")
             comparison = await asyncio.to_thread(compare, found)
             for problem in comparison.problems:
                 add_notice(problem)

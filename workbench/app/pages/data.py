@@ -17,6 +17,7 @@ from workbench.app.elements.layout import (
     add_command,
     add_empty,
     add_notice,
+    describe_problem,
     frame,
 )
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
@@ -25,10 +26,10 @@ from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.data.inspecting.findings import Findings, summarize
 from workbench.data.splits.duplicates import PARTS
-from workbench.errors import UserError
 from workbench.reporting.inspection_page import MAX_PAIRS, choose_contacts, choose_pairs, name_pair
 from workbench.wording import format_count
 
+_PAIRS = 12  # pairs of photos that are shown at once
 _LISTED = 500  # unreadable files that are listed
 
 
@@ -64,6 +65,7 @@ class DataPage:
 
     def __init__(self, state: AppState, inspections: dict[str, Inspection], known: Sequence[str], data: str) -> None:
         self._state, self._inspections, self._known, self._data = state, inspections, known, data
+        self._turn = 0  # grows with each inspection; what an earlier one finds is not shown any more
         Text("p", "Photos are only read: none is moved, changed or deleted.", "lead")
         with Text("div", classes="choices"):
             add_choice("Data", known, data, self._choose)
@@ -85,9 +87,11 @@ class DataPage:
 
     async def _show(self) -> None:
         """Inspect the data if that was not done yet, and show what was found."""
-        data = self._data
+        self._turn += 1
+        turn, data = self._turn, self._data
         inspection = self._inspections.setdefault(data, Inspection(self._state.photos, data))
         self._content.clear()
+        self._progress.clear()
         with self._progress:
             text = Text("p", "Reading the photos ...", "soft", role="status")
             bar = Text("progress", max="1", value="0", aria_label="Photos that were read")
@@ -99,21 +103,24 @@ class DataPage:
                 bar.update()
 
             timer = ui.timer(0.5, update)
+        findings, problem = None, ""
         try:
             findings = await asyncio.to_thread(inspection.run)
-        except UserError as error:
-            self._inspections.pop(data, None)
-            with self._content:
-                add_notice(str(error), "bad")
-                add_command(
-                    "To look through it in a terminal:", f"{format_call('workbench.data')} inspect {shlex.quote(data)}"
-                )
-            return
+        except Exception as error:
+            problem = describe_problem(error)
+            if self._inspections.get(data) is inspection:
+                del self._inspections[data]
         finally:
             timer.cancel()
-            self._progress.clear()
-        if data == self._data:
-            with self._content:
+        if turn != self._turn or self._content.is_deleted:
+            return
+        self._progress.clear()
+        with self._content:
+            if findings is None:
+                add_notice(problem, "bad")
+                line = f"{format_call('workbench.data')} inspect {shlex.quote(data)}"
+                add_command("To look through it in a terminal:", line)
+            else:
                 _add_findings(data, findings)
 
 
@@ -163,8 +170,14 @@ def _add_pairs(data: str, findings: Findings) -> None:
     if len(scan.pairs.first) > MAX_PAIRS:
         Text("p", f"The {MAX_PAIRS} pairs that matter most, of {len(scan.pairs.first):,}.", "soft")
     with Text("div", classes="pairs"):
-        for pair in pairs:
+        for pair in pairs[:_PAIRS]:
             _add_pair(data, findings, pair)
+    if len(pairs) > _PAIRS:
+        with Text("details"):
+            Text("summary", format_count(len(pairs) - _PAIRS, "more pair"))
+            with Text("div", classes="pairs"):
+                for pair in pairs[_PAIRS:]:
+                    _add_pair(data, findings, pair)
 
 
 def _add_pair(data: str, findings: Findings, pair: tuple[int, int, int]) -> None:

@@ -10,13 +10,21 @@ from nicegui.events import GenericEventArguments
 from starlette.requests import Request
 
 from workbench.app.catalogue import Entry
-from workbench.app.elements.layout import PATIENCE, Text, add_choice, add_command, add_empty, add_notice, frame
+from workbench.app.elements.layout import (
+    PATIENCE,
+    Text,
+    add_choice,
+    add_command,
+    add_empty,
+    add_notice,
+    describe_problem,
+    frame,
+)
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid
 from workbench.app.elements.photo_input import PhotoInput
 from workbench.app.state import AppState
 from workbench.app.uploads import Uploads
 from workbench.commandline.calls import format_call
-from workbench.errors import UserError
 
 if TYPE_CHECKING:
     from workbench.app.loaded_model import Answer, LoadedModel
@@ -58,7 +66,7 @@ class TryPage:
         self._state, self._uploads = state, uploads
         names = [entry.name for entry in entries]
         self._chosen = [first if first in names else names[0], second if second in names else _NONE]
-        self._photo: tuple[str, str] | None = None  # key and name of the present photo
+        self._photos: list[tuple[str, str]] = []  # keys and names of the present photos
         Text(
             "p",
             "Photos stay on this machine. The first answer takes some seconds: the model is loaded.",
@@ -68,30 +76,30 @@ class TryPage:
             add_choice("Model", names, self._chosen[0], lambda event: self._choose(0, event))
             add_choice("Next to it", [_NONE, *names], self._chosen[1], lambda event: self._choose(1, event))
         PhotoInput(self._take)
-        self._heading = Text("div")
-        self._answers = Text("div", classes="answers")
+        self._answers = Text("div")
 
     async def _choose(self, place: int, event: GenericEventArguments) -> None:
         self._chosen[place] = str(event.args)
-        if self._photo:
-            await self._take(*self._photo)
+        if self._photos:
+            await self._take(self._photos)
 
-    async def _take(self, key: str, name: str) -> None:
-        """Show what the chosen models say about a photo."""
-        self._photo = key, name
-        content = self._uploads.get(key)
-        self._heading.clear()
+    async def _take(self, photos: list[tuple[str, str]]) -> None:
+        """Show what the chosen models say about photos, one after the other."""
+        self._photos = present = [*photos]
         self._answers.clear()
-        if content is None:
-            return
-        with self._heading:
-            Text("h2", name)
-        panels = []
-        for chosen in [name for name in dict.fromkeys(self._chosen) if name]:
-            with self._answers:
-                panels.append((chosen, AnswerPanel(self._state, chosen)))
-        for _, panel in panels:
-            if self._photo == (key, name):
+        waiting = []
+        with self._answers:
+            for key, name in photos:
+                content = self._uploads.get(key)
+                Text("h2", name)
+                if content is None:
+                    add_notice("This photo is not kept any more; drop it again.")
+                    continue
+                with Text("div", classes="answers"):
+                    models = [model for model in dict.fromkeys(self._chosen) if model]
+                    waiting += [(AnswerPanel(self._state, model), content) for model in models]
+        for panel, content in waiting:
+            if self._photos is present:
                 await panel.fill(content)
 
 
@@ -119,8 +127,8 @@ class AnswerPanel:
         self._progress.text = "Loading the model and classifying ..."
         try:
             model, image, answer = await self._compute(lambda: _classify(self._state, entry, content))
-        except UserError as error:
-            self._fail(str(error))
+        except Exception as error:
+            self._fail(describe_problem(error))
             return
         if self._panel.is_deleted:
             return
@@ -150,10 +158,10 @@ class AnswerPanel:
         self._progress.text = doing
         try:
             result = await self._compute(work)
-        except UserError as error:
+        except Exception as error:
             if not self._panel.is_deleted:
                 with place:
-                    Text("p", str(error), "soft")
+                    Text("p", describe_problem(error), "soft")
             return
         if not self._panel.is_deleted:
             with place:
@@ -169,6 +177,8 @@ class AnswerPanel:
         return await asyncio.to_thread(work_alone)
 
     def _fail(self, reason: str) -> None:
+        if self._panel.is_deleted:
+            return
         self._progress.text = ""
         with self._content:
             add_notice(reason, "bad")
