@@ -10,7 +10,7 @@ from tests.workbench.synthetic import PARAMETERS, POINTS, write_sweep
 from workbench.errors import UserError
 from workbench.reporting.figures import read_words
 from workbench.sweep.figures.effects import draw_importance
-from workbench.sweep.figures.importance import estimate_importance
+from workbench.sweep.figures.importance import Importance, estimate_importance
 from workbench.sweep.figures.overview import draw_figures
 from workbench.sweep.figures.pareto import find_pareto_front
 from workbench.sweep.figures.scales import Scale
@@ -107,6 +107,11 @@ def test_importance_finds_what_matters(read_sweep):
     planted = np.var([0.3, 0.15, 0.0]), np.var([0.04, 0, 0, 0]), 0.01**2
     assert found.shares["learning_rate"] == pytest.approx(planted[0] / sum(planted), abs=0.08)
     assert "dropout" not in found.clear
+
+
+def test_an_uncertain_hyperparameter_is_not_left_out_of_the_ranking():
+    spreads = {"learning_rate": 0.5, "dropout": 0.01}
+    assert Importance({"learning_rate": 0.4, "dropout": 0.1}, spreads, 0.8, 14).clear == []
 
 
 def test_importance_by_chance_is_not_reported(read_sweep, tmp_path):

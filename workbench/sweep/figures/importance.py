@@ -1,6 +1,7 @@
 """The importance of each hyperparameter: how much of the differences between trials it explains."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -33,10 +34,11 @@ class Importance:
 
     @property
     def clear(self) -> list[str]:
-        """The hyperparameters whose share is larger than its spread; none if the forest explains too little."""
+        """The first ones, as far as shares are larger than spreads; none if the forest explains too little."""
         if self.explained < _MIN_EXPLAINED:
             return []
-        return [name for name, share in self.shares.items() if share > max(0.01, self.spreads[name])]
+        names = itertools.takewhile(lambda name: self.shares[name] > max(0.01, self.spreads[name]), self.shares)
+        return list(names)
 
 
 def estimate_importance(results: SweepResults) -> Importance | None:

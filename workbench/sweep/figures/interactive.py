@@ -66,7 +66,7 @@ def _build_parallel(results: SweepResults) -> Chart | None:
         "click on the axis to undo it, and drag an axis by its name to move it."
     )
     caption += _describe_sample(results)
-    figure = make_figure([trace], margin={"l": 70, "r": 50, "t": 70, "b": 30})
+    figure = make_figure([trace], margin={"l": 70, "r": 70, "t": 70, "b": 30})
     return Chart("parallel", "Which settings lead to which score", caption, figure, is_wide=True)
 
 
@@ -171,7 +171,7 @@ def _build_importance(importance: Importance | None) -> Chart | None:
         "marker": {"color": BLUE},
         "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
     }
-    axis = make_axis("share of the differences between trials", tickformat=".0%", rangemode="tozero")
+    axis = make_axis("share of the differences", tickformat=".0%", rangemode="tozero")
     figure = make_figure([bars], xaxis=axis, yaxis={"automargin": True}, showlegend=False)
     clear = importance.clear
     title = f"{clear[0]} matters most" if clear else "No hyperparameter clearly matters"
