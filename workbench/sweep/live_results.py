@@ -58,9 +58,10 @@ class LiveResults:
             lines = csv.reader(io.StringIO(added.decode("utf-8"), newline=""))
             if not self._header and added:
                 self._header = next(lines)
-            rows = [dict(zip(self._header, line, strict=False)) for line in lines if line]
+            width = len(self._header)
+            whole = (line + [""] * (width - len(line)) for line in lines if line)
+            rows = [dict(zip(self._header, line, strict=False)) for line in whole]
         except (UnicodeDecodeError, csv.Error):
             raise UserError(f"{self._path}: damaged, not a text file in CSV") from None
-        missing: dict[str, str] = dict.fromkeys(self._header, "")
-        add_rows(results, ({**missing, **row} for row in rows), self._path)
+        add_rows(results, rows, self._path)
         self._read += len(added)

@@ -3,7 +3,7 @@
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from workbench.errors import UserError
 from workbench.files import append_csv, read_csv, read_json, write_csv
 
 Value = bool | int | float | str | list[int] | None  # of a hyperparameter
+_FEW = 100  # trials that are put in their places one by one; more are sorted
 METRIC_NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
 
 
@@ -152,6 +153,16 @@ class SweepResults:
         else:
             bisect.insort(self.scored, trial, key=self._rank)
 
+    def add_all(self, trials: Sequence[TrialResult]) -> None:
+        """Add finished trials, which may be many."""
+        if len(trials) < _FEW:
+            for trial in trials:
+                self.add(trial)
+            return
+        self.failed.extend(trial for trial in trials if trial.failed)
+        self.scored.extend(trial for trial in trials if not trial.failed)
+        self.scored.sort(key=self._rank)
+
     def format_score(self, score: float) -> str:
         """Return a score as text."""
         return format_score(self.metric, score)
@@ -240,11 +251,13 @@ def add_rows(results: SweepResults, rows: Iterable[Mapping[str, str]], path: Pat
         UserError: a column is missing.
     """
     known = {name: {str(value): value for value in values} for name, values in results.parameters.items()}
+    trials = []
     for row in rows:
         if not {"trial", "status", "reason"} <= row.keys():
             raise UserError(f"{path}: damaged (a column is missing); restore the file")
         if row["reason"] is not None:  # else the row is still being written
-            results.add(_parse_row(row, known, results.metric))
+            trials.append(_parse_row(row, known, results.metric))
+    results.add_all(trials)
 
 
 def _parse_row(row: Mapping[str, str], known: Mapping[str, Mapping[str, Value]], metric: str) -> TrialResult:
@@ -256,7 +269,7 @@ def _parse_row(row: Mapping[str, str], known: Mapping[str, Mapping[str, Value]],
         metric: name of the result that is the trial's score.
     """
     texts = {name: row.get("max_epochs" if name == "epochs" else name) or "" for name in known}
-    values = {name: known[name].get(text, _parse_value(text)) for name, text in texts.items()}
+    values = {name: known[name][text] if text in known[name] else _parse_value(text) for name, text in texts.items()}
     numbers = {name: _parse_number(row.get(name)) for name in RESULT_FIELDS}
     result = {**numbers, "status": row["status"], "reason": row["reason"], "worker": row.get("worker") or None}
     return make_result(row["trial"], values, result, metric)
@@ -264,13 +277,13 @@ def _parse_row(row: Mapping[str, str], known: Mapping[str, Mapping[str, Value]],
 
 def _parse_number(text: str | None) -> int | float | None:
     """Return the number that a text holds, None if it holds no finite number."""
+    if not text:
+        return None
     try:
-        number = float(text or "")
-    except ValueError:
+        number = int(text) if text.isdecimal() else float(text)
+        return number if math.isfinite(number) else None
+    except (ValueError, OverflowError):  # no number, or one of hundreds of digits
         return None
-    if not math.isfinite(number):
-        return None
-    return int(text) if text and text.isdigit() else number
 
 
 def _parse_value(text: str) -> Value:
