@@ -8,6 +8,7 @@ from workbench.reporting.figures import BLUE, ORANGE, PALETTE
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.wording import format_count
 
+_FEW_EPOCHS = 10
 _MAX_CLASSES = 60  # more rows cannot be pointed at
 
 
@@ -17,6 +18,7 @@ def build_curves(history: Sequence[EpochLog]) -> list[Chart]:
         return []
     best = find_best_epoch(history)
     epochs = [log["epoch"] for log in history]
+    ticks = {"dtick": 1} if len(epochs) <= _FEW_EPOCHS else {}  # else there would be ticks between the epochs
     charts = []
     for metric, format_ in (("accuracy", ".1%"), ("loss", ".3f")):
         data = [
@@ -32,7 +34,7 @@ def build_curves(history: Sequence[EpochLog]) -> list[Chart]:
             for name, key, colour in (("training", metric, BLUE), ("validation", f"val_{metric}", ORANGE))
         ]
         axis = make_axis(metric, **({"tickformat": ".0%"} if metric == "accuracy" else {}))
-        figure = make_figure(data, xaxis=make_axis("epoch", tickformat="d"), yaxis=axis)
+        figure = make_figure(data, xaxis=make_axis("epoch", tickformat="d", **ticks), yaxis=axis)
         title = {
             "accuracy": f"{best['val_accuracy']:.1%} validation accuracy after epoch {best['epoch']:.0f}",
             "loss": "The loss on training and validation images",

@@ -19,12 +19,12 @@ _INTERVAL = 2.0  # seconds between two looks at the folder
 _HINT = "Tick two or more finished runs to compare them."
 _COLUMNS = (
     Column("name"),
-    Column("kind"),
     Column("state", badge=True),
     Column("validation", numeric=True),
     Column("test", numeric=True),
     Column("progress"),
     Column("time left", numeric=True),
+    Column("kind"),
     Column("data"),
     Column("device"),
     Column("changed", numeric=True),
@@ -104,12 +104,12 @@ def _make_row(entry: Entry) -> Row:
     progress = entry.problem if entry.state == "damaged" else entry.progress
     cells = [
         (entry.name, entry.name),
-        ("sweep" if entry.is_sweep else "run", entry.is_sweep),
         (entry.state, entry.state),
         _format_share(entry.accuracy),
         _format_share(entry.test_accuracy),
         (progress, progress),
         ("" if left is None else format_duration(left), left),
+        ("sweep" if entry.is_sweep else "run", entry.is_sweep),
         (entry.data_name, entry.data),
         (entry.device, entry.device),
         (format_age(time.time() - entry.changed) if entry.changed else "", entry.changed or None),
