@@ -75,29 +75,30 @@ def _answers(address):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """A Chromium that Playwright drives."""
+def browser(server):
+    """A Chromium that Playwright drives: a window whose pages share what they have loaded."""
     sync_api = pytest.importorskip("playwright.sync_api")
     path = next(filter(None, map(shutil.which, BROWSERS)), None) or skip_outside_ci("no Chromium on the PATH")
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        yield started
+        context = started.new_context(base_url=server)
+        context.set_default_timeout(PATIENCE)
+        yield context
         started.close()
 
 
 @pytest.fixture
 def page(browser, server):
     """A page of the browser. What its console says, and requests that leave the machine, fail the test."""
-    context = browser.new_context(base_url=server, viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(PATIENCE)
-    opened, complaints = context.new_page(), []
+    opened, complaints = browser.new_page(), []
+    opened.set_viewport_size({"width": 1280, "height": 800})
     opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("dialog", lambda dialog: complaints.append(f"dialog {dialog.message}"))
     own = (server, server.replace("http", "ws"), "data:", "blob:")
     opened.on("request", lambda request: request.url.startswith(own) or complaints.append(request.url))
     yield opened
-    context.close()
+    opened.close()
     assert complaints == []
 
 

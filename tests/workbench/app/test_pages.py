@@ -1,14 +1,21 @@
 """The pages in a real browser."""
 
 import re
+import shlex
+import shutil
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 
 import pytest
 
+from tests import processes
 from tests.workbench.app.conftest import EVIL
 from workbench.app.models import ModelShelf
+from workbench.config import RunConfig
+from workbench.files import append_csv, read_csv
+from workbench.training.run_folder import RunFolder
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 PAGES = {
@@ -75,7 +82,25 @@ def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
     page.get_by_text("daisy, rightly recognised").wait_for()
 
 
-def test_the_charts_of_a_sweep_can_be_brushed(page):
+def test_a_run_that_is_opened_in_its_first_epoch_gets_its_results(page, shown_runs):
+    folder = RunFolder(RunConfig(name="new", runs_dir=str(shown_runs), logs_dir=str(shown_runs.parent / "logs")))
+    try:
+        with folder.lock():
+            page.goto("/run/new")
+            page.get_by_text("is reading the data").wait_for()
+            for name in ("config.yaml", "classes.json"):
+                shutil.copy(shown_runs / "tiny" / name, folder.path)
+            page.get_by_text("The first epoch is running").wait_for()
+            assert page.get_by_role("link", name="Try it on photos").count() == 0
+            shutil.copytree(shown_runs / "tiny", folder.path, dirs_exist_ok=True)
+        page.locator(".badge.finished").wait_for()
+        page.get_by_role("link", name="Try it on photos").wait_for()
+        page.locator("#chart-confusion .main-svg").first.wait_for()
+    finally:
+        folder.remove()
+
+
+def test_what_is_brushed_and_moved_in_a_chart_stays_while_trials_are_added(page, shown_runs):
     page.goto("/sweep/search")
     page.locator("#chart-importance .barlayer").wait_for()
     axis = page.locator("#chart-parallel .axis-brush .background").first
@@ -90,27 +115,48 @@ def test_the_charts_of_a_sweep_can_be_brushed(page):
     chosen = f"{plot}.data[0].dimensions.find((axis) => axis.constraintrange)"
     page.wait_for_function(chosen)
     assert page.evaluate(f"{chosen}.label") == "epochs"
+    box = page.locator("#chart-parallel .axis-title").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 150, y, steps=6)
+    page.mouse.up()
+    page.wait_for_function(f"{plot}.data[0].dimensions[1].label === 'epochs'")
+    trials = shown_runs / "search" / "trials.csv"
+    scored = [row for row in read_csv(trials) if row["status"] != "failed"]
+    append_csv(trials, {**scored[0], "trial": "9999"})
+    page.wait_for_function(f"{plot}.data[0].dimensions[1].values.length === {len(scored) + 1}")
+    assert page.evaluate(f"{chosen}.label") == "epochs"
+    assert page.evaluate(f"{plot}.data[0].dimensions[1].label") == "epochs"
     page.get_by_label("Filter").fill("gelu pruned")
-    page.get_by_text(re.compile(r"^\d of 30 trials$")).wait_for()
+    page.get_by_text(re.compile(r"^\d of 31 trials$")).wait_for()
+
+
+def give(page, kind, files):
+    """Drop or paste files on the page Try it: name -> content."""
+    page.evaluate(
+        """([kind, files]) => {
+          const data = new DataTransfer();
+          for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name));
+          if (kind === "drop")
+            document.querySelector(".photo-input").dispatchEvent(new DragEvent("drop", { dataTransfer: data }));
+          else document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }""",
+        [kind, [[name, list(content)] for name, content in files.items()]],
+    )
 
 
 def test_a_dropped_photo_is_classified_explained_and_compared(page, photo, shown_runs):
     page.goto("/try?run=tiny&other=twin")
     page.get_by_label("Photos to try").wait_for()
-    content = list(photo.read_bytes())
-    page.evaluate(
-        """([bytes, name]) => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-          document.querySelector(".photo-input").dispatchEvent(new DragEvent("drop", { dataTransfer: data }));
-        }""",
-        [content, photo.name],
-    )
+    give(page, "drop", {photo.name: photo.read_bytes(), "notes.txt": b"no photo"})
     page.get_by_role("heading", name=photo.name).wait_for()
     page.wait_for_function("document.querySelectorAll('.answer .photos').length === 2")
-    panel = page.get_by_label("Answer of tiny")
+    panel = page.get_by_label("Answer of tiny").first
     assert panel.locator(".heat img").count() == 3
     assert panel.locator(".photos img").count() == 8
+    page.get_by_role("heading", name="notes.txt").wait_for()
+    page.locator(".answer", has_text="this photo cannot be read").nth(1).wait_for()
     model = ModelShelf().open(shown_runs / "tiny")
     expected = model.classify(model.decode(photo.read_bytes()), 5).classes
     shown = panel.locator(".bars li").all_text_contents()
@@ -118,16 +164,19 @@ def test_a_dropped_photo_is_classified_explained_and_compared(page, photo, shown
     assert find_violations(page) == []
 
 
-def test_a_file_that_is_no_photo_is_named_in_plain_words(page, tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("no photo")
+def test_photos_are_chosen_pasted_and_taken_with_the_camera(page, photo):
     page.goto("/try?run=tiny")
-    page.locator("input[type=file]").set_input_files(path)
-    page.get_by_text("this photo cannot be read").wait_for()
+    page.locator("input[type=file]").set_input_files(photo)
+    page.get_by_role("heading", name=photo.name).wait_for()
+    page.locator(".bars li").first.wait_for()
+    give(page, "paste", {"pasted.png": photo.read_bytes()})
+    page.get_by_role("heading", name="pasted.png").wait_for()
+    page.locator(".bars li").first.wait_for()
     page.get_by_role("button", name="Use the camera").click()  # the browser's fake camera
     page.get_by_role("button", name="Take the photo").wait_for()
     page.wait_for_function("document.querySelector('video').videoWidth > 0")
     page.get_by_role("button", name="Take the photo").click()
+    page.get_by_role("heading", name="camera.jpg").wait_for()
     page.locator(".bars li").first.wait_for()
 
 
@@ -187,7 +236,37 @@ def test_unknown_runs_are_explained(page):
     for address, heading in (("/run/none", "There is no such run"), ("/sweep/tiny", "There is no such sweep")):
         page.goto(address)
         page.get_by_role("heading", level=1, name=heading).wait_for()
+    many = "&".join(f"run=r{number}" for number in range(7))
+    page.goto(f"/compare?run=tiny&run=twin&{many}")
+    page.get_by_text("Only the first 8 of the 9 runs are compared").wait_for()
     page.goto("/compare?run=tiny")
     page.get_by_text("Tick two or more finished runs").wait_for()
     page.goto("/compare?run=tiny&run=search")
     page.get_by_role("status").first.wait_for()
+
+
+def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, shared_red_and_blue):
+    """The command that the page shows is the one that its button runs, and the page sees the sweep's end."""
+    space = shown_runs.parent / "space.yaml"
+    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 30}\n")
+    options = ["--data", str(shared_red_and_blue), "--image-size", "32", "--space", str(space), "--workers", "0"]
+    options += ["--num-filters", "4", "--dense-units", "4", "--logs-dir", str(shown_runs.parent / "logs")]
+    command = [sys.executable, "-m", "cnn_scratch.tune", *options, "--name", "live", "--runs-dir", str(shown_runs)]
+    page.goto("/")
+    with processes.Process(command, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
+        page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
+        page.get_by_role("link", name="live").click()
+        page.get_by_role("link", name="The sweep").or_(page.get_by_role("heading", name="All trials")).wait_for()
+        page.goto("/sweep/live")
+        page.get_by_role("cell", name=re.compile("first epoch|epoch \\d+")).wait_for()
+        assert page.get_by_text(f"kill -TERM {process.pid}").count() == 1
+        page.get_by_role("button", name="Stop the sweep").click()
+        page.locator(".badge.stopped").wait_for()
+        assert process.wait(60) == 130
+    assert f"--config {shlex.quote(str(shown_runs / 'live' / 'config.yaml'))}" in page.locator("code").text_content()
+    page.get_by_role("button", name="Continue the sweep").click()
+    page.locator(".badge.running").wait_for()
+    page.locator(".badge.finished").wait_for()
+    assert page.get_by_role("button", name="more trial").count() == 0  # all points are tried: nothing is offered
+    assert page.locator("tbody .badge.completed").count() == 2
+    page.get_by_role("link", name="Results of the best model").wait_for()
