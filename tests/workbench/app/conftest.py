@@ -24,7 +24,7 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
-PATIENCE = 120_000  # milliseconds
+PATIENCE = 240_000  # milliseconds: other tests may use all cores
 
 
 @pytest.fixture(scope="session")
