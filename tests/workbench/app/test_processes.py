@@ -111,6 +111,8 @@ def test_only_what_makes_sense_is_offered(sweep):
     assert continuing.find_offer(make_entry(folder, config, finished=3, total=3)).max_trials == 4
     assert continuing.find_offer(make_entry(folder, config, finished=4)) is None  # the whole grid
     assert continuing.find_offer(make_entry(folder, config, finished=3, total=4)) is None  # a search that ended early
+    (folder / "sweep.json").write_text(json.dumps({"distributions": {"dropout": {"kind": "uniform"}}}))
+    assert continuing.find_offer(make_entry(folder, {**config, "tuner": "random"}, finished=4)).max_trials == 8
     offer = continuing.find_offer(make_entry(folder, {**config, "budget": "2m"}, finished=1, ended="budget"))
     assert (offer.label, offer.max_trials) == ("Continue for another 2m", None)
 
