@@ -86,7 +86,8 @@ def resume_training(
     except Exception as error:  # a damaged file can raise nearly any exception in the loader
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         refuse_to_resume(folder, LAST, f"damaged, or of another network ({reason})", command)
-    epochs = math.ceil(int(model.optimizer.iterations) / steps_per_epoch)  # loss scaling may have skipped some steps
+    iterations = int(model.optimizer.iterations.numpy())  # loss scaling may have skipped some steps
+    epochs = math.ceil(iterations / steps_per_epoch)
     history = read_history(folder / HISTORY)
     if len(history) < epochs:
         refuse_to_resume(folder, HISTORY, f"has {len(history)} epochs, but {LAST} was saved after {epochs}", command)
