@@ -258,7 +258,7 @@ def _read_values(folder: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         problem = "empty" if values is None else "not a list of options"
         raise UserError(f"{path}: {problem}; restore the file, or begin again under another --name")
-    if not (path.parent / SPLIT).exists():
+    if "data" in values and not (path.parent / SPLIT).exists():
         values.setdefault("groups", NO_GROUPS)  # earlier versions drew the split without groups
     return {name: value for name, value in values.items() if name not in REMOVED_OPTIONS}
 
