@@ -24,7 +24,7 @@ from cnn_scratch.config import TRIAL, TrainConfig, TuneConfig
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache, build_plain_model
 from cnn_scratch.model import Cost, check_memory, compute_network_cost
-from workbench.sweep.command import open_sweep, read_trial_defaults, work_for_chief
+from workbench.sweep.command import open_sweep, read_trial_defaults
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.tuners import SEARCHES
 
@@ -86,13 +86,11 @@ def tune(config: TuneConfig) -> Path:
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no trial could
             be completed.
     """
-    if config.workers.worker:
-        return work_for_chief(config, CnnHyperModel, TRIAL)
     with open_sweep(config, TRIAL, command="cnn_scratch.tune", train_command="cnn_scratch.train") as sweep:
         tuner = SEARCHES[sweep.tuner](  # a GridSearch, unless the sweep file or --tuner names another one
             CnnHyperModel(sweep.trial_defaults),
             directory=str(sweep.folder.path),
-            workers=sweep.pool,
+            workers=sweep.executor,
             **sweep.search_options,
         )
         with sweep.track(tuner):

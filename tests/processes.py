@@ -121,7 +121,9 @@ def run(
 def start_worker(log: IO[str], environment: Mapping[str, str]) -> Process:
     """Start a worker as `workbench.sweep.workers.start_worker_process` does."""
     command = [sys.executable, "-m", "workbench.sweep.worker"]
-    return Process(command, {**os.environ, **environment}, stdin=PIPE, stdout=log, stderr=log)
+    process = Process(command, {**os.environ, **environment}, stdin=PIPE, stdout=PIPE, stderr=log)
+    process.stdout = process.stdout.detach()
+    return process
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ from transfer.precision import build_in_precision, choose_model_precision
 from workbench.config import replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
-from workbench.sweep.command import open_sweep, read_trial_defaults, work_for_chief
+from workbench.sweep.command import open_sweep, read_trial_defaults
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.results import Value
 from workbench.sweep.tuners import SEARCHES
@@ -177,13 +177,11 @@ def tune(config: TuneConfig) -> Path:
         find_application(config.fixed.backbone)
     backbone = BackboneConfig(from_=config.fixed.from_)
     config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
-    if config.workers.worker:
-        return work_for_chief(config, TransferHyperModel, TRIAL)
     with open_sweep(config, TRIAL, command="transfer.tune", train_command="transfer.run") as sweep:
         tuner = SEARCHES[sweep.tuner](  # a GridSearch, unless the sweep file or --tuner names another one
             TransferHyperModel(sweep.trial_defaults),
             directory=str(sweep.folder.path),
-            workers=sweep.pool,
+            workers=sweep.executor,
             **sweep.search_options,
         )
         with sweep.track(tuner):

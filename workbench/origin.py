@@ -25,7 +25,7 @@ _OF_TRANSFER = {
 }
 _OF_SWEEPS = {
     *("space", "tuner", "max_trials", "order", "prune", "keep", "keep_outcomes", "repeat"),
-    *("workers", "chief", "oracle_address"),
+    *("workers", "executor", "ray_address"),
 }
 _OF_SPACES = {"parameters", "metric", "method"}
 _TUNE = {"cnn_scratch.train": "cnn_scratch.tune", "transfer.run": "transfer.tune"}

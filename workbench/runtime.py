@@ -5,10 +5,11 @@ So the functions here import TensorFlow when they are called; no other module do
 """
 
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -182,6 +183,12 @@ def measure_peak_gpu_memory() -> int:
     import tensorflow as tf
 
     return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+
+
+def list_package_folders(names: Iterable[str]) -> list[Path]:
+    """Return the folders of packages of this project, or of others, by their names."""
+    found = (importlib.util.find_spec(name) for name in names)
+    return [Path(place) for spec in found if spec for place in spec.submodule_search_locations or []]
 
 
 def make_python_path() -> str:

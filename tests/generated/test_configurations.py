@@ -42,8 +42,8 @@ _LEFT_OUT = {
     "precision",
     "strategy",
 }
-_COMBINED = {"k", "until", "start_size", "chief", "worker", "oracle_address", "from_", "resume", "scratch", "lr_find"}
-_COMBINED |= {"unfreeze_epochs"}
+_COMBINED = {"k", "until", "start_size", "executor", "ray_address", "worker_cpus", "worker_gpus"}
+_COMBINED |= {"unfreeze_epochs", "from_", "resume", "scratch", "lr_find"}
 
 
 @st.composite

@@ -1,13 +1,10 @@
-"""What the commands that sweep have in common: the folder that they hold, or the chief that they work for."""
+"""What the commands that sweep have in common: the folder that they hold, and the workers that they start."""
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import keras_tuner
 
 from workbench.config import RunConfig, build, flatten, option_names, replace
 from workbench.console import console, show_decoding
@@ -18,27 +15,23 @@ from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_use
 from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.data.splits.saved_split import SPLIT
-from workbench.devices.device import describe_cpu, describe_device, describe_gpus, print_device
+from workbench.devices.device import describe_device, print_device
 from workbench.errors import UserError
 from workbench.files import read_json, write_json, write_text
 from workbench.signals import interrupt_on_sigterm
-from workbench.sweep.config import check_sweep, parse_address
 from workbench.sweep.early_start import has_all_trials, start_workers, take_started_workers
-from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
-from workbench.sweep.keras_tuner_adapter.space import make_objective
-from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
+from workbench.sweep.executor import Executor
+from workbench.sweep.image_hypermodel import TrialDefaults
 from workbench.sweep.outcomes.outcome import OutcomeKind
 from workbench.sweep.results import SweepResults
 from workbench.sweep.running_sweep import PROJECT, Sweep, format_command
 from workbench.sweep.search import find_space, list_given, resolve_search
 from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.sweep_file import TrialOptions, read_space
-from workbench.sweep.workers import WorkerPool
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.tracking import describe_sweep
 from workbench.wording import agree, format_count
 
-_TICK = 0.1  # seconds between two looks at the workers
 _IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "groups", "prune")
 
 
@@ -57,7 +50,7 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
         UserError: the space, the data or the folder cannot be used, or the folder holds another sweep.
         KeyboardInterrupt: Ctrl-C or SIGTERM; says how to continue.
     """
-    asked, pool = config, take_started_workers()  # `asked`: as typed; for the command that continues
+    asked, executor = config, take_started_workers()  # `asked`: as typed; for the command that continues
     try:
         config, space = resolve_search(config, trial)
         config = resolve_sweep(config)
@@ -67,70 +60,27 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
                 folder.clear()
             _check_folder(folder.path)
             if has_all_trials(config.search, folder.path):
-                _stop(pool)
-                pool = None
-            elif pool is None:
-                pool = start_workers(config)
-            if pool:
-                pool.move_logs(folder.path / "workers")
+                _stop(executor)
+                executor = None
+            elif executor is None:
+                executor = start_workers(config)
+            if executor:
+                executor.keep_logs(folder.path / "workers")
             _begin(config, folder, space)
             trial_defaults = make_trial_defaults(folder, type(config), trial)
-            device = describe_workers(pool)
+            device = executor.describe_device() if executor else describe_device()
             folder.describe_holder(device=device)
-            if pool:
+            if executor:
                 print_device(device)
             console.print(_describe_space(space, config.search.tuner))
             describe_sweep(folder.logs, space.parameters)
             results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
-            yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, pool, device, results)
+            yield Sweep(config, asked, folder, space, trial_defaults, command, train_command, executor, device, results)
     except KeyboardInterrupt:
         resume = format_command(command, asked)
         raise KeyboardInterrupt(f"stopped; finished trials are kept. To continue:\n  {resume}") from None
     finally:
-        _stop(pool)
-
-
-def work_for_chief(config: Any, hypermodel_class: type[ImageHyperModel], trial: TrialOptions) -> Path:
-    """Run this machine's workers for a chief elsewhere, until it has no more trials or has ended.
-
-    Args:
-        config: the command's configuration; its name and `runs_dir` lead to the folder of the chief's sweep.
-        hypermodel_class: the class of the sweep's hypermodel.
-        trial: the options of a trial.
-
-    Returns:
-        Path of the sweep's folder.
-    """
-    pool = take_started_workers()
-    try:
-        check_sweep(config.search, config.workers)
-        config = resolve_sweep(config)
-        folder = RunFolder(config.run)
-        trial_defaults = make_trial_defaults(folder, type(config), trial)
-        pool = pool or start_workers(config)
-        if pool is None:
-            raise UserError("--workers 0: a worker command needs at least one worker process")
-        pool.move_logs(folder.path / "workers")
-        print_device(describe_workers(pool))
-        oracle = keras_tuner.Oracle(make_objective(trial_defaults.space))
-        tuner = SchedulerTuner(
-            oracle, hypermodel_class(trial_defaults), directory=str(folder.path), project_name=PROJECT
-        )
-        with interrupt_on_sigterm():
-            pool.send_orders((tuner, (), {}), *parse_address(config.workers.oracle_address))
-            while not pool.have_all_finished():
-                pool.watch()
-                time.sleep(_TICK)
-    finally:
-        _stop(pool)
-    return folder.path
-
-
-def describe_workers(pool: WorkerPool | None) -> str:
-    """Return what the trials of a sweep compute on; without workers what this process computes on."""
-    if pool is None:
-        return describe_device()
-    return describe_gpus(pool.allocation.gpus) if pool.allocation.gpus else describe_cpu()
+        _stop(executor)
 
 
 def resolve_sweep(config: Any) -> Any:
@@ -266,6 +216,6 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder} holds a run that is not a sweep: {instead}")
 
 
-def _stop(pool: WorkerPool | None) -> None:
-    if pool:
-        pool.stop()
+def _stop(executor: Executor | None) -> None:
+    if executor:
+        executor.stop()

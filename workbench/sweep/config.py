@@ -1,15 +1,15 @@
 """The settings of a sweep, whatever is swept."""
 
 import dataclasses
+import math
 from typing import Literal
 
-from workbench.config import parse_duration
+from workbench.config import option_name, parse_duration
 from workbench.errors import UserError
 
 DEFAULT_SPACE = "configs/sweep.yaml"
 DEFAULT_TRIALS = 16
 MAX_REPEATS = 1000
-LOOPBACK = "127.0.0.1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,18 +53,21 @@ class WorkersConfig:
     """Workers.
 
     Args:
-        workers: Number of worker processes on this machine; `auto` is one per GPU, or one per CPU core. 0 runs the
-            trials in the command's own process.
-        chief: Serve trials to workers on other machines too, at --oracle-address.
-        worker: Work for a chief on another machine, at --oracle-address; --name and --runs-dir must lead to the folder
-            of its sweep.
-        oracle_address: HOST:PORT where the chief listens; without it, only this machine can connect.
+        workers: Number of workers; `auto` is one per GPU, or one per CPU core. 0 runs the trials in the command's own
+            process. With --executor ray, `auto` is as many as the cluster has room for; a larger number waits for
+            further machines.
+        executor: Where the trials run: in processes of this machine (`local`), or on a `ray` cluster.
+        ray_address: Address of the Ray cluster, or `auto` for the one that this machine belongs to. By default that
+            one too; where there is none, Ray is started on this machine for the time of the sweep.
+        worker_cpus: CPU cores that each worker asks Ray for.
+        worker_gpus: GPUs that each worker asks Ray for, such as 0.5. By default 1 where the cluster has GPUs.
     """
 
     workers: int | Literal["auto"] = "auto"
-    chief: bool = False
-    worker: bool = False
-    oracle_address: str | None = None
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
+    worker_cpus: int = 1
+    worker_gpus: float | None = None
 
 
 def check_sweep(search: SearchConfig, workers: WorkersConfig) -> None:
@@ -83,16 +86,21 @@ def check_sweep(search: SearchConfig, workers: WorkersConfig) -> None:
         raise UserError(f"--keep {search.keep}: must be at least 1")
     if not 0 <= search.repeat <= MAX_REPEATS:
         raise UserError(f"--repeat {search.repeat}: must be between 0 and {MAX_REPEATS:,}")
-    if workers.chief and workers.worker:
-        raise UserError("--chief and --worker: a command is one or the other")
-    if (workers.chief or workers.worker) and workers.oracle_address is None:
-        raise UserError("--oracle-address HOST:PORT is needed with --chief and with --worker")
-    if workers.oracle_address and not (workers.chief or workers.worker):
-        raise UserError("--oracle-address: add --chief to listen there, or --worker to work for the chief there")
+    if workers.executor == "ray" and workers.workers == 0:
+        raise UserError("--workers 0: --executor ray needs at least one worker")
+    if workers.executor != "ray":
+        for name in ("ray_address", "worker_gpus"):
+            if getattr(workers, name) is not None:
+                raise UserError(f"{option_name(name)}: is for --executor ray")
+        if workers.worker_cpus != 1:
+            raise UserError("--worker-cpus: is for --executor ray")
+    if workers.worker_cpus < 1:
+        raise UserError(f"--worker-cpus {workers.worker_cpus}: must be at least 1")
+    if workers.worker_gpus is not None and not 0 <= workers.worker_gpus < math.inf:
+        raise UserError(f"--worker-gpus {workers.worker_gpus}: must be 0 or more")
     if search.prune in ("median", "halving") and search.tuner in ("bayesian", "hyperband"):
         raise UserError(f"--prune {search.prune}: is for --tuner grid or random; {search.tuner} has its own way")
     parse_duration(search.budget)
-    parse_address(workers.oracle_address)
 
 
 def get_trial_limit(search: SearchConfig) -> int | None:
@@ -100,17 +108,3 @@ def get_trial_limit(search: SearchConfig) -> int | None:
     if search.max_trials is None:
         return None if search.tuner == "hyperband" else DEFAULT_TRIALS
     return None if search.max_trials == "all" else search.max_trials
-
-
-def parse_address(text: str | None) -> tuple[str, int]:
-    """Return `HOST:PORT` as (host, port); for None the loopback and port 0, which means any free one.
-
-    Raises:
-        UserError: the text has another form.
-    """
-    if text is None:
-        return LOOPBACK, 0
-    host, colon, port = text.rpartition(":")
-    if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
-        raise UserError(f"--oracle-address {text}: must be HOST:PORT, such as 10.0.0.5:8000")
-    return host, int(port)

@@ -9,10 +9,10 @@ from workbench.console import console
 from workbench.errors import UserError
 from workbench.runtime import measure_peak_memory
 from workbench.sweep.config import SearchConfig
+from workbench.sweep.executor import Executor
 from workbench.sweep.image_hypermodel import ImageHyperModel
 from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.space import Space
-from workbench.sweep.workers import WorkerPool
 from workbench.training.estimates import print_estimate
 from workbench.training.pace import measure_pace
 from workbench.wording import format_count
@@ -27,7 +27,7 @@ def print_cost(
     scheduler: Scheduler,
     space: Space,
     hypermodel: ImageHyperModel,
-    pool: WorkerPool | None,
+    executor: Executor | None,
     search: SearchConfig,
     kind: str,
 ) -> float | None:
@@ -37,14 +37,15 @@ def print_cost(
         scheduler: of the sweep.
         space: what it varies.
         hypermodel: its `estimate_work` says how trials differ.
-        pool: the workers; None where the trials run in this process.
+        executor: the workers; None where the trials run in this process.
         search: settings of the sweep.
         kind: of run; earlier estimates of the same kind are compared with.
 
     Returns:
-        The seconds that are expected; None where they cannot be estimated, such as the speed of other processes' GPUs.
+        The seconds that are expected; None where they cannot be estimated, such as the speed of GPUs or of other
+        machines.
     """
-    num_workers = len(pool.list_pids()) if pool else 1
+    num_workers = max(1, executor.count_workers()) if executor else 1
     finished = scheduler.list_finished()
     left = scheduler.source.count_trials() - len(finished)
     seconds_so_far = [trial.result["seconds"] for trial in finished if trial.result.get("seconds")]
@@ -53,7 +54,7 @@ def print_cost(
     if len(seconds_so_far) >= _MIN_TRIALS:
         seconds, parameters = left * statistics.mean(seconds_so_far) / num_workers, 0
     else:
-        if not hypermodel.can_estimate_work or (pool and pool.allocation.gpus):  # this process does not use the GPUs
+        if not hypermodel.can_estimate_work or (executor and not executor.computes_like_command()):
             return None
         try:
             seconds, parameters = _measure(space, hypermodel, left)

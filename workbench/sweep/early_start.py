@@ -2,21 +2,23 @@
 
 import atexit
 import contextlib
+import importlib.util
 import os
-import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.cli import Command
 from workbench.errors import UserError
 from workbench.files import read_json
-from workbench.sweep.config import SearchConfig, check_sweep, get_trial_limit
+from workbench.sweep.config import SearchConfig, WorkersConfig, check_sweep, get_trial_limit
+from workbench.sweep.executor import Executor
 from workbench.sweep.search import resolve_search
 from workbench.sweep.sweep_file import TrialOptions
-from workbench.sweep.worker_allocation import allocate_workers, list_usable_gpus
+from workbench.sweep.worker_allocation import allocate_workers
 from workbench.sweep.workers import WorkerPool
 
-_started: list[WorkerPool] = []  # by `start_workers_early`
+_started: list[Executor] = []  # by `start_workers_early`
 
 
 def make_sweep_command(config_class: type, target: str, trial: TrialOptions, trained_by: str) -> Command:
@@ -39,23 +41,42 @@ def make_sweep_command(config_class: type, target: str, trial: TrialOptions, tra
     )
 
 
-def start_workers(config: Any) -> WorkerPool | None:
-    """Start the worker processes of this machine.
+def start_workers(config: Any) -> Executor | None:
+    """Start the workers of a sweep.
 
     Args:
         config: of a sweep, with the sections `run` and `workers`.
 
     Returns:
-        The pool, without orders, its logs in a hidden folder next to the sweep's; None where no workers are asked for.
+        The workers, without orders; None where no workers are asked for. Processes of this machine have their logs in a
+        hidden folder next to the sweep's.
+
+    Raises:
+        UserError: Ray is not installed, or its cluster cannot be reached.
     """
     workers = config.workers
     if workers.workers == 0:
         return None
-    logs = Path(config.run.runs_dir) / f".workers-{socket.gethostname()}-{os.getpid()}"
-    prefix = f"{socket.gethostname()}-worker" if workers.worker else "worker"
-    pool = WorkerPool(allocate_workers(workers.workers), logs, prefix, has_temporary_logs=True)
-    pool.start()
-    return pool
+    executor: Executor
+    if workers.executor == "ray":
+        packages = {"workbench", type(config).__module__.partition(".")[0]}
+        executor = load_ray_executor()(workers, sorted(packages))
+    else:
+        logs = Path(config.run.runs_dir) / f".workers-{os.getpid()}"
+        executor = WorkerPool(allocate_workers(workers.workers), logs, has_temporary_logs=True)
+    executor.start()
+    return executor
+
+
+def load_ray_executor() -> Callable[[WorkersConfig, Sequence[str]], Executor]:
+    """Import Ray, and return the class of its executor.
+
+    Raises:
+        UserError: Ray is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("--executor ray: Ray is not installed; pip install ray")
+    return importlib.import_module("workbench.sweep.ray_cluster.executor").RayExecutor
 
 
 def start_workers_early(config: Any, trial: TrialOptions) -> None:
@@ -68,31 +89,30 @@ def start_workers_early(config: Any, trial: TrialOptions) -> None:
         UserError: the sweep file or an option cannot be used.
     """
     check_sweep(config.search, config.workers)
-    if not config.workers.worker:  # a worker gets the space from its chief
-        config, space = resolve_search(config, trial)
-        size, sizes = config.data.image_size, space.parameters.get("image_size", [space.fixed.get("image_size")])
-        if size is not None and sizes not in ([None], [size]):
-            raise UserError(f"--image-size {size}: --space {config.search.space} gives 'image_size' its values already")
+    config, space = resolve_search(config, trial)
+    size, sizes = config.data.image_size, space.parameters.get("image_size", [space.fixed.get("image_size")])
+    if size is not None and sizes not in ([None], [size]):
+        raise UserError(f"--image-size {size}: --space {config.search.space} gives 'image_size' its values already")
     if config.run.name and has_all_trials(config.search, Path(config.run.runs_dir) / config.run.name):
         return
     with contextlib.suppress(OSError):
-        pool = start_workers(config)
-        if pool:
-            _started.append(pool)
-            atexit.register(lambda: pool.stop() if pool in _started else None)
+        executor = start_workers(config)
+        if executor:
+            _started.append(executor)
+            atexit.register(lambda: executor.stop() if executor in _started else None)
 
 
-def take_started_workers() -> WorkerPool | None:
+def take_started_workers() -> Executor | None:
     """Return the workers that `start_workers_early` has started, once; else None.
 
     TensorFlow is loaded by now. Workers that were started for GPUs which it does not see are ended, and None is
     returned, so that the command starts others for the CPU cores.
     """
-    pool = _started.pop() if _started else None
-    if pool and pool.allocation.gpus and not list_usable_gpus():
-        pool.stop()
+    executor = _started.pop() if _started else None
+    if executor and not executor.is_usable():
+        executor.stop()
         return None
-    return pool
+    return executor
 
 
 def has_all_trials(search: SearchConfig, folder: Path) -> bool:

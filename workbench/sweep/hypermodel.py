@@ -51,6 +51,18 @@ class TrialHyperModel(keras_tuner.HyperModel):
         """Return the model of a finished trial with its best weights, which `fit` has left in the trial's folder."""
         raise NotImplementedError
 
+    def list_folders(self) -> dict[str, Path]:
+        """Return the folders in which `fit` leaves files besides the trial's: name -> folder."""
+        return {}
+
+    def move_folders(self, folders: Mapping[str, Path], load_dataset: Callable[[int], Any]) -> None:
+        """Use other folders: this is another machine than that of the sweep's command.
+
+        Args:
+            folders: with the names of `list_folders`.
+            load_dataset: returns the command's data set with images of a size.
+        """
+
     def make_graph_key(self, values: Mapping[str, Value]) -> Hashable:
         """Return a key; trials with equal keys share a traced graph. `values` are as KerasTuner has them."""
         return None

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import shutil
 import zipfile
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import keras
 import keras_tuner
 import numpy as np
 
-from workbench.config import TrainingConfig, check_training, flatten, replace
+from workbench.config import RunConfig, TrainingConfig, check_training, flatten, replace
 from workbench.data.dataset import Dataset, load_dataset
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
@@ -21,7 +21,7 @@ from workbench.files import replace_file
 from workbench.sweep import results
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
 from workbench.sweep.outcomes.outcome import CHECKSUM, OutcomeKind, make_outcome, save_outcome
-from workbench.sweep.saved_states import SavedState, SavedStates
+from workbench.sweep.saved_states import STATES, SavedState, SavedStates
 from workbench.sweep.scheduling.trial import Value as EncodedValue
 from workbench.sweep.space import Space
 from workbench.training.augmentation_options import switch_augmentation_on
@@ -68,7 +68,7 @@ class ImageHyperModel(TrialHyperModel):
         super().__init__()
         self._defaults = defaults
         self._base = replace(defaults.base, precision=choose_sweep_precision(defaults.base.training.precision))
-        self._saved_states = SavedStates(defaults.folder.path / "tuner" / "states")
+        self._saved_states = SavedStates(defaults.folder.path / "tuner" / STATES)
         self.load_dataset = functools.lru_cache(maxsize=_LOADED_DATASETS)(self._load_dataset)
 
     def __reduce__(self) -> tuple:
@@ -164,6 +164,18 @@ class ImageHyperModel(TrialHyperModel):
             outcome = make_outcome(logits, labels, self._defaults.outcomes)
             result[CHECKSUM] = save_outcome(trial.folder, outcome)
         return result
+
+    def list_folders(self) -> dict[str, Path]:
+        """Return the sweep's run folder and that of its logs."""
+        return {"run": self._defaults.folder.path, "logs": self._defaults.folder.logs}
+
+    def move_folders(self, folders: Mapping[str, Path], load_dataset: Callable[[int], Dataset]) -> None:
+        """Use other folders and the command's data set, see `TrialHyperModel`."""
+        run, logs = folders["run"], folders["logs"]
+        moved = RunFolder(RunConfig(name=run.name, runs_dir=str(run.parent), logs_dir=str(logs.parent)))
+        self._defaults = dataclasses.replace(self._defaults, folder=moved)
+        self._saved_states = SavedStates(run / "tuner" / STATES)
+        self.load_dataset = functools.lru_cache(maxsize=_LOADED_DATASETS)(load_dataset)
 
     def build_best_model(self, hp: keras_tuner.HyperParameters, folder: Path) -> keras.Model:
         """Return the plain Keras model of a finished trial, with its best epoch's weights."""

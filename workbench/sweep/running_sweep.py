@@ -17,8 +17,9 @@ from workbench.files import format_bytes, write_json, write_text
 from workbench.reporting.run_report import leave_report
 from workbench.sweep.analysis.repeated_trial import RepeatedTrial
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep, write_analysis
-from workbench.sweep.config import get_trial_limit, parse_address
+from workbench.sweep.config import get_trial_limit
 from workbench.sweep.cost import print_cost
+from workbench.sweep.executor import Executor
 from workbench.sweep.image_hypermodel import TrialDefaults
 from workbench.sweep.keras_tuner_adapter.space import make_hyperparameters, make_objective
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
@@ -31,7 +32,6 @@ from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.status import RunningTrial, SweepStatus, publish_status
-from workbench.sweep.workers import WorkerPool
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate
 from workbench.training.run_folder import RunFolder, dump_config
@@ -51,7 +51,7 @@ class Sweep:
         space: what it varies.
         trial_defaults: what its trials have in common.
         command, train_command: modules of the command that sweeps, and of the one that trains one network.
-        pool: the worker processes, started; None where the trials run in this process.
+        executor: the workers, started; None where the trials run in this process.
         device: what the trials compute on.
         results: the finished trials; `track` adds them.
         ended: why the search has ended, see `SweepStatus`; set by `track`.
@@ -65,7 +65,7 @@ class Sweep:
     trial_defaults: TrialDefaults
     command: str
     train_command: str
-    pool: WorkerPool | None
+    executor: Executor | None
     device: str
     results: SweepResults
     ended: Literal["", "complete", "budget"] = ""
@@ -103,8 +103,6 @@ class Sweep:
             "hyperparameters": hyperparameters,
             "budget": parse_duration(search.budget),
             "project_name": PROJECT,
-            "address": parse_address(self.config.workers.oracle_address),
-            "is_chief": self.config.workers.chief,
             **own,
         }
 
@@ -118,9 +116,8 @@ class Sweep:
             self.folder.path / "trials.csv", self.results, search.keep, scheduler.files.get_folder
         )
         outcomes = self._open_outcomes(scheduler)
-        kind, expected = f"{self.command} --tuner {search.tuner}", None
-        if not self.config.workers.chief:  # the number of a chief's workers is not known
-            expected = print_cost(scheduler, self.space, tuner.hypermodel, self.pool, search, kind)
+        kind = f"{self.command} --tuner {search.tuner}"
+        expected = print_cost(scheduler, self.space, tuner.hypermodel, self.executor, search, kind)
 
         def list_running() -> list[RunningTrial]:
             return [self._describe_running(worker, trial) for worker, trial in scheduler.list_running()]
@@ -138,7 +135,7 @@ class Sweep:
         def describe() -> SweepStatus:
             return SweepStatus(
                 total=total,
-                workers=len(self.pool.list_pids()) if self.pool else 0,
+                workers=self.executor.count_workers() if self.executor else 0,
                 seconds_left=progress.estimate_seconds_left(),
                 running=tuple(list_running()),
                 updated=time.time(),

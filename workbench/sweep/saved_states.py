@@ -12,6 +12,7 @@ import numpy as np
 from workbench.files import replace_file
 from workbench.training.history import EpochLog
 
+STATES = "states"  # name of the folder in KerasTuner's project
 MAX_BYTES = 1 << 30  # of all states of a sweep; the oldest are removed first
 
 

@@ -40,9 +40,9 @@ class SweepStatus:
 
     Attributes:
         total: number of trials that it will hold.
-        workers: number of worker processes of the command's machine; 0 where it runs the trials itself.
+        workers: number of workers; 0 where the command runs the trials itself.
         seconds_left: estimated; None if not known.
-        running: the trials that workers run, also those of other machines.
+        running: the trials that workers run.
         updated: Unix time.
         ended: why the search has ended: all trials are done, or no further one fits into the budget. Empty while it
             runs, and after it was stopped.

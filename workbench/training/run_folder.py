@@ -29,7 +29,8 @@ from workbench.origin import describe_resuming, find_command, find_command_of_ru
 from workbench.training.saved_state import check_saved_state
 
 Config = TypeVar("Config")
-REMOVED_OPTIONS = {"xla", "steps_per_execution"}  # config.yaml of earlier versions has them
+# Options that the config.yaml of earlier versions has.
+REMOVED_OPTIONS = {"xla", "steps_per_execution", "chief", "worker", "oracle_address"}
 _BEFORE_CONFIG = {"split.csv", "corrections.csv", "classes.json", "unreadable.csv"}
 SIGN_OF_LIFE = 20.0  # seconds between two signs of life of the process that holds a folder
 _PATIENCE = 0.2  # seconds; others lock a folder for a moment to see whether it is held

@@ -12,24 +12,25 @@ _MOST_FILES = 4096  # file descriptors that a child closes
 
 
 class ForkedProcess:
-    """A function that runs in a fork of this process; used like a `subprocess.Popen` with a pipe for standard input.
+    """A function that runs in a fork of this process; used like a `subprocess.Popen` with pipes for input and output.
 
     Fork before this process has threads of TensorFlow or gRPC.
 
     Args:
         function: what the child does. Its exit code is that of `sys.exit`, 1 after an exception, else 0.
-        output: file for what the child prints.
+        errors: file for what the child writes to standard error.
         environment: variables that it gets in addition to this process's.
     """
 
-    def __init__(self, function: Callable[[], None], output: IO[str], environment: Mapping[str, str] = {}) -> None:
-        read, write = os.pipe()
+    def __init__(self, function: Callable[[], None], errors: IO[str], environment: Mapping[str, str] = {}) -> None:
+        (read, write), (answer_read, answer_write) = os.pipe(), os.pipe()
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
-            _run(function, read, output, environment)
+            _run(function, read, answer_write, errors, environment)
         os.close(read)
-        self.stdin = os.fdopen(write, "wb", buffering=0)
+        os.close(answer_write)
+        self.stdin, self.stdout = os.fdopen(write, "wb"), os.fdopen(answer_read, "rb")
 
     def poll(self) -> int | None:
         """Return the exit code, or None while the process runs."""
@@ -55,11 +56,11 @@ class ForkedProcess:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def _run(function: Callable[[], None], read: int, output: IO[str], environment: Mapping[str, str]) -> None:
+def _run(function: Callable[[], None], read: int, write: int, errors: IO[str], environment: Mapping[str, str]) -> None:
     """Run the function in the child, and end the child."""
     code = 1
     try:
-        for source, target in ((read, 0), (output.fileno(), 1), (output.fileno(), 2)):
+        for source, target in ((read, 0), (write, 1), (errors.fileno(), 2)):
             os.dup2(source, target)
         os.closerange(3, _MOST_FILES)  # also the pipes of the other children, which end when theirs is closed
         sys.stdin = open(0, closefd=False)  # noqa: SIM115

@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
 import keras
 
-from workbench.sweep.command import open_sweep, work_for_chief
+from workbench.sweep.command import open_sweep
 from workbench.sweep.image_hypermodel import ImageHyperModel, get_weights_path, save_weights
 from workbench.sweep.tuners import SEARCHES
 
@@ -89,14 +89,12 @@ class NoopHyperModel(ImageHyperModel):
 
 
 def tune(config):
-    if config.workers.worker:
-        return work_for_chief(config, NoopHyperModel, TRIAL)
     module = "tests.workbench.sweep.noop"
     with open_sweep(config, TRIAL, command=module, train_command=module) as sweep:
         tuner = SEARCHES[sweep.tuner](
             NoopHyperModel(sweep.trial_defaults),
             directory=str(sweep.folder.path),
-            workers=sweep.pool,
+            workers=sweep.executor,
             **sweep.search_options,
         )
         with sweep.track(tuner):

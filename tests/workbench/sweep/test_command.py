@@ -3,7 +3,6 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,6 @@ from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig,
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json, write_json
-from workbench.sweep.keras_tuner_adapter.protocol import serve
 
 
 def command(*words):
@@ -31,12 +29,6 @@ def write_space(**parameters):
 
 def rows():
     return sorted(read_csv("runs/s/trials.csv"), key=lambda row: row["trial"])
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def test_a_trial_that_fails_or_kills_its_worker_does_not_harm_the_others(workdir, forked_workers):
@@ -106,20 +98,6 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(workdir, stop, start):
     assert 3 <= len(rows()) < 200
 
 
-def test_a_worker_command_works_for_a_chief(workdir):
-    write_space(seed=list(range(10)), batch_size=[20])
-    address = f"--oracle-address=127.0.0.1:{free_port()}"
-    chief = Process(command("--max-trials=all", "--chief", "--workers=0", address))
-    while not Path("runs/s/config.yaml").exists():
-        assert chief.poll() is None
-        time.sleep(0.1)
-    worker = run(command("--worker", "--workers=1", address))
-    assert chief.wait() == worker.returncode == 0
-    assert len(rows()) == 10
-    assert {row["status"] for row in rows()} == {"completed"}
-    assert {row["worker"] for row in rows()} == {f"{socket.gethostname()}-worker-1"}
-
-
 def test_the_best_trials_are_repeated_with_other_seeds_and_that_is_continued(workdir, forked_workers, capsys):
     write_space(learning_rate=[0.001, 0.002, 0.003, 0.004], batch_size=[1])
     config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0, seed=5)
@@ -145,15 +123,6 @@ def test_the_best_trials_are_repeated_with_other_seeds_and_that_is_continued(wor
     assert kept == {path: path.read_text() for path in kept}
     assert [entry["scores"] for entry in read_json("runs/s/repeats.json")] == [pytest.approx(scores)] * 3
     assert len(rows()) == 4
-
-
-def test_a_port_in_use_is_one_line():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"--oracle-address 127.0.0.1:{port}: cannot listen there"):
-            serve(None, "127.0.0.1", port)
 
 
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(workdir, capsys):

@@ -8,15 +8,18 @@ import pytest
 
 from workbench.errors import UserError
 from workbench.sweep import worker, workers
-from workbench.sweep.worker import CHIEF_LOST
+from workbench.sweep.scheduling.grid import GridSource
+from workbench.sweep.scheduling.scheduler import Scheduler
+from workbench.sweep.scheduling.trial import Parameter
+from workbench.sweep.scheduling.trial_files import TrialFiles
 from workbench.sweep.worker_allocation import WorkerAllocation
 
 
 class EndedProcess:
-    """A worker process that runs, or has ended with an exit code."""
+    """A worker process that has ended with an exit code."""
 
     def __init__(self, code):
-        self.code, self.stdin = code, io.BytesIO()
+        self.code, self.stdin, self.stdout = code, io.BytesIO(), io.BytesIO()
 
     def poll(self):
         return self.code
@@ -24,60 +27,63 @@ class EndedProcess:
     def wait(self, timeout=None):
         return self.code
 
-
-@pytest.fixture
-def lost_pool(monkeypatch, tmp_path):
-    """Return a pool of four workers that have lost the command, and a list of (event, worker) to which it adds."""
-    codes = [CHIEF_LOST] * 4
-    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: EndedProcess(codes.pop() if codes else None))
-    pool, events = workers.WorkerPool(WorkerAllocation(4), tmp_path), []
-    pool.start()
-    pool.send_orders(None, "127.0.0.1", 1, lambda worker: events.append(("started", worker)))
-    yield pool, events
-    pool.stop()
+    def kill(self):
+        pass
 
 
-def test_workers_that_lost_a_living_command_are_replaced(lost_pool):
-    pool, events = lost_pool
-    events.clear()
-    pool.watch(lambda worker, reason: events.append(("died", worker)), serves_trials=True)
-    names = [f"worker-{number}" for number in range(1, 5)]
-    assert events == [(event, name) for name in names for event in ("died", "started")]
-    assert not pool.have_all_finished()
+class Oracle:
+    """The part of a command that a pool needs, with a sweep of one trial."""
 
+    def __init__(self, folder):
+        source = GridSource([Parameter("seed", (0,))])
+        self.scheduler = Scheduler(source, TrialFiles(folder), metric="val_accuracy", direction="max")
 
-def test_workers_that_lost_a_chief_elsewhere_have_finished(lost_pool):
-    pool, _ = lost_pool
-    pool.watch()
-    assert pool.have_all_finished()
+    def answer(self, method, *arguments):
+        raise PermissionError("the folder cannot be written")
 
 
 class FullDiskTuner:
     """A tuner whose trials find the disk full."""
 
-    def connect(self, host, port, worker):
-        return self
-
-    def send_heartbeats(self, on_lost):
+    def connect(self, ask, worker):
         pass
 
     def run_trials(self):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/s/tuner/trial_0/weights.npz")
 
 
-def test_a_full_disk_ends_the_sweep_and_is_no_death_of_a_worker(tmp_path, monkeypatch, capsys):
-    task = tmp_path / "task.pickle"
-    task.write_bytes(pickle.dumps(([], None)) + pickle.dumps((FullDiskTuner(), (), {})))
-    code = worker._work(str(task), "127.0.0.1", 1, "worker-1")
+@pytest.fixture
+def start(monkeypatch, tmp_path):
+    """Return a function that starts a pool of one worker, whose process is given."""
+
+    def start_one(process):
+        monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: process)
+        pool = workers.WorkerPool(WorkerAllocation(1), tmp_path)
+        pool.start()
+        return pool
+
+    return start_one
+
+
+def test_a_full_disk_ends_the_sweep_and_is_no_death_of_a_worker(tmp_path, start, capsys):
+    code = worker._work(None, [], None, pickle.dumps((FullDiskTuner(), (), {})), "worker-1")
     line = capsys.readouterr().err
     assert line.startswith("runs/s/tuner/trial_0/weights.npz: No space left on device; ")
 
-    monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: EndedProcess(code))
-    pool = workers.WorkerPool(WorkerAllocation(1), tmp_path)
-    pool.start()
-    pool.send_orders(None, "127.0.0.1", 1)
+    pool = start(EndedProcess(code))
     (tmp_path / "worker-1.log").write_text(f"other output\n{line}")
+    oracle = Oracle(tmp_path / "tuner")
+    oracle.scheduler.on_worker_died = lambda name, reason: pytest.fail("a death counts as the trial's fault")
     with pytest.raises(UserError) as error:
-        pool.watch(lambda worker, reason: pytest.fail("a death counts as the trial's fault"))
+        pool.run(None, oracle)
     assert str(error.value) == line.strip()
+    pool.stop()
+
+
+def test_an_error_of_the_command_while_it_answers_ends_the_sweep(tmp_path, start):
+    process = EndedProcess(None)
+    process.stdout = io.BytesIO(pickle.dumps(("create_trial", "worker-1")))
+    pool = start(process)
+    with pytest.raises(PermissionError, match="the folder cannot be written"):
+        pool.run(None, Oracle(tmp_path / "tuner"))
     pool.stop()

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras_tuner
-import numpy as np
 from keras_tuner.src.engine.hyperparameters.hyperparameter import HyperParameter
 from keras_tuner.src.engine.metrics_tracking import MetricsTracker
 from keras_tuner.src.engine.objective import MultiObjective, Objective
@@ -32,23 +31,6 @@ def make_parameter(hyperparameter: HyperParameter, values: Sequence[Value] | Non
         values = [default, *(value for value in own if value != default)]
     conditions = ((condition.name, tuple(condition.values)) for condition in hyperparameter.conditions)
     return Parameter(hyperparameter.name, tuple(values), tuple(conditions))
-
-
-def restore_floats(hyperparameters: keras_tuner.HyperParameters) -> keras_tuner.HyperParameters:
-    """Return hyperparameters as they were before KerasTuner's protocol rounded their numbers to 32 bits.
-
-    Numbers with up to six digits come back exactly: of all the numbers that round to the same 32 bits the one with the
-    fewest digits is taken.
-    """
-    return keras_tuner.HyperParameters.from_config(_restore(hyperparameters.get_config()))
-
-
-def _restore(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(str(np.float32(value)))
-    if isinstance(value, dict):
-        return {name: _restore(item) for name, item in value.items()}
-    return [_restore(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Converter:

@@ -103,7 +103,16 @@ class SchedulerOracle(keras_tuner.Oracle):
         """Whether trials report each epoch and may be stopped."""
         return self._pruner is not None
 
-    # What tuners call, also through KerasTuner's protocol.
+    # What tuners call; those of workers through `RemoteOracle`.
+
+    def answer(self, method: str, *arguments: Any) -> Any:
+        """Answer a call of `RemoteOracle`."""
+        calls: dict[str, Callable[..., Any]] = {
+            "create_trial": self.create_trial,
+            "update_trial": self.update_trial,
+            "end_trial": self.end_trial,
+        }
+        return calls[method](*arguments)
 
     def create_trial(self, tuner_id: str) -> KerasTunerTrial:
         """Return the next trial of a worker; its status is IDLE or STOPPED where there is none."""
@@ -153,8 +162,6 @@ class SchedulerOracle(keras_tuner.Oracle):
 
     def get_best_trials(self, num_trials: int = 1) -> list[KerasTunerTrial]:
         """Return the best trials, the best first; where there are not enough, others follow."""
-        if not num_trials:  # a worker's sign of life
-            return []
         finished = [trial for trial in list(self.scheduler.trials.values()) if trial.score is not None]
         finished.sort(key=lambda trial: trial.score or 0.0, reverse=self.objective.direction == "max")
         if len(finished) < num_trials:

@@ -20,16 +20,16 @@ from keras_tuner.src.errors import FailedTrialError, FatalError
 
 from workbench.errors import UserError
 from workbench.files import write_json, write_text
+from workbench.sweep.executor import Executor
 from workbench.sweep.hypermodel import TrialHyperModel, TrialRun
 from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
-from workbench.sweep.keras_tuner_adapter.protocol import RemoteOracle, find_chief_address, serve
+from workbench.sweep.keras_tuner_adapter.remote_oracle import RemoteOracle
 from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.scheduling.trial_files import TrialFiles
 from workbench.sweep.worker_allocation import allocate_workers
 from workbench.sweep.workers import WorkerPool
 
 _IDLE_SECONDS = 0.3
-_TICK = 0.1  # seconds between two looks at the workers
 _MAX_MEMORY_GROWTH = 2 << 30  # bytes, after which a worker process is replaced: each traced graph stays in memory
 
 
@@ -39,10 +39,8 @@ class SchedulerTuner(keras_tuner.Tuner):
     Args:
         oracle: hands out the trials.
         hypermodel: a `keras_tuner.HyperModel`, or a function of the hyperparameters that returns a compiled model.
-        workers: number of worker processes of this machine, `auto` for one per GPU or CPU core, or a started pool.
-            None or 0 runs the trials in this process.
-        address: (host, port) where the oracle is served; workers on other machines may connect if `is_chief`.
-        is_chief: whether to serve the oracle even if this machine has no workers.
+        workers: number of worker processes of this machine, `auto` for one per GPU or CPU core, or a started executor,
+            such as one of a Ray cluster. None or 0 runs the trials in this process.
         on_finish: called with each trial that has finished, such as to show it.
         **kwargs: `directory`, `project_name`, `overwrite`, `executions_per_trial`, and the other arguments of
             `keras_tuner.Tuner`.
@@ -53,23 +51,20 @@ class SchedulerTuner(keras_tuner.Tuner):
         oracle: SchedulerOracle,
         hypermodel: keras_tuner.HyperModel | Callable[[keras_tuner.HyperParameters], keras.Model] | None = None,
         *,
-        workers: int | str | WorkerPool | None = None,
-        address: tuple[str, int] = ("127.0.0.1", 0),
-        is_chief: bool = False,
+        workers: int | str | Executor | None = None,
         on_finish: Callable[[Trial], None] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._workers, self._address, self._is_chief = workers, address, is_chief
+        self._workers = workers
         self._memory = psutil.Process().memory_info().rss
         self._objective: keras_tuner.Objective | None = None  # in a worker
         is_own = isinstance(hypermodel, TrialHyperModel)
         with contextlib.redirect_stdout(io.StringIO()) if is_own else contextlib.nullcontext():
             super().__init__(oracle, hypermodel, **kwargs)
-        if isinstance(self.oracle, SchedulerOracle):  # else this is a worker by KerasTuner's environment variables
-            self.oracle.verbose = 0 if is_own else self.oracle.verbose
-            self.oracle.begin()
-            if on_finish:
-                self.oracle.scheduler.add_listener(on_finish)
+        self.oracle.verbose = 0 if is_own else self.oracle.verbose
+        self.oracle.begin()
+        if on_finish:
+            self.oracle.scheduler.add_listener(on_finish)
 
     def reload(self) -> None:
         """Find the search space; the oracle loads the finished trials itself."""
@@ -88,22 +83,20 @@ class SchedulerTuner(keras_tuner.Tuner):
 
         Raises:
             RuntimeError: too many trials in a row have failed.
-            UserError: the workers cannot run, or the address cannot be bound.
+            UserError: the workers cannot run.
         """
         if "verbose" in fit_kwargs:
             self.oracle.verbose = fit_kwargs["verbose"]
         self.on_search_begin()
-        chief = find_chief_address()
-        if chief or self._is_chief or self._workers:
-            self._search_with_workers(chief or self._address, fit_args, fit_kwargs)
+        if self._workers:
+            self._search_with_workers(fit_args, fit_kwargs)
         else:
             while not self.run_trials(*fit_args, **fit_kwargs):
                 pass  # this process cannot be replaced
         self.on_search_end()
-        if isinstance(self.oracle, SchedulerOracle):
-            if self.oracle.scheduler.error:
-                raise RuntimeError(self.oracle.scheduler.error)
-            self.save()
+        if self.oracle.scheduler.error:
+            raise RuntimeError(self.oracle.scheduler.error)
+        self.save()
 
     def run_trials(self, *fit_args: Any, **fit_kwargs: Any) -> bool:
         """Run trials in this process.
@@ -199,7 +192,7 @@ class SchedulerTuner(keras_tuner.Tuner):
     def _report(self, trial: KerasTunerTrial, epoch: Mapping[str, float]) -> bool:
         """Report an epoch of a trial, and return whether the trial should stop there."""
         metrics = {name: float(epoch[name]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
-        answer = self.oracle.update_trial(trial.trial_id, metrics, step=epoch["epoch"])
+        answer = self.oracle.update_trial(trial.trial_id, metrics, step=int(epoch["epoch"]))
         return answer.status == TrialStatus.STOPPED
 
     @functools.cached_property
@@ -208,51 +201,56 @@ class SchedulerTuner(keras_tuner.Tuner):
 
     # Workers.
 
-    def _search_with_workers(self, address: tuple[str, int], fit_args: tuple, fit_kwargs: dict[str, Any]) -> None:
-        """Serve the oracle until the sweep is complete, to this machine's workers and, for a chief, to others."""
-        scheduler = self.oracle.scheduler
-        if scheduler.is_complete():
+    def _search_with_workers(self, fit_args: tuple, fit_kwargs: dict[str, Any]) -> None:
+        """Let workers run trials until the sweep is complete."""
+        if self.oracle.scheduler.is_complete():
             return
-        pool = self._make_pool()
-        server, port = serve(self.oracle, *address)
-        host = "127.0.0.1" if address[0] in ("0.0.0.0", "::", "[::]") else address[0]
+        executor = self._make_executor()
         try:
-            if pool:
-                scheduler.add_listener(lambda trial: pool.forget_deaths())
-                pool.send_orders((self, fit_args, fit_kwargs), host, port, scheduler.on_worker_started)
-            while not scheduler.is_complete():
-                if pool:
-                    pool.watch(scheduler.on_worker_died, serves_trials=True)
-                scheduler.requeue_trials_of_silent_workers()
-                time.sleep(_TICK)
+            executor.run((self, fit_args, fit_kwargs), self.oracle)
         finally:
-            if pool:
-                pool.stop()
-            server.stop(2 if self._is_chief else None)  # workers elsewhere are answered that it is over
+            executor.stop()
 
-    def _make_pool(self) -> WorkerPool | None:
-        if not self._workers or isinstance(self._workers, WorkerPool):
-            return self._workers or None
-        allocation = allocate_workers("auto" if self._workers == "auto" else int(self._workers))
+    def _make_executor(self) -> Executor:
+        """Return the executor that this tuner was given, or a started one of this machine."""
+        workers = self._workers
+        if workers is not None and not isinstance(workers, int | str):
+            return workers
+        allocation = allocate_workers("auto" if workers == "auto" else int(workers or 0))
         pool = WorkerPool(allocation, Path(self.project_dir) / "workers")
         pool.start()
         return pool
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a worker process gets: everything but the oracle, which stays here, and the workers."""
-        own = {"_has_pruner": self._has_pruner, "_workers": None, "_is_chief": False, "oracle": None}
+        """Return what a worker gets: everything but the oracle, which stays here, and the workers."""
+        own = {"_has_pruner": self._has_pruner, "_workers": None, "oracle": None}
         return {**self.__dict__, **own, "_objective": self.oracle.objective}
 
-    def connect(self, host: str, port: int, worker: str) -> RemoteOracle:
+    def list_folders(self) -> dict[str, Path]:
+        """Return the folders in which trials leave files: name -> folder."""
+        own = self.hypermodel.list_folders() if isinstance(self.hypermodel, TrialHyperModel) else {}
+        return {"tuner": Path(self.project_dir), **own}
+
+    def move_folders(self, folders: Mapping[str, Path], load_dataset: Callable[[int], Any]) -> None:
+        """Use other folders, and the command's data set: this is a worker on another machine.
+
+        Args:
+            folders: with the names of `list_folders`.
+            load_dataset: as for `TrialHyperModel.move_folders`.
+        """
+        self.directory = str(folders["tuner"].parent)
+        if isinstance(self.hypermodel, TrialHyperModel):
+            self.hypermodel.move_folders(folders, load_dataset)
+
+    def connect(self, ask: Callable[..., Any], worker: str) -> None:
         """Make this tuner, which has come from another process, one of the workers of that process.
 
         Args:
-            host, port: where the other process serves its oracle.
+            ask: sends a call of the oracle to the other process, see `RemoteOracle`.
             worker: name of this worker.
         """
         self.tuner_id, self._memory = worker, psutil.Process().memory_info().rss
-        self.oracle = RemoteOracle(self._objective, host, port, worker)
-        return self.oracle
+        self.oracle = RemoteOracle(self._objective, ask)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 It knows neither KerasTuner nor what is trained. `workbench.sweep.keras_tuner_adapter` connects it to both.
 """
 
-import bisect
 import enum
 import math
 import statistics
@@ -15,13 +14,12 @@ from typing import Any, Literal, Protocol
 
 from workbench.sweep.scheduling.affinity import GraphAffinity
 from workbench.sweep.scheduling.pruning import Pruner
+from workbench.sweep.scheduling.recent_values import RecentValues
 from workbench.sweep.scheduling.trial import Parameter, Trial, Value
 from workbench.sweep.scheduling.trial_files import TrialFiles
 from workbench.wording import agree, format_count
 
 MAX_ATTEMPTS = 3  # runs of a trial whose worker dies each time; then the trial fails, and the sweep continues
-REMOTE_SILENCE = 60  # seconds after which the trial of a worker on another machine is given to another worker
-_PAUSE = 10  # seconds between two looks at the workers; after longer ones this process was stopped meanwhile
 
 
 class NoTrial(enum.Enum):
@@ -100,38 +98,37 @@ class Scheduler:
         self._deadline = None if budget is None else time.monotonic() + budget
         self._max_retries, self._max_failures = max_retries, max_consecutive_failures
         self._lock = threading.RLock()
-        self._seen: dict[str, float] = {}  # worker -> time of its last sign of life
-        self._last_look = time.monotonic()  # of `requeue_trials_of_silent_workers`
-        self._local: set[str] = set()  # workers whose processes this command watches
-        self._asked: set[str] = set()  # workers whose present process has asked for a trial
         self._deaths: dict[str, int] = {}  # trial id -> workers that died while they ran it
         self._failures: dict[str, int] = {}  # trial id -> failed runs
         self._started: dict[str, float] = {}  # trial id -> Unix time
-        self._seconds: list[float] = []  # durations of the finished trials, sorted
+        self._seconds = RecentValues()  # durations of the finished trials
+        self._expected_seconds = 0.0  # of the next trial
+        self._workers: dict[str, str] = {}  # id of a running trial -> its worker
         self._consecutive_failures = 0
         finished = files.load()
         for trial in finished:
             self.trials[trial.id] = trial
             self._update_statistics(trial)
-        self._waiting = list(source.restore(finished))  # trials that were started and have to be run again
-        self.trials.update((trial.id, trial) for trial in self._waiting)
+            _forget_epochs(trial)
+        self._waiting = {trial.id: trial for trial in source.restore(finished)}  # were started, have to be run again
+        self.trials.update(self._waiting)
 
     # What workers call.
 
     def next_trial(self, worker: str) -> Trial | NoTrial:
         """Return the trial already assigned to this worker, else the next one."""
         with self._lock:
-            self._seen[worker] = time.monotonic()
-            self._asked.add(worker)
             if worker in self.running:
                 return self.running[worker]
             self._check_budget()
             if self.error or self.is_out_of_time:
                 return NoTrial.STOP
-            trial = self._waiting.pop(0) if self._waiting else self._take_upcoming(worker)
+            waiting = next(iter(self._waiting), None)
+            trial = self._take_upcoming(worker) if waiting is None else self._waiting.pop(waiting)
             if trial is None:
                 return NoTrial.WAIT if self.running else NoTrial.STOP
             self.trials[trial.id] = self.running[worker] = trial
+            self._workers[trial.id] = worker
             self._started[trial.id] = time.time()
             return trial
 
@@ -180,7 +177,7 @@ class Scheduler:
                 self._failures[trial_id] = self._failures.get(trial_id, 0) + 1
                 trial.reports = {}
                 self.files.discard_result(trial_id)
-                self._waiting.append(trial)
+                self._waiting[trial.id] = trial
                 return
             self._record(trial, result, attempt)
 
@@ -191,45 +188,26 @@ class Scheduler:
         with self._lock:
             self._listeners.append(listener)
 
-    def record_heartbeat(self, worker: str) -> None:
-        """Record that a worker is alive."""
+    def on_worker_ended(self, worker: str) -> None:
+        """Record that a worker has ended. Another one runs the trial that it did not finish, and traces its graphs."""
         with self._lock:
-            self._seen[worker] = time.monotonic()
-
-    def on_worker_started(self, worker: str) -> None:
-        """Record that a worker has a new process on this machine. The command watches it, so it needs no heartbeats."""
-        with self._lock:
-            self._local.add(worker)
-            self._asked.discard(worker)
+            trial = self.running.pop(worker, None)
+            if trial is not None:
+                del self._workers[trial.id]
+                self._waiting[trial.id] = trial
             if self._affinity:
                 self._affinity.forget(worker)
 
     def on_worker_died(self, worker: str, reason: str) -> None:
-        """Record that a worker has died. Its successor runs its trial again; after `MAX_ATTEMPTS` deaths it fails."""
+        """Record that a worker has died, perhaps because of its trial, which fails after `MAX_ATTEMPTS` deaths."""
         with self._lock:
             trial = self.running.get(worker)
-            if trial is None or worker not in self._asked:  # the process died before it began to run the trial
-                return
-            deaths = self._deaths[trial.id] = self._deaths.get(trial.id, 0) + 1
-            if deaths >= MAX_ATTEMPTS:
-                reason = f"its worker died {format_count(deaths, 'time')}, the last time with {reason}"
-                self.finish(trial.id, {"status": "failed", "reason": reason})
-
-    def requeue_trials_of_silent_workers(self) -> None:
-        """Give the trials of workers on other machines that have been silent for long to other workers.
-
-        Call it a few times a second. Time in which this process was stopped (SIGSTOP, a suspended laptop) is no
-        silence: nobody has read the workers' signs of life.
-        """
-        with self._lock:
-            now = time.monotonic()
-            since_last_look, self._last_look = now - self._last_look, now
-            if since_last_look > _PAUSE:
-                self._seen = {worker: min(now, seen + since_last_look) for worker, seen in self._seen.items()}
-            for worker, trial in list(self.running.items()):
-                if worker not in self._local and now - self._seen[worker] > REMOTE_SILENCE:
-                    self._waiting.append(trial)
-                    del self.running[worker]
+            if trial is not None:
+                deaths = self._deaths[trial.id] = self._deaths.get(trial.id, 0) + 1
+                if deaths >= MAX_ATTEMPTS:
+                    reason = f"its worker died {format_count(deaths, 'time')}, the last time with {reason}"
+                    self.finish(trial.id, {"status": "failed", "reason": reason})
+            self.on_worker_ended(worker)
 
     def is_complete(self) -> bool:
         """Return whether no trial is running and none is left to run within the budget."""
@@ -268,14 +246,14 @@ class Scheduler:
         """
         if self._deadline is None:
             return
-        needed = statistics.quantiles(self._seconds, n=5)[-1] if len(self._seconds) > 1 else sum(self._seconds)
-        self.is_out_of_time = self.is_out_of_time or time.monotonic() + needed > self._deadline
+        self.is_out_of_time = self.is_out_of_time or time.monotonic() + self._expected_seconds > self._deadline
 
     def _release(self, trial: Trial) -> None:
         """Take a trial from the worker that runs it, and from those that wait for a worker."""
-        for worker in [worker for worker, running in self.running.items() if running is trial]:
+        worker = self._workers.pop(trial.id, None)
+        if worker is not None:
             del self.running[worker]
-        self._waiting = [waiting for waiting in self._waiting if waiting is not trial]
+        self._waiting.pop(trial.id, None)
 
     def _record(self, trial: Trial, result: dict[str, Any], attempt: Path | None) -> None:
         result.setdefault("started", self._started.get(trial.id, time.time()))
@@ -292,14 +270,27 @@ class Scheduler:
             self.error = f"{trials} in a row {has} failed, the last one with: {trial.reason}"
         for listener in self._listeners:
             listener(trial)
+        _forget_epochs(trial)
+        for counts in (self._deaths, self._failures):
+            counts.pop(trial.id, None)
+        self._started.pop(trial.id, None)
 
     def _update_statistics(self, trial: Trial) -> None:
         """Use a finished trial to judge the next ones."""
         seconds = trial.result.get("seconds")
         if seconds:
-            bisect.insort(self._seconds, seconds)
+            self._seconds.add(trial.id, seconds)
+            known = self._seconds.sorted
+            if self._deadline is not None:
+                self._expected_seconds = statistics.quantiles(known, n=5)[-1] if len(known) > 1 else known[0]
             if self._affinity:
                 self._affinity.record(trial.id, seconds)
         if self._pruner:
             for epoch in trial.result.get("history", []):
                 self._pruner.add(trial.id, epoch["epoch"], epoch[self.metric])
+
+
+def _forget_epochs(trial: Trial) -> None:
+    """Free the memory of a finished trial's epochs, which are in its files."""
+    trial.reports = {}
+    trial.result.pop("history", None)

@@ -27,7 +27,7 @@ class Parameter:
         return all(parent in values and values[parent] in allowed for parent, allowed in self.conditions)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Trial:
     """A trial that is upcoming, running or finished.
 
@@ -39,8 +39,8 @@ class Trial:
         status: `running`, `completed`, `pruned` or `failed`.
         score: value of the sweep's metric; None of a trial that is not finished or has failed.
         reason: why the trial failed, else an empty text.
-        result: what its worker recorded, JSON values.
-        reports: metric -> step -> value, as reported while the trial ran.
+        result: what its worker recorded, JSON values; of a finished trial without the epochs.
+        reports: metric -> step -> value, as reported while the trial runs.
     """
 
     id: str

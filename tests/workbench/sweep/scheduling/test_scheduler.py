@@ -209,55 +209,24 @@ def test_the_last_trials_are_waited_for(tmp_path):
 def test_a_trial_that_kills_its_workers_fails(tmp_path):
     scheduler = make(tmp_path)
     for attempt in range(3):
-        scheduler.on_worker_started("worker1")
         trial = scheduler.next_trial("worker1")
         assert trial.id == "00", attempt
         scheduler.on_worker_died("worker1", "signal SIGKILL")
-        scheduler.on_worker_started("worker1")
         scheduler.on_worker_died("worker1", "signal SIGKILL")  # it had not asked for a trial: not the trial's fault
     assert "its worker died 3 times, the last time with signal SIGKILL" in scheduler.trials["00"].reason
     assert scheduler.next_trial("worker1").id != "00"
 
 
-def test_the_trial_of_a_silent_worker_elsewhere_is_given_to_another(tmp_path, monkeypatch):
+def test_the_trial_of_a_worker_that_is_gone_is_given_to_another(tmp_path):
     scheduler = make(tmp_path)
-    lost = scheduler.next_trial("far")
-    scheduler.requeue_trials_of_silent_workers()
-    assert scheduler.next_trial("near").id != lost.id
-    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
-    scheduler.on_worker_started("near")
-    scheduler.requeue_trials_of_silent_workers()
-    assert scheduler.next_trial("other").id == lost.id
+    for number in range(10):  # machines that are switched off are not the trial's fault
+        lost = scheduler.next_trial(f"far{number}")
+        assert lost.id == "00"
+        scheduler.on_worker_ended(f"far{number}")
+    assert not scheduler.is_complete()
+    assert scheduler.next_trial("near") is lost
     finish(scheduler, lost)
-    finish(scheduler, lost)  # the silent worker comes back too late
-    assert len(scheduler.list_finished()) == 1
-
-
-def test_a_silent_worker_may_still_finish_its_trial(tmp_path, monkeypatch):
-    scheduler = make(tmp_path, max_trials=1)
-    lost = scheduler.next_trial("far")
-    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
-    scheduler.requeue_trials_of_silent_workers()
-    finish(scheduler, lost)
-    assert scheduler.next_trial("near") is NoTrial.STOP
-
-
-def test_time_in_which_the_command_was_stopped_is_no_silence(tmp_path, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.time.monotonic", lambda: now[0])
-    scheduler = make(tmp_path, max_trials=2)
-    trial = scheduler.next_trial("far")
-    now[0] += 3600  # SIGSTOP, SIGCONT
-    scheduler.requeue_trials_of_silent_workers()
-    assert [worker for worker, _ in scheduler.list_running()] == ["far"]
-    for _ in range(59):  # the worker has a minute to be heard from then on
-        now[0] += 1
-        scheduler.requeue_trials_of_silent_workers()
-    assert [worker for worker, _ in scheduler.list_running()] == ["far"]
-    now[0] += 2
-    scheduler.requeue_trials_of_silent_workers()
-    assert scheduler.list_running() == []
-    assert scheduler.next_trial("near") is trial
+    assert [trial.id for trial in scheduler.list_finished()] == ["00"]
 
 
 def test_the_budget_ends_the_sweep_before_a_trial_that_would_not_fit(tmp_path):

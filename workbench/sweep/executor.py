@@ -1,0 +1,57 @@
+"""Where the trials of a sweep run: in processes of this machine, or on a Ray cluster. Both have this interface."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from workbench.sweep.scheduling.scheduler import Scheduler
+
+# After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
+# each of its workers does not cause this: after MAX_ATTEMPTS deaths (scheduling/scheduler.py) it is recorded as failed,
+# and the count starts again.
+MAX_DEATHS = 3
+TICK = 0.1  # seconds between two looks at the workers
+
+
+class ServedOracle(Protocol):
+    """What workers need of the command: a part of `SchedulerOracle`."""
+
+    scheduler: Scheduler
+
+    def answer(self, method: str, *arguments: Any) -> Any:
+        """Answer a worker's call of `RemoteOracle`."""
+
+
+class Executor(Protocol):
+    """Runs the trials of a sweep in workers. The scheduler stays in the command, which the workers ask for trials."""
+
+    def start(self) -> None:
+        """Start the workers. They import TensorFlow while the command reads its data."""
+
+    def is_usable(self) -> bool:
+        """Return whether the workers can compute on what they were started for; TensorFlow is loaded by now."""
+
+    def keep_logs(self, folder: Path) -> None:
+        """Keep what the workers print in a folder of the sweep, also what they have printed so far."""
+
+    def describe_device(self) -> str:
+        """Return what the trials compute on."""
+
+    def count_workers(self) -> int:
+        """Return the number of workers."""
+
+    def computes_like_command(self) -> bool:
+        """Return whether a trial is as fast as it would be in the command's process."""
+
+    def run(self, task: Any, oracle: ServedOracle) -> None:
+        """Run trials until the scheduler is complete.
+
+        Args:
+            task: (tuner, arguments, keyword arguments) of its `run_trials`; must be picklable.
+            oracle: hands out the trials.
+
+        Raises:
+            UserError: the workers cannot run, or a disk is full.
+        """
+
+    def stop(self) -> None:
+        """End all workers."""

@@ -1,0 +1,50 @@
+"""The actor that runs trials, a worker of a sweep. It writes into a temporary folder and sends the files."""
+
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from workbench.runtime import load_tensorflow
+from workbench.sweep.ray_cluster.mailbox import Message
+from workbench.sweep.ray_cluster.trial_files import move_folders, pack_files
+from workbench.sweep.worker import run_task
+
+
+class TrialWorker:
+    """Runs trials in a process of a cluster's node.
+
+    Args:
+        environment: variables that it gets.
+        threads: TensorFlow's, 0 for as many as there are cores.
+    """
+
+    def __init__(self, environment: Mapping[str, str], threads: int) -> None:
+        os.environ.update(environment)
+        load_tensorflow(threads=threads, with_keras_tuner=True)
+
+    def run(self, task: bytes, mailbox: Any, name: str) -> bool:
+        """Run trials until there are none, see `workbench.sweep.worker.run_task`.
+
+        Args:
+            task: (tuner, arguments, keyword arguments), pickled.
+            mailbox: leads to the command.
+            name: of this worker.
+        """
+        tuner, arguments, keywords = pickle.loads(task)
+        with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as root:
+            folders = move_folders(tuner.list_folders(), Path(root))
+
+            def ask(method: str, *arguments: Any) -> Any:
+                files = [ray.put(pack_files(folders))] if method == "end_trial" else []
+                call: Message = (pickle.dumps((method, arguments)), files)
+                reply: Message = ray.get(mailbox.ask.remote(name, call))
+                answer, large = reply
+                return ray.get(large[0]) if large else pickle.loads(answer)
+
+            tuner.move_folders(folders, lambda image_size: ask("load_dataset", image_size).open())
+            return run_task(tuner, arguments, keywords, ask, name)
