@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from workbench.sweep.scheduling.recent_values import RecentValues
+
 Direction = Literal["max", "min"]
 
 
@@ -33,20 +35,19 @@ class MedianPruner:
     def __init__(self, direction: Direction, max_epochs: int) -> None:
         self._sign = 1 if direction == "max" else -1
         self._max_epochs = max_epochs
-        self._values: dict[int, dict[str, float]] = collections.defaultdict(dict)  # epoch -> trial -> larger is better
+        self._values: dict[int, RecentValues] = collections.defaultdict(RecentValues)  # by epoch; larger is better
 
     def add(self, trial_id: str, epoch: int, value: float) -> None:
         """Record the value that a trial reached at an epoch."""
-        self._values[int(epoch)][trial_id] = self._sign * value
+        self._values[int(epoch)].add(trial_id, self._sign * value)
 
     def should_stop(self, trial_id: str, epoch: int, value: float) -> bool:
         """Record a value and return whether the trial should stop at this epoch."""
         self.add(trial_id, epoch, value)
         values = self._values[int(epoch)]
-        if epoch >= self._max_epochs or len(values) <= self.min_trials:
+        if epoch >= self._max_epochs or len(values.sorted) <= self.min_trials:
             return False
-        others = sorted(v for other, v in values.items() if other != trial_id)
-        return self._sign * value < self._find_threshold(others, int(epoch))
+        return self._sign * value < self._find_threshold(values.list_others(trial_id), int(epoch))
 
     def _find_threshold(self, others: Sequence[float], epoch: int) -> float:
         """Return the value that a trial must reach at an epoch, given the sorted values of the others."""
