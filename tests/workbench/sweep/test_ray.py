@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 
 from cnn_scratch.config import TuneConfig
 from cnn_scratch.tune import tune as cnn_tune
-from tests.workbench.sweep.noop import NoopTuneConfig, tune
+from tests.workbench.sweep.noop import MISBEHAVE, NoopTuneConfig, main, tune
 from workbench.config import build, replace
 from workbench.data.dataset import Dataset
 from workbench.files import read_csv
@@ -116,6 +116,15 @@ def test_images_are_mapped_and_not_copied(cluster, tmp_path):
         ray.shutdown()
 
 
+def test_a_trial_that_kills_its_worker_fails_and_the_others_do_not(config):
+    write_space(learning_rate=[0.001, MISBEHAVE], batch_size=[20])
+    tune(config)
+    status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in read_csv("runs/s/trials.csv")}
+    assert status[0.001] == ("completed", "")
+    assert status[MISBEHAVE][0] == "failed"
+    assert "its worker died 3 times" in status[MISBEHAVE][1]
+
+
 def test_a_raylet_that_is_killed_loses_no_trial(config, cluster):
     def kill_when_it_runs(node):
         while len(list(Path("runs/s").glob("tuner/*/trial.json"))) < 5:
@@ -129,3 +138,15 @@ def test_a_raylet_that_is_killed_loses_no_trial(config, cluster):
     killer.join()
     assert read_points() == list(range(40))
     assert not Path("runs/s/repeated.log").exists()
+
+
+def test_without_ray_or_a_cluster_one_line_says_what_to_do(workdir, capsys, monkeypatch):
+    write_space(seed=[0, 1])
+    words = ["--space=space.yaml", "--executor=ray"]
+    assert main([*words, "--ray-address=nowhere"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --ray-address nowhere: ")
+    assert error.count("\n") == 1
+    monkeypatch.setattr("workbench.sweep.early_start.importlib.util.find_spec", lambda name: None)
+    assert main(words) == 2
+    assert capsys.readouterr().err == "error: --executor ray: Ray is not installed; pip install ray\n"
