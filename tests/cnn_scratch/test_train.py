@@ -348,6 +348,7 @@ def test_two_devices_share_a_training_with_the_same_losses(red_and_blue, workdir
         "for batch_size, strategy in ((8, 'single'), (8, 'mirrored'), (7, 'mirrored')):\n"
         "    code = main([*sys.argv[1:], f'--strategy={strategy}', f'--name={strategy}-{batch_size}', "
         "f'--batch-size={batch_size}'])\n"
+        "main(['--resume=runs/mirrored-8', '--epochs=3'])\n"
         "sys.exit(code)"
     )
     words = [f"--data={red_and_blue}", "--image-size=32", "--num-filters=16", "--dense-units=16", "--dropout=0"]
@@ -357,5 +358,7 @@ def test_two_devices_share_a_training_with_the_same_losses(red_and_blue, workdir
     histories = []
     for name in ("single-8", "mirrored-8"):
         rows = read_csv(Path("runs") / name / "history.csv")
+        assert len(rows) == (3 if name == "mirrored-8" else 2)  # resumed
+        rows = rows[:2]
         histories.append([[float(row[column]) for column in ("loss", "val_loss", "val_accuracy")] for row in rows])
     np.testing.assert_allclose(*histories, rtol=1e-3)
