@@ -71,7 +71,7 @@ def choose_groups(
     counts = _count_groups(groups.given, rows, labels)
     for label, name in enumerate(source.class_names):
         if counts[label] < needed:
-            row = rows[labels[rows] == label][0]
+            row = rows[(labels[rows] == label) & ~groups.without_key[rows]][0]
             raise UserError(
                 f"--groups {groups.spec}: class '{name}' has images of {format_count(counts[label], 'group')} only, "
                 f"such as '{groups.keys[groups.given[row]]}'; it needs at least {needed}, {_USES[needed]}"

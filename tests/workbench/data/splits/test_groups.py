@@ -157,6 +157,15 @@ def test_groups_that_cannot_be_used(data, groups, message):
     assert message in str(error.value)
 
 
+def test_too_few_groups_of_a_class_whose_first_image_is_in_none(data):
+    shutil.rmtree(data / "dog")
+    (data / "dog").mkdir()
+    for name in ("a", "patient1_1", "patient1_2"):
+        draw_photo(len(name) + 7000).save(data / "dog" / f"{name}.png")
+    with pytest.raises(UserError, match="class 'dog' has images of 2 groups only, such as '1'; it needs at least 3"):
+        load(data, groups=r"(?:animal|patient)(\d+)")
+
+
 def test_a_table_that_puts_an_image_into_two_groups(data, tmp_path):
     table = tmp_path / "groups.csv"
     table.write_text("image,group\ncat/animal0-0.png,a\ncat/animal0-0.png,b\n")
