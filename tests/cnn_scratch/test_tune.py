@@ -167,6 +167,7 @@ def test_another_sweep_in_the_folder_is_refused(config):
         ({"order": "lexicographic"}, "order was shuffled, is lexicographic"),
         ({"seed": 1}, "seed was 0, is 1"),
         ({"tuner": "random"}, "tuner was grid, is random"),
+        ({"labels": "labels.csv"}, "labels was None, is labels.csv"),
         ({"space": "other.yaml"}, "parameters was"),
     ):
         with pytest.raises(UserError, match=says):

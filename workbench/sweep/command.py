@@ -32,7 +32,7 @@ from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.tracking import describe_sweep
 from workbench.wording import agree, format_count
 
-_IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "groups", "prune")
+_IDENTITY = ("data", "image_size", "resize", "tuner", "order", "seed", "split_seed", "groups", "labels", "prune")
 
 
 @contextlib.contextmanager
@@ -177,7 +177,7 @@ def _check_same_sweep(folder: Path, config: Any, space: Space, dataset: Dataset,
     if before is None:
         write_json(folder / "sweep.json", settings)
         return
-    for name in ("distributions", "groups"):  # a sweep of an earlier version did not record them
+    for name in ("distributions", "groups", "labels"):  # a sweep of an earlier version did not record them
         before.setdefault(name, settings[name])
     if has_split:
         before["content of the data"] = settings["content of the data"]
