@@ -69,6 +69,7 @@ class _Worker:
         process: the process.
         server: thread that answers its calls, once it has its orders.
         has_asked: whether it has begun to ask for trials.
+        is_answered: whether the command is answering a call of it.
         is_finished: whether it has ended for good.
     """
 
@@ -77,6 +78,7 @@ class _Worker:
     process: WorkerProcess
     server: threading.Thread | None = None
     has_asked: bool = False
+    is_answered: bool = False
     is_finished: bool = False
 
 
@@ -157,6 +159,10 @@ class WorkerPool:
         while not oracle.scheduler.is_complete():
             self._watch(oracle)
             time.sleep(TICK)
+        while any(worker.is_answered for worker in self._workers):  # the last trial may be complete, but not recorded
+            time.sleep(TICK)
+        if self._error:
+            raise self._error
 
     def stop(self) -> None:
         """End all workers."""
@@ -199,11 +205,14 @@ class WorkerPool:
                 worker.has_asked = True
             except (EOFError, OSError, ValueError, pickle.UnpicklingError):  # it has ended; `_watch` will see that
                 return
+            worker.is_answered = True
             try:
                 answer = oracle.answer(*call)
             except BaseException as error:
                 self._error = error
                 return
+            finally:
+                worker.is_answered = False
 
     def _watch(self, oracle: ServedOracle) -> None:
         """Replace the workers that ended before the sweep did."""

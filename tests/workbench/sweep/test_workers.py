@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import subprocess
+import time
 
 import pytest
 
@@ -86,4 +87,21 @@ def test_an_error_of_the_command_while_it_answers_ends_the_sweep(tmp_path, start
     pool = start(process)
     with pytest.raises(PermissionError, match="the folder cannot be written"):
         pool.run(None, Oracle(tmp_path / "tuner"))
+    pool.stop()
+
+
+def test_an_error_after_the_last_trial_was_recorded_ends_the_sweep(tmp_path, start):
+    process = EndedProcess(None)
+    process.stdout = io.BytesIO(pickle.dumps(("end_trial", "0")))
+    pool, oracle = start(process), Oracle(tmp_path / "tuner")
+    trial = oracle.scheduler.next_trial("worker-1")
+
+    def fail_late(method, *arguments):
+        oracle.scheduler.finish(trial.id, {"status": "completed", "val_accuracy": 0.5})
+        time.sleep(3 * workers.TICK)  # the pool sees meanwhile that the sweep is complete
+        raise PermissionError("trials.csv cannot be written")
+
+    oracle.answer = fail_late
+    with pytest.raises(PermissionError, match="cannot be written"):
+        pool.run(None, oracle)
     pool.stop()

@@ -260,7 +260,12 @@ class Scheduler:
         result["ended"] = time.time()
         trial.status, trial.reason, trial.result = result["status"], result.get("reason") or "", result
         trial.score = None if trial.status == "failed" else float(result[self.metric])
-        self.files.save(trial, attempt)
+        try:
+            self.files.save(trial, attempt)
+        except BaseException:  # such as a full disk: the trial is not finished, and the sweep not complete
+            trial.status, trial.reason, trial.result, trial.score = "running", "", {}, None
+            self._waiting[trial.id] = trial
+            raise
         self._update_statistics(trial)
         self.source.finish(trial)
         self._consecutive_failures = self._consecutive_failures + 1 if trial.status == "failed" else 0

@@ -325,3 +325,16 @@ def test_a_large_grid_is_never_listed(tmp_path):
         scheduler = make(tmp_path / order, GridSource(parameters, 5, order=order), graph_key=None)
         assert len(set(run(scheduler))) == 5
     assert Path(tmp_path / "shuffled").exists()
+
+
+def test_a_trial_that_cannot_be_recorded_is_not_lost(tmp_path, monkeypatch):
+    scheduler = make(tmp_path, max_trials=1)
+    trial = scheduler.next_trial("worker")
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler.files, "save", lambda *_: write_json(tmp_path / "missing" / "trial.json", {}))
+        with pytest.raises(FileNotFoundError):
+            finish(scheduler, trial)
+    assert not scheduler.is_complete()
+    assert (trial.is_finished, trial.score, scheduler.list_finished()) == (False, None, [])
+    assert run(scheduler) == [str(trial.values)]
+    assert scheduler.is_complete()
