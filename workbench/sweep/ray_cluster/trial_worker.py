@@ -39,9 +39,9 @@ class TrialWorker:
         with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as root:
             folders = move_folders(tuner.list_folders(), Path(root))
 
-            def ask(method: str, *arguments: Any) -> Any:
+            def ask(method: str, *call_arguments: Any) -> Any:
                 files = [ray.put(pack_files(folders))] if method == "end_trial" else []
-                call: Message = (pickle.dumps((method, arguments)), files)
+                call: Message = (pickle.dumps((method, call_arguments)), files)
                 reply: Message = ray.get(mailbox.ask.remote(name, call))
                 answer, large = reply
                 return ray.get(large[0]) if large else pickle.loads(answer)
