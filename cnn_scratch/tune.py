@@ -95,6 +95,7 @@ def tune(config: TuneConfig) -> Path:
         )
         with sweep.track(tuner):
             tuner.search()
-        sweep.repeat_finalists(tuner)
         sweep.save_winner(tuner)
+        sweep.repeat_finalists(tuner)
+        sweep.print_summary()
     return sweep.folder.path

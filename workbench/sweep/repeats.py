@@ -1,10 +1,11 @@
 """Train the best trials of a sweep again with other seeds.
 
 These trials are in the folder `repeats` of the sweep, in the form of those in `tuner`, so a killed command continues
-them. `repeats.json` has what came of them.
+them. `repeats.json` has the repeats' scores.
 """
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ class RepeatSource:
 def repeat_finalists(
     config: Any, defaults: TrialDefaults, hypermodel_class: type[ImageHyperModel], results: SweepResults
 ) -> list[RepeatedTrial]:
-    """Train the best trials again with further seeds, or continue that, and write what came of it.
+    """Train the best trials again with further seeds, or continue that, and write the repeats' scores.
 
     Args:
         config: of the command, with the sections `search` and `workers`.
@@ -88,6 +89,8 @@ def repeat_finalists(
     )
     is_complete = all((folder / _PROJECT / f"trial_{name}" / "trial.json").exists() for name in points)
     workers = None if is_complete else start_workers(config)
+    if workers:
+        workers.keep_logs(folder / _PROJECT / "workers")
     tuner = SchedulerTuner(oracle, hypermodel, workers=workers, directory=str(folder), project_name=_PROJECT)
     _run(tuner, space, points)
     trials = tuner.oracle.scheduler.trials
@@ -98,9 +101,11 @@ def repeat_finalists(
 
 
 def _list_seeds(trial: TrialResult, defaults: TrialDefaults, count: int) -> list[int]:
-    """Return the seeds after that of the trial, whose score has won with its own."""
+    """Return the seeds after that of the trial, without those that the sweep itself has tried."""
     own: Any = trial.values.get("seed", defaults.base.training.seed)
-    return [(own + number) % _SEEDS for number in range(1, count + 1)]
+    tried = {own, *defaults.space.parameters.get("seed", [])}
+    seeds = ((own + number) % _SEEDS for number in itertools.count(1))
+    return list(itertools.islice((seed for seed in seeds if seed not in tried), count))
 
 
 def _make_space(space: Space, points: Sequence[dict[str, Value]]) -> Space:
@@ -147,7 +152,7 @@ def _run(tuner: SchedulerTuner, space: Space, points: dict[str, dict[str, Value]
 def _summarize(
     finalist: TrialResult, metric: str, points: dict[str, dict[str, Value]], trials: dict[str, Trial]
 ) -> RepeatedTrial | None:
-    """Return what came of the repeats of a trial; None if none was completed."""
+    """Return the scores of a trial's repeats; None if none was completed."""
     scores: dict[Any, float] = {}
     for name, point in points.items():
         trial = trials.get(name)

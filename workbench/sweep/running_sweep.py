@@ -156,7 +156,7 @@ class Sweep:
             self.repeated = repeat_finalists(self.config, self.trial_defaults, type(tuner.hypermodel), self.results)
 
     def save_winner(self, tuner: SchedulerTuner) -> None:
-        """Leave the best trial's model and configuration in the folder, and print where everything is.
+        """Leave the best trial's model and configuration in the folder.
 
         Raises:
             UserError: no trial could be completed; quotes the first one's reason.
@@ -178,30 +178,8 @@ class Sweep:
         write_text(path / "best.yaml", dump_config(config))
         facts = {"trials": len(self.results), "train_module": self.train_command, "device": self.device}
         write_json(path / "metrics.json", {**best.to_row(), **facts})
-        self._print_summary()
 
-    def _open_outcomes(self, scheduler: Scheduler) -> OutcomeStore | None:
-        """Open the array of the trials' outcomes, and print how large it may become; None where none are kept."""
-        kind = self.trial_defaults.outcomes
-        if kind == "none":
-            return None
-        store = OutcomeStore(self.folder.path, kind, scheduler.files.get_folder)
-        store.open(scheduler.list_finished())
-        trials, images = scheduler.source.count_trials(), format_count(store.format.images, "validation image")
-        most = format_bytes(trials * store.format.num_bytes)
-        console.print(f"outcomes: up to {most} ({format_count(trials, 'trial')}, {images})")
-        return store
-
-    def _make_result(self, trial: Trial) -> TrialResult:
-        return make_result(trial.id, self.space.decode(trial.values), trial.result, self.space.metric)
-
-    def _describe_running(self, worker: str, trial: Trial) -> RunningTrial:
-        accuracies = dict(trial.reports.get("val_accuracy", {}))  # a copy: another thread adds epochs
-        epoch = max(accuracies) if accuracies else None
-        accuracy = None if epoch is None else accuracies[epoch]
-        return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)
-
-    def _print_summary(self) -> None:
+    def print_summary(self) -> None:
         """Print the best trials, what is expected of them, where everything is, and what can be done next."""
         path, asked, num_trials = self.folder.path, self.asked, len(self.results)
         console.print()
@@ -239,6 +217,27 @@ class Sweep:
         console.print()
         for what, where in lines:
             console.print(f"{what + ':':22}{where}")
+
+    def _open_outcomes(self, scheduler: Scheduler) -> OutcomeStore | None:
+        """Open the array of the trials' outcomes, and print how large it may become; None where none are kept."""
+        kind = self.trial_defaults.outcomes
+        if kind == "none":
+            return None
+        store = OutcomeStore(self.folder.path, kind, scheduler.files.get_folder)
+        store.open(scheduler.list_finished())
+        trials, images = scheduler.source.count_trials(), format_count(store.format.images, "validation image")
+        most = format_bytes(trials * store.format.num_bytes)
+        console.print(f"outcomes: up to {most} ({format_count(trials, 'trial')}, {images})")
+        return store
+
+    def _make_result(self, trial: Trial) -> TrialResult:
+        return make_result(trial.id, self.space.decode(trial.values), trial.result, self.space.metric)
+
+    def _describe_running(self, worker: str, trial: Trial) -> RunningTrial:
+        accuracies = dict(trial.reports.get("val_accuracy", {}))  # a copy: another thread adds epochs
+        epoch = max(accuracies) if accuracies else None
+        accuracy = None if epoch is None else accuracies[epoch]
+        return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)
 
 
 def format_command(command: str, config: Any) -> str:

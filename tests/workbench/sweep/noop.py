@@ -99,6 +99,7 @@ def tune(config):
         )
         with sweep.track(tuner):
             tuner.search()
-        sweep.repeat_finalists(tuner)
         sweep.save_winner(tuner)
+        sweep.repeat_finalists(tuner)
+        sweep.print_summary()
     return sweep.folder.path

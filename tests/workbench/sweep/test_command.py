@@ -123,6 +123,25 @@ def test_the_best_trials_are_repeated_with_other_seeds_and_that_is_continued(wor
     assert kept == {path: path.read_text() for path in kept}
     assert [entry["scores"] for entry in read_json("runs/s/repeats.json")] == [pytest.approx(scores)] * 3
     assert len(rows()) == 4
+    assert list(Path("runs/s/repeats/workers").glob("*.log"))
+
+
+def test_repeats_that_are_interrupted_leave_the_winner(workdir, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.sweep.running_sweep.repeat_finalists", interrupt)
+    write_space(learning_rate=[0.001, 0.002], batch_size=[1])
+    with pytest.raises(KeyboardInterrupt):
+        tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0, repeat=1))
+    assert {"model.keras", "best.yaml", "metrics.json"} <= {path.name for path in Path("runs/s").iterdir()}
+
+
+def test_repeats_of_a_swept_seed_have_seeds_that_the_sweep_has_not(workdir):
+    write_space(seed=[0, 1, 3], batch_size=[1])
+    tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0, repeat=2))
+    seeds = sorted(entry["seeds"] for entry in read_json("runs/s/repeats.json"))
+    assert seeds == [[2, 4], [2, 4], [4, 5]]
 
 
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(workdir, capsys):

@@ -47,7 +47,7 @@ class RepeatedTrial:
 
 
 def read_repeats(sweep: Path) -> list[RepeatedTrial]:
-    """Read what came of the repeats of a sweep; an empty list if there are none."""
+    """Read the scores of a sweep's repeats; an empty list if there are none."""
     try:
         return [RepeatedTrial(**values) for values in read_json(sweep / REPEATS) or []]
     except TypeError:  # damaged
