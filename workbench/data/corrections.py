@@ -8,7 +8,7 @@ change what the run was trained on.
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +82,11 @@ def read_corrections(path: Path) -> list[Correction]:
     return rows
 
 
+def merge_corrections(*tables: Iterable[Correction]) -> list[Correction]:
+    """Return the rows that have an action, one for each image: that of the last table that has the image."""
+    return [*{row.image: row for table in tables for row in table if row.action}.values()]
+
+
 def write_corrections(path: Path, rows: Sequence[Correction]) -> None:
     """Write a table of corrections; without rows, only its heading."""
     if rows:
@@ -111,6 +116,8 @@ def apply_corrections(path: Path, source: Source, store: Store) -> Corrected:
             missing += bool(row.action)
             continue
         current = source.class_names[store.labels[number]]
+        if row.action == RELABEL and row.suggested == current:
+            continue  # the photo is in the folder of this class now
         if row.label != current:
             raise UserError(
                 f"{path}: '{row.image}' is labelled '{row.label}' there and '{current}' in the data; "
@@ -124,7 +131,7 @@ def apply_corrections(path: Path, source: Source, store: Store) -> Corrected:
             labels[number] = label_of[row.suggested]
             changed.append(f"{row.image}\t{row.suggested}")
     counts = collections.Counter(row.action for row in rows if row.image in place)
-    note = f"{path.name}: {format_count(counts[RELABEL], 'image')} relabelled, {counts[EXCLUDE]:,} excluded"
+    note = f"{path.name}: {format_count(len(changed), 'image')} relabelled, {counts[EXCLUDE]:,} excluded"
     note += f", {counts[KEEP]:,} kept" if counts[KEEP] else ""
     note += f"; {format_count(missing, 'image')} of it not in the data" if missing else ""
     return Corrected(
