@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.console import open_bar, show_decoding
-from workbench.data.corrections import Correction
+from workbench.console import show_decoding
+from workbench.data.corrections import Correction, merge_corrections
 from workbench.data.dataset import Dataset, load_dataset
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
+from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.probabilities import softmax
 from workbench.finished_run import FinishedRun, open_run
 from workbench.runtime import load_tensorflow
 from workbench.sweep.outcomes.sweep_outcomes import read_outcomes
 from workbench.training.cross_validation import read_out_of_fold
+from workbench.wording import format_count
 
-_BATCH = 64
 MAX_TRIALS = 64  # of a sweep, the best ones
 _STANDARD_ERRORS = 2.0  # of the accuracy, by which a good trial may be worse than the best one
 
@@ -31,12 +32,20 @@ class Predictions:
         probabilities: float64 (n, num_classes), the mean over the models that have predicted the image.
         votes: int64 (n, num_classes), how many of these models find a class the most probable one.
         dataset: images and labels, as the first run has used them; all images are in it.
+        corrections: of labels, with an action, that the runs were trained with.
     """
 
     names: list[str]
     probabilities: np.ndarray
     votes: np.ndarray
     dataset: Dataset
+    corrections: Sequence[Correction]
+
+    @property
+    def models(self) -> str:
+        """How many models have predicted each image, such as `3 models`, or `up to 3 models` if the numbers differ."""
+        counts = self.votes.sum(axis=1)
+        return ("up to " if counts.min() < counts.max() else "") + format_count(int(counts.max()), "model")
 
     @property
     def rows(self) -> np.ndarray:
@@ -48,11 +57,6 @@ class Predictions:
     def labels(self) -> np.ndarray:
         """Labels of the images, int (n,)."""
         return self.dataset.labels[self.rows]
-
-    @property
-    def corrections(self) -> Sequence[Correction]:
-        """The corrections of labels that the runs were trained with."""
-        return self.dataset.corrections
 
 
 def collect_predictions(folders: Sequence[str], data: str | None = None) -> Predictions:
@@ -67,6 +71,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
         UserError: a folder cannot be used, or they are of different data.
     """
     dataset: Dataset | None = None
+    corrections: list[Correction] = []
     sums: dict[str, np.ndarray] = {}
     votes: dict[str, np.ndarray] = {}
     for folder in folders:
@@ -75,6 +80,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
         run = open_run(path / "fold-1" if found else path, data=data)
         this = _load_dataset(run)
         dataset = dataset or this
+        corrections = merge_corrections(this.corrections, corrections)
         if list(this.class_names) != list(dataset.class_names):
             raise UserError(f"{folder}: has other classes than {folders[0]}; name runs of the same data")
         models = [(found.names, found.probabilities)] if found else _predict_validation(run, this)
@@ -90,7 +96,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
         raise UserError(f"{folders[0]}: its images are not in the data any more; name their place with --data")
     counts = np.array([votes[name] for name in names])
     means = np.array([sums[name] for name in names]) / counts.sum(axis=1, keepdims=True)
-    return Predictions(names, means, counts, dataset)
+    return Predictions(names, means, counts, dataset, corrections)
 
 
 def _load_dataset(run: FinishedRun) -> Dataset:
@@ -112,8 +118,5 @@ def _predict_validation(run: FinishedRun, dataset: Dataset) -> Iterator[tuple[li
         return
     load_tensorflow()
     rows = dataset.validation
-    batches = [rows[first : first + _BATCH] for first in range(0, len(rows), _BATCH)]
-    with open_bar() as progress:
-        tracked = progress.track(batches, description="predicting")
-        logits = [run.model.predict_on_batch(dataset.images[batch]) for batch in tracked]
-    yield [dataset.names[row] for row in rows], softmax(np.concatenate(logits))
+    logits = predict_logits(run.model, dataset.images, rows, "predicting")
+    yield [dataset.names[row] for row in rows], softmax(logits)

@@ -33,15 +33,17 @@ class LabelProblem:
     models: int
 
 
-def find_problems(predictions: Predictions) -> list[LabelProblem]:
+def find_problems(predictions: Predictions, earlier: Sequence[Correction]) -> list[LabelProblem]:
     """Return the images whose label confident learning finds wrong, and that the models see as another class.
 
-    Images that were reviewed before, with any action, are not among them.
+    Args:
+        predictions: of the models.
+        earlier: rows with an action: images that were reviewed before, which are not proposed again.
     """
     labels, class_names = predictions.labels, predictions.dataset.class_names
     scores, is_wrong = rank_labels(labels, predictions.probabilities)
     predicted = predictions.probabilities.argmax(axis=1)
-    reviewed = {row.image for row in predictions.corrections if row.action}
+    reviewed = {row.image for row in earlier}
     is_new = np.array([name not in reviewed for name in predictions.names], bool)
     found = np.flatnonzero(is_wrong & (predicted != labels) & is_new)
     rows = predictions.rows
@@ -63,4 +65,4 @@ def find_problems(predictions: Predictions) -> list[LabelProblem]:
 def make_table(problems: Sequence[LabelProblem], earlier: Sequence[Correction]) -> list[Correction]:
     """Return the rows of labels.csv: what was reviewed before, then the problems, without an action."""
     new = [Correction(item.image, item.label, item.suggested, f"{item.score:.4f}") for item in problems]
-    return [*(row for row in earlier if row.action), *new]
+    return [*earlier, *new]

@@ -5,13 +5,13 @@ from pathlib import Path
 from workbench.commandline.calls import format_call
 from workbench.console import console
 from workbench.data.config import LabelsConfig
-from workbench.data.corrections import write_corrections
+from workbench.data.corrections import merge_corrections, read_corrections, write_corrections
 from workbench.errors import UserError
 from workbench.labels.predictions import collect_predictions
 from workbench.labels.problems import LabelProblem, find_problems, make_table
 from workbench.labels.ranking import check_cleanlab
 from workbench.reporting.labels_page import write_page
-from workbench.wording import agree, format_count
+from workbench.wording import format_count
 
 PAGE, TABLE, FOLDER = "labels.html", "labels.csv", "labels"
 _SHOWN = 5
@@ -21,28 +21,30 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
     """Rank the images by how likely their label is wrong; write a page and a table to review.
 
     Returns:
-        The problems, the most likely first. The folder gets labels.html and labels.csv.
+        The problems, the most likely first. The folder gets labels.html and labels.csv; the actions of a
+        labels.csv that it has already are kept.
 
     Raises:
-        UserError: cleanlab is missing, a run cannot be used, or the folder cannot be written.
+        UserError: cleanlab is missing, a run or the labels.csv there cannot be used, or the folder cannot be written.
     """
     check_cleanlab()
     if not config.runs:
         raise UserError("name a run: one with --folds, a sweep, or any other")
-    predictions = collect_predictions(config.runs, config.data)
-    problems = find_problems(predictions)
     folder = Path(config.out or Path(config.runs[0]) / FOLDER)
-    rows = make_table(problems, predictions.corrections)
+    reviewed = read_corrections(folder / TABLE) if (folder / TABLE).exists() else []
+    predictions = collect_predictions(config.runs, config.data)
+    earlier = merge_corrections(predictions.corrections, reviewed)
+    problems = find_problems(predictions, earlier)
+    rows = make_table(problems, earlier)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_corrections(folder / TABLE, rows)
         write_page(folder / PAGE, problems, predictions)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; choose another folder with --out") from error
-    models = int(predictions.votes.sum(axis=1).max())
     console.print(
-        f"{format_count(len(predictions.names), 'image')}, each by {format_count(models, 'model')} that "
-        f"{agree(models, 'has', 'have')} not seen it: {format_count(len(problems), 'label')} may be wrong"
+        f"{format_count(len(predictions.names), 'image')}, each by {predictions.models} that had not seen it: "
+        f"{format_count(len(problems), 'label')} may be wrong"
     )
     for item in problems[:_SHOWN]:
         console.print(f"  {item.image}: {item.label}, but looks like {item.suggested} ({item.confidence:.0%})")

@@ -24,7 +24,7 @@ def write_page(path: Path, problems: Sequence[LabelProblem], predictions: Predic
         "labels.html",
         name=dataset.name,
         num_images=len(predictions.names),
-        num_models=int(predictions.votes.sum(axis=1).max()),
+        models=predictions.models,
         num_problems=len(problems),
         problems=[(item, _encode(dataset.images[item.row])) for item in problems[:MAX_SHOWN]],
         side=_SIDE,

@@ -9,7 +9,13 @@ import pytest
 from cnn_scratch.config import TrainConfig
 from workbench.config import DataConfig, RunConfig, build
 from workbench.data.config import LabelsConfig
-from workbench.data.corrections import CORRECTIONS
+from workbench.data.corrections import (
+    CORRECTIONS,
+    Correction,
+    merge_corrections,
+    read_corrections,
+    write_corrections,
+)
 from workbench.data.dataset import load_dataset
 from workbench.data.description import describe
 from workbench.data.splits.kept_split import open_kept_split
@@ -78,7 +84,9 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys):
     page = (run / "labels" / "labels.html").read_text()
     assert page.count("data:image/jpeg") == len(wrong)
     assert all(name in page for name in wrong)
-    assert f"{len(wrong)} label" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"each by 2 models that had not seen it: {len(wrong)} label" in out
+    assert "by 2 models that had not seen it" in page
     table = run / "labels" / "labels.csv"
     assert [(row["image"], row["action"]) for row in read_table(run)] == [(item.image, "") for item in problems]
 
@@ -95,6 +103,11 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys):
     assert after.left_out == others
     assert {image.name for image in after.split} == {*before.names} - {*others}
     assert after.key != before.key
+    search_labels(LabelsConfig([str(run)]))  # a review that has begun is not lost
+    assert {row["image"]: row["action"] for row in read_table(run)} == {
+        first: "relabel",
+        **dict.fromkeys(others, "exclude"),
+    }
     assert f"labels.csv: 1 image relabelled, {len(others)} excluded" in describe(after)
     assert (data / first).exists()
 
@@ -129,6 +142,24 @@ def test_corrections_that_cannot_be_applied(data, tmp_path, row, message):
     with pytest.raises(UserError) as error:
         load_dataset(DataConfig(data=str(data), image_size=16, labels=str(table)), seed=0)
     assert message in str(error.value)
+
+
+def test_a_label_that_was_corrected_in_the_data_too(data, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label,suggested,score,action\ndaisy/daisy-00.jpg,rose,daisy,0.1,relabel\n")
+    dataset = load_dataset(DataConfig(data=str(data), image_size=16, labels=str(table)), seed=0)
+    assert dataset.class_names[dataset.labels[dataset.names.index("daisy/daisy-00.jpg")]] == "daisy"
+    assert "labels.csv: 0 images relabelled, 0 excluded" in describe(dataset)
+
+
+def test_a_table_without_rows_and_the_last_action_count(tmp_path):
+    write_corrections(tmp_path / "labels.csv", [])
+    assert read_corrections(tmp_path / "labels.csv") == []
+    first, again, other, unseen = (
+        Correction(image, "a", "b", action=action)
+        for image, action in (("1", "keep"), ("1", "relabel"), ("2", "exclude"), ("1", ""))
+    )
+    assert merge_corrections([first, other], [again], [unseen]) == [again, other]
 
 
 def test_without_cleanlab_the_extra_is_named(monkeypatch):
