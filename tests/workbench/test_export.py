@@ -92,15 +92,21 @@ def small_sweep(shared_red_and_blue, tmp_path_factory):
 def choose_ensemble(small_sweep, monkeypatch):
     """A function that lets the ensemble of the sweep have these weights, from the best trial on."""
 
-    def choose(*weights):
+    def choose(*weights, gain=0.01):
         analysis = analyse_sweep(small_sweep, read_results(small_sweep))
         trials = [trial.id for trial in read_results(small_sweep).scored]
-        chosen = dataclasses.replace(analysis.ensemble, weights=dict(zip(trials, weights, strict=False)))
+        chosen = dataclasses.replace(analysis.ensemble, weights=dict(zip(trials, weights, strict=False)), gain=gain)
         changed = dataclasses.replace(analysis, ensemble=chosen)
         monkeypatch.setattr("workbench.exporting.ensemble.analyse_sweep", lambda sweep, results: changed)
         return trials[: len(weights)]
 
     return choose
+
+
+def test_an_ensemble_that_would_gain_nothing_is_not_exported(small_sweep, choose_ensemble):
+    choose_ensemble(0.75, 0.25, gain=-0.012)
+    with pytest.raises(UserError, match=r"is expected to gain accuracy on new images \(-1\.2 points\)"):
+        export(ExportConfig(str(small_sweep), "onnx", ensemble=True))
 
 
 @pytest.mark.parametrize("form", ["litert", "onnx"])

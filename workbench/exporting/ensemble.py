@@ -38,8 +38,8 @@ def load_ensemble(run: FinishedRun) -> list[Member]:
     """Select the ensemble of a sweep's kept trials on its validation images, and load its members.
 
     Raises:
-        UserError: it is not a sweep, it has too few kept trials or outcomes, or it has no ensemble that is better than
-            a single trial.
+        UserError: it is not a sweep, it has too few kept trials or outcomes, or no ensemble of them is expected to be
+            better than a single trial.
     """
     if not is_sweep(run.path):
         raise UserError(f"--ensemble: {run.path} is not a sweep")
@@ -53,6 +53,12 @@ def load_ensemble(run: FinishedRun) -> list[Member]:
     weights = analysis.ensemble.weights
     if len(weights) == 1:
         raise UserError(f"--ensemble: {run.path} has no better ensemble than its trial {next(iter(weights))} alone")
+    gain = analysis.ensemble.gain
+    if gain <= 0:
+        raise UserError(
+            f"--ensemble: no ensemble of {run.path} is expected to gain accuracy on new images "
+            f"({100 * gain:+.1f} points); export the best trial without --ensemble"
+        )
     command = find_command_of_run(run.path, run.config)
     if command is None:
         raise UserError(f"--ensemble: which command made {run.path} is not known; restore its metrics.json")

@@ -36,16 +36,17 @@ class Ensemble:
     high: float
 
 
-def build_ensemble(probabilities: np.ndarray, labels: np.ndarray, seed: int = 0) -> Ensemble:
+def build_ensemble(probabilities: np.ndarray, labels: np.ndarray, *, by_loss: bool = False, seed: int = 0) -> Ensemble:
     """Select an ensemble on the validation images, and estimate its gain by the bootstrap.
 
     Args:
         probabilities: float32 (trials, n, num_classes).
         labels: int (n,).
+        by_loss: see `select_members`.
         seed: of the resamples.
     """
     num_images = len(labels)
-    members = select_members(probabilities, labels, np.ones(num_images))
+    members = select_members(probabilities, labels, np.ones(num_images), by_loss=by_loss)
     work = probabilities.size * ROUNDS
     count = int(np.clip(_MOST_WORK / work, _FEWEST_RESAMPLES, _RESAMPLES))
     gains = []
@@ -53,7 +54,7 @@ def build_ensemble(probabilities: np.ndarray, labels: np.ndarray, seed: int = 0)
         for counts in resamples:
             left_out = counts == 0
             if left_out.any():
-                chosen = select_members(probabilities, labels, counts)
+                chosen = select_members(probabilities, labels, counts, by_loss=by_loss)
                 together = _score(probabilities[:, left_out], labels[left_out], chosen)
                 gains.append(together - _score(probabilities[:, left_out], labels[left_out], chosen[:1]))
     low, high = np.quantile(gains, [0.025, 0.975])
@@ -67,7 +68,9 @@ def build_ensemble(probabilities: np.ndarray, labels: np.ndarray, seed: int = 0)
     )
 
 
-def select_members(probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> list[int]:
+def select_members(
+    probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray, *, by_loss: bool = False
+) -> list[int]:
     """Add one trial after the other, each time the one with which the average is the best; the same may come again.
 
     An average is better if it is right more often, and of equal ones if its loss is lower, as a sweep ranks its trials.
@@ -76,6 +79,7 @@ def select_members(probabilities: np.ndarray, labels: np.ndarray, counts: np.nda
         probabilities: float32 (trials, n, num_classes).
         labels: int (n,).
         counts: how often each image counts, (n,).
+        by_loss: whether an average is better if its loss is lower, whatever its accuracy.
 
     Returns:
         Places of the members with repetition, the best single trial first.
@@ -85,12 +89,13 @@ def select_members(probabilities: np.ndarray, labels: np.ndarray, counts: np.nda
     images = np.arange(len(labels))
     total = np.zeros(probabilities.shape[1:], np.float32)
     members: list[int] = []
-    best, length = (-1.0, 0.0), 0
+    best, length = (-np.inf, -np.inf), 0
     for number in range(1, ROUNDS + 1):
         sums = total + probabilities
         right = (sums.argmax(axis=2) == labels) @ counts
         loss = -np.log(np.maximum(sums[:, images, labels] / number, _SMALLEST)) @ counts
-        scores = list(zip(right.tolist(), (-loss).tolist(), strict=True))
+        first = -loss if by_loss else right
+        scores = list(zip(first.tolist(), (-loss).tolist(), strict=True))
         place = max(range(len(scores)), key=scores.__getitem__)
         members.append(place)
         total = sums[place]

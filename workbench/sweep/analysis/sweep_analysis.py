@@ -72,6 +72,7 @@ class SweepAnalysis:
     Attributes:
         winner: id of the best trial.
         trials: number of finished trials with a score; those of an earlier version have no outcome.
+        metric: by which the sweep ranks its trials.
         honest_winner: what is expected of it on new images.
         equal: the trials that are not distinguishable from it, the best first.
         ensemble: of kept trials; None if fewer than two are kept, or if not all probabilities are.
@@ -79,9 +80,15 @@ class SweepAnalysis:
 
     winner: str
     trials: int
+    metric: str
     honest_winner: HonestWinner
     equal: Sequence[EqualTrial]
     ensemble: TrialEnsemble | None
+
+    @property
+    def by_loss(self) -> bool:
+        """Whether the trials are ranked by their loss."""
+        return self.metric == "val_loss"
 
     @property
     def smallest(self) -> EqualTrial | None:
@@ -102,9 +109,14 @@ class SweepAnalysis:
         """Return a line about the winner on new images."""
         found = self.honest_winner
         images = format_count(found.new_images, "new image")
+        trials = format_count(found.trials, "trial")
+        chosen = (
+            f"is the accuracy of the trial with the lowest loss of {trials}"
+            if self.by_loss
+            else f"is the best of {trials}"
+        )
         return (
-            f"{found.best:.1%} is the best of {format_count(found.trials, 'trial')}; on {images} expect "
-            f"{found.expected:.1%} ({found.low:.1%} to {found.high:.1%})"
+            f"{found.best:.1%} {chosen}; on {images} expect {found.expected:.1%} ({found.low:.1%} to {found.high:.1%})"
         )
 
     def describe_equal(self) -> str:
@@ -158,7 +170,7 @@ def analyse_sweep(sweep: Path, results: SweepResults) -> SweepAnalysis | None:
     correct = outcomes.compute_correct()
     losses = -np.log(np.maximum(outcomes.compute_true_probabilities(), _SMALLEST))
     new_images = sum(image.part == TEST for image in read_split(sweep) or []) or len(outcomes.labels)
-    tests = compare_with_winner(correct, 0)
+    tests, by_loss = compare_with_winner(correct, 0), results.metric == "val_loss"
     equal = [
         EqualTrial(
             trial.id,
@@ -176,9 +188,10 @@ def analyse_sweep(sweep: Path, results: SweepResults) -> SweepAnalysis | None:
     return SweepAnalysis(
         winner=trials[0].id,
         trials=len(results.scored),
-        honest_winner=estimate_winner(correct, losses, new_images, by_loss=results.metric == "val_loss"),
+        metric=results.metric,
+        honest_winner=estimate_winner(correct, losses, new_images, by_loss=by_loss),
         equal=equal,
-        ensemble=_build_ensemble(outcomes, list_members(sweep, trials)),
+        ensemble=_build_ensemble(outcomes, list_members(sweep, trials), by_loss=by_loss),
     )
 
 
@@ -201,10 +214,10 @@ def write_analysis(sweep: Path, analysis: SweepAnalysis) -> None:
     write_json(sweep / ANALYSIS, content)
 
 
-def _build_ensemble(outcomes: SweepOutcomes, members: Sequence[TrialResult]) -> TrialEnsemble | None:
+def _build_ensemble(outcomes: SweepOutcomes, members: Sequence[TrialResult], *, by_loss: bool) -> TrialEnsemble | None:
     if len(members) < 2 or not outcomes.has_all_classes:
         return None
     probabilities = np.stack([outcomes.get_probabilities(trial.id) for trial in members])
-    found = build_ensemble(probabilities, outcomes.labels)
+    found = build_ensemble(probabilities, outcomes.labels, by_loss=by_loss)
     weights = {members[place].id: weight for place, weight in found.weights.items()}
     return TrialEnsemble(weights, len(members), found.accuracy, found.single, found.gain, found.low, found.high)

@@ -48,3 +48,16 @@ def test_images_that_are_not_in_a_resample_have_no_part_in_the_selection():
     expected = select_members(probabilities[:, repeated], labels[repeated], np.ones(len(repeated)))
     assert select_members(probabilities, labels, counts) == expected
     assert select_members(changed, labels, counts) == expected
+
+
+def test_a_sweep_by_loss_begins_with_the_trial_of_the_lowest_loss():
+    labels = np.arange(40) % 2
+    right = np.eye(2)[labels]
+    often = np.where(right == 1, 0.51, 0.49)  # always right, but hardly
+    sure = np.where(right == 1, 0.95, 0.05)
+    sure[:2] = [[0.45, 0.55], [0.55, 0.45]]  # wrong twice
+    probabilities = np.stack([often, sure]).astype(np.float32)
+    assert select_members(probabilities, labels, np.ones(40))[0] == 0
+    assert set(select_members(probabilities, labels, np.ones(40), by_loss=True)) == {1}
+    found = build_ensemble(probabilities, labels, by_loss=True)
+    assert (found.weights, found.single) == ({1: 1.0}, 38 / 40)

@@ -49,6 +49,14 @@ def test_an_ensemble_that_would_gain_nothing_is_not_offered(sweep):
     assert dataclasses.replace(analysis, ensemble=worse).describe()[2] == line
 
 
+def test_the_winner_of_a_sweep_by_loss_is_not_called_the_most_accurate(sweep):
+    analysis = dataclasses.replace(analyse_sweep(sweep, read_results(sweep)), metric="val_loss")
+    line = (
+        f"{analysis.honest_winner.best:.1%} is the accuracy of the trial with the lowest loss of 12 trials; on 50 new"
+    )
+    assert analysis.describe_winner().startswith(line)
+
+
 def test_the_analysis_is_written_as_json(sweep):
     analysis = analyse_sweep(sweep, read_results(sweep))
     write_analysis(sweep, analysis)
