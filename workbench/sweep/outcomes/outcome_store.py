@@ -70,13 +70,19 @@ class OutcomeStore:
         trial_dir: function of a trial's id that returns the folder in which its `outcome.npy` is.
 
     Raises:
-        UserError: the sweep has outcomes of another kind already, or its split is damaged.
+        UserError: the sweep has outcomes of another kind or of other data already, or its split is damaged.
     """
 
     def __init__(self, sweep: Path, kind: OutcomeKind, trial_dir: Callable[[str], Path]) -> None:
         self._folder, self._trial_dir = sweep / FOLDER, trial_dir
         self.format = RowFormat(kind, len(list_validation_images(sweep)), len(read_json(sweep / "classes.json") or []))
         before = read_format(self._folder)
+        if before is not None and before.kind == kind and before != self.format:
+            raise UserError(
+                f"{self._folder}: holds outcomes for {before.images:,} images of {before.classes:,} classes, but "
+                f"{sweep / 'split.csv'} and classes.json have {self.format.images:,} of {self.format.classes:,}; "
+                f"restore these files, or remove {self._folder}"
+            )
         if before is not None and before != self.format:
             raise UserError(
                 f"--keep-outcomes {kind}: {self._folder} holds outcomes of the kind '{before.kind}' for "

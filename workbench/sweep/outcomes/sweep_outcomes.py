@@ -98,9 +98,14 @@ def read_outcomes(sweep: Path) -> SweepOutcomes | None:
     images, class_names = list_validation_images(sweep), read_json(sweep / "classes.json") or []
     if (len(images), len(class_names)) != (row_format.images, row_format.classes):
         raise UserError(f"{folder}: does not fit {sweep / 'split.csv'}; restore both, or remove {folder}")
+    number = {name: label for label, name in enumerate(class_names)}
+    unknown = sorted({image.class_name for image in images} - number.keys())
+    if unknown:
+        raise UserError(
+            f"{sweep / 'classes.json'}: has no class {unknown[0]!r}, which {sweep / 'split.csv'} has; restore both"
+        )
     if not lines:
         return None
-    number = {name: label for label, name in enumerate(class_names)}
     return SweepOutcomes(
         trials=[line.trial for line in lines],
         names=[image.name for image in images],

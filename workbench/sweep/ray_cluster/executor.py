@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ObjectLostError, RayError
+from ray.exceptions import ActorDiedError, GetTimeoutError, ObjectLostError, RayError
 
 from workbench.errors import UserError
 from workbench.runtime import list_package_folders
@@ -28,6 +28,7 @@ from workbench.wording import format_count
 _FAREWELL = 3  # seconds that workers have to end by themselves
 _SHORT_TICK = 0.005  # seconds for which the command waits for calls while it answers others
 _THREADS = 64  # calls that are answered at the same time
+_PATIENCE = 600  # seconds that the files of a trial may take
 _LOOK = 5.0  # seconds between two looks at what the cluster has
 
 
@@ -200,11 +201,19 @@ class RayExecutor:
         return waiting
 
     def _answer(self, oracle: ServedOracle, method: str, arguments: tuple, large: list["ray.ObjectRef"]) -> Message:
-        """Answer a call. The files of a trial may take a while: those of a machine that is gone never come."""
+        """Answer a call. The files of a trial may take a while: those of a machine that is gone never come.
+
+        Those of a trial that another worker has finished are not needed.
+        """
         try:
             if method == "end_trial":
-                unpack_files(ray.get(large[0]), self._folders, arguments[0].trial_id)
-        except ObjectLostError:  # `_watch` will see that the worker is gone
+                trial = oracle.scheduler.trials.get(arguments[0].trial_id)
+                if trial is not None and not trial.is_finished:
+                    unpack_files(ray.get(large[0], timeout=_PATIENCE), self._folders, trial.id)
+        except (
+            ObjectLostError,
+            GetTimeoutError,
+        ):  # `_watch` will see that the worker is gone; a living one tries again
             return pickle.dumps(None), []
         return pickle.dumps(oracle.answer(method, *arguments)), []
 
@@ -219,17 +228,20 @@ class RayExecutor:
     # The ends of the workers.
 
     def _watch(self, scheduler: Scheduler, *, replace: bool = True) -> None:
-        """Record the workers that have ended, and replace those that ended before the sweep did."""
+        """Record the workers that have ended, and replace those that ended before the sweep did.
+
+        Without `replace` the sweep has ended, and deaths are no errors.
+        """
         workers = {worker.result: worker for worker in self._workers.values()}
         ended = ray.wait(list(workers), num_returns=len(workers), timeout=0)[0] if workers else []
         for result in ended:
             worker = workers[result]
             del self._workers[worker.name]
-            self._record_end(worker, scheduler)
+            self._record_end(worker, scheduler, may_raise=replace)
         if replace:
             self._start_missing()
 
-    def _record_end(self, worker: _Worker, scheduler: Scheduler) -> None:
+    def _record_end(self, worker: _Worker, scheduler: Scheduler, *, may_raise: bool) -> None:
         try:
             if ray.get(worker.result):
                 self._num_finished += 1
@@ -244,7 +256,7 @@ class RayExecutor:
             else:
                 self._deaths += 1
                 scheduler.on_worker_died(worker.name, reason)
-                if self._deaths >= MAX_DEATHS:
+                if may_raise and self._deaths >= MAX_DEATHS:
                     raise UserError(f"the workers cannot run: {reason}; see the logs of Ray on its nodes") from error
         finally:
             with contextlib.suppress(RayError):

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -30,10 +30,14 @@ def pack_files(folders: Mapping[str, Path]) -> Files:
 
 
 def unpack_files(files: Files, folders: Mapping[str, Path], trial_id: str) -> None:
-    """Write the files of a trial into the folders with these names, in place of logs of an earlier run of the trial."""
+    """Write the files of a trial into the folders with these names, in place of logs of an earlier run of the trial.
+
+    `result.json`, which says that the worker is done, is the last one.
+    """
     if "logs" in folders:
         shutil.rmtree(folders["logs"] / trial_id, ignore_errors=True)
-    for (name, inner), content in files.items():
+    in_order = sorted(files.items(), key=lambda item: PurePosixPath(item[0][1]).name == "result.json")
+    for (name, inner), content in in_order:
         path = folders[name] / inner
         path.parent.mkdir(parents=True, exist_ok=True)
         with replace_file(path) as temporary:

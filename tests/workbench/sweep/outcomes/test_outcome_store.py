@@ -168,3 +168,13 @@ def test_a_sweep_without_outcomes_has_none(sweep):
     assert read_outcomes(sweep) is None
     open_store(sweep)
     assert read_outcomes(sweep) is None
+
+
+def test_other_classes_or_images_are_one_line_that_names_the_files(sweep):
+    open_store(sweep).add(record(sweep, "0"))
+    write_text(sweep / "classes.json", json.dumps(["daisy", "iris", "tulip"]))
+    with pytest.raises(UserError, match=r"classes\.json: has no class 'rose', which .*split\.csv has"):
+        read_outcomes(sweep)
+    write_text(sweep / "classes.json", json.dumps([*CLASSES, "tulip"]))
+    with pytest.raises(UserError, match=r"outcomes for 7 images of 3 classes, but .* have 7 of 4; restore"):
+        open_store(sweep)
