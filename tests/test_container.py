@@ -80,8 +80,11 @@ def test_extras_and_requirements_that_are_changed_exist():
 def test_the_guide_to_clusters_names_the_targets():
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8"), re.DOTALL)
     documents = [document for block in blocks for document in yaml.safe_load_all(block)]
-    pods = [document["spec"]["template"]["spec"] for document in documents if document["kind"] == "Job"]
+    clusters = [document["spec"]["rayClusterSpec"] for document in documents if document["kind"] == "RayJob"]
+    groups = [group for cluster in clusters for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    pods = [group["template"]["spec"] for group in groups]
     images = [container["image"] for pod in pods for container in pod["containers"]]
     assert images
     assert {image.rpartition(":")[2] for image in images} <= set(STAGES)
-    assert all(pod["securityContext"] == {"fsGroup": 1000} for pod in pods)
+    assert any("volumes" in pod for pod in pods)
+    assert all(pod["securityContext"] == {"fsGroup": 1000} for pod in pods if "volumes" in pod)

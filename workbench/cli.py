@@ -206,7 +206,8 @@ def _main(command: Command, words: Sequence[str], prog: str, is_process: bool) -
 
 def _choose(group: Group, words: Sequence[str], prog: str, is_process: bool) -> int:
     if not words:
-        return _fail(f"{prog}: a command is missing: expected {' or '.join(group.commands)}; see --help")
+        *others, last = group.commands
+        return _fail(f"{prog}: a command is missing: expected {', '.join(others)} or {last}; see --help")
     chosen, called = group.commands.get(words[0]), f"{prog} {words[0]}"
     if isinstance(chosen, DeferredCommand):
         chosen = chosen.load()

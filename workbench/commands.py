@@ -94,7 +94,6 @@ class ExportConfig:
         run: Folder of a finished run or sweep.
         format: `savedmodel` for TensorFlow Serving, `litert` (also called `tflite`) for phones, `onnx` for ONNX
             Runtime, `openvino` for Intel's processors, `space` for a page of its own: a Hugging Face Space with Gradio.
-        ensemble: Export the ensemble of a sweep's kept trials as one model, in place of the best trial's.
         output: Folder in which the export is saved; by default export/ in the run folder, export/ensemble/ for an
             ensemble.
         data: Where the run's data is now, if it has moved.
@@ -102,15 +101,16 @@ class ExportConfig:
             a quarter (litert, onnx).
         tolerance: How much accuracy on validation images the export may lose, as a share of the images; if it loses
             more, nothing is written.
+        ensemble: Export the ensemble of a sweep's kept trials as one model, in place of the best trial's.
     """
 
     run: str = cli.positional("")
     format: Literal["savedmodel", "litert", "tflite", "onnx", "openvino", "space"] = "savedmodel"
-    ensemble: bool = False
     output: str | None = None
     data: str | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"
     tolerance: float = 0.01
+    ensemble: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

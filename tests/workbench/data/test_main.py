@@ -33,7 +33,7 @@ def test_help_does_not_wait_for_tensorflow(words):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "a command is missing: expected nature_12k or inspect; see --help"),
+        ([], "a command is missing: expected nature_12k, inspect or labels; see --help"),
         (["inspct"], 'unknown command "inspct"; did you mean "inspect"?'),
         (["--fix-splits"], 'unknown command "--fix-splits"'),
         (["inspect"], "DATA is missing; usage: python -m workbench.data inspect DATA"),

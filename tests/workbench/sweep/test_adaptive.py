@@ -61,13 +61,12 @@ def test_adaptive_searches_resume_after_an_interruption(tmp_path, make, total):
         assert {trial.values["tuner/epochs"] for trial in trials} >= {1, 3}
 
 
-def test_the_result_of_a_trial_that_two_workers_have_run_never_changes(tmp_path, monkeypatch):
-    """A worker that was silent for long was given up, and its trial was given to another one; then both end."""
+def test_the_result_of_a_trial_that_two_workers_have_run_never_changes(tmp_path):
+    """A worker whose machine had vanished was given up, and its trial was given to another one; then both end."""
     oracle = make_bayesian(tmp_path)
     files = oracle.scheduler.files
     trial = oracle.create_trial("slow")
-    monkeypatch.setattr("workbench.sweep.scheduling.scheduler.REMOTE_SILENCE", -1)
-    oracle.scheduler.requeue_trials_of_silent_workers()
+    oracle.scheduler.on_worker_ended("slow")
     assert oracle.create_trial("fast").trial_id == trial.trial_id
     slow, fast = (files.open_attempt(trial.trial_id, worker) for worker in ("slow", "fast"))
 

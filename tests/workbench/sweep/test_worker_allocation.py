@@ -10,6 +10,7 @@ from workbench.devices.nvidia import Gpu
 from workbench.files import read_json
 from workbench.sweep import early_start, worker_allocation
 from workbench.sweep.worker_allocation import WorkerAllocation, allocate_workers
+from workbench.sweep.workers import WorkerPool
 
 T4 = [Gpu("0", "Tesla T4", 15 << 30), Gpu("MIG-d", "NVIDIA A100 MIG 3g.20gb", 20 << 30)]
 
@@ -57,11 +58,12 @@ def test_allocating_workers_does_not_import_tensorflow():
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)
 
 
-class StoppedPool:
+class StoppedPool(WorkerPool):
     """A pool of workers that were started for GPUs."""
 
     def __init__(self):
-        self.allocation, self.is_stopped = WorkerAllocation(1, T4[:1]), False
+        super().__init__(WorkerAllocation(1, T4[:1]), Path("workers"))
+        self.is_stopped = False
 
     def stop(self):
         self.is_stopped = True

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import scipy.sparse
 
 from workbench.data.splits.duplicates import Pairs
 from workbench.data.table_file import SUFFIXES, read_table
@@ -92,6 +91,8 @@ def find_groups(spec: str, names: Sequence[str], pairs: Pairs) -> Groups | None:
 
 def _merge(given: np.ndarray, pairs: Pairs) -> np.ndarray:
     """Return the numbers of the groups after those that share a photo were made one, int64 (n,)."""
+    import scipy.sparse  # imported late: a help text must not wait for it
+
     _, group = np.unique(given, return_inverse=True)
     size = len(group) and int(group.max()) + 1
     links = (np.ones(len(pairs.first), bool), (group[pairs.first], group[pairs.second]))
