@@ -105,6 +105,9 @@ def test_results_on_other_data_are_kept_and_not_mixed_up(tiny_run, field, tmp_pa
     assert {path.name for path in folder.iterdir()} == {"field", "field-2"}
     assert read_json(folder / "field" / "metrics.json")["robustness"] == json.loads(json.dumps(first["robustness"]))
     assert "robustness" not in read_json(folder / "field-2" / "metrics.json")
+    Image.new("RGB", (32, 32), "white").save(field / "DAISY" / "0.png")  # as many photos, but not the same
+    evaluate(EvaluateConfig(str(tiny_run), data=str(field)))
+    assert "robustness" not in read_json(folder / "field" / "metrics.json")
     assert "test" not in read_json(tiny_run / "metrics.json")
     metrics = read_json(folder / "field" / "metrics.json")
     (folder / "field" / "metrics.json").write_text(json.dumps({**metrics, "accuracy": "high"}))

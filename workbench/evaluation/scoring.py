@@ -1,5 +1,6 @@
 """The test of a run's model on the held-out images: its predictions and its metrics."""
 
+import hashlib
 import math
 import time
 from typing import NamedTuple, NotRequired, TypedDict
@@ -8,6 +9,7 @@ import numpy as np
 
 from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset
+from workbench.data.source import TEST
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_base, list_unchecked_runs
 from workbench.data.splits.leaks import describe_leaks
 from workbench.devices.device import describe_device
@@ -64,6 +66,7 @@ class ModelMetrics(PredictionMetrics, LeakMetrics):
     Attributes:
         keeps_split: whether the run keeps its split. If not, it is not known whether its data has changed.
         unchecked_runs: earlier runs whose network was fine-tuned and of which it is not known which images they used.
+        images_sha256: hash of the test images and their classes, the same in any order.
         calibrated: missing without validation images, and in tests of earlier versions.
         tta, robustness: missing unless they were asked for, in this test or an earlier one of the same model.
     """
@@ -75,6 +78,7 @@ class ModelMetrics(PredictionMetrics, LeakMetrics):
     total_parameters: int
     model_bytes: int
     model_sha256: str | None
+    images_sha256: str
     calibrated: NotRequired[CalibratedMetrics]
     tta: NotRequired[MirroringMetrics]
     robustness: NotRequired[list[RobustnessRow]]
@@ -138,6 +142,7 @@ def measure_outcome(run: FinishedRun, outcome: Outcome, calibration: SavedCalibr
         "total_parameters": run.model.count_params(),
         "model_bytes": (run.path / "model.keras").stat().st_size,
         "model_sha256": run.hash_model(),
+        "images_sha256": _hash_images(outcome.dataset),
     }
     if calibration:
         metrics["calibrated"] = measure_calibrated(outcome, calibration)
@@ -175,11 +180,17 @@ def keep_additions(metrics: ModelMetrics, earlier: object) -> None:
     """
     if not isinstance(earlier, dict):
         return
-    if [earlier.get(name) for name in ("model_sha256", "images")] == [metrics["model_sha256"], metrics["images"]]:
+    now = metrics["model_sha256"], metrics["images_sha256"]
+    if (earlier.get("model_sha256"), earlier.get("images_sha256")) == now:
         if "tta" in earlier:
             metrics.setdefault("tta", earlier["tta"])
         if "robustness" in earlier:
             metrics.setdefault("robustness", earlier["robustness"])
+
+
+def _hash_images(dataset: Dataset) -> str:
+    lines = sorted(f"{image.digest} {image.class_name}" for image in dataset.split if image.part == TEST)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def find_score(run: FinishedRun) -> SavedScore | None:
