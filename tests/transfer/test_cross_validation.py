@@ -6,13 +6,14 @@ import pytest
 
 from transfer.run import run
 from workbench.config import replace
-from workbench.data.splits.saved_split import read_split
+from workbench.data.splits.saved_split import SplitImage, read_split, write_split
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
-from workbench.files import read_json
+from workbench.files import read_json, write_json
 from workbench.finished_run import open_run
-from workbench.training.cross_validation import read_out_of_fold
+from workbench.training.cross_validation import collect_folds, read_out_of_fold
 from workbench.training.run_folder import read_config
+from workbench.training.run_results import PROBABILITIES
 
 
 def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(config, capsys):
@@ -49,6 +50,32 @@ def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(config, capsy
 
     with pytest.raises(UserError, match=r"--epochs 2: .*r was begun with 1; choose another --name"):
         run(replace(config, folds=2, epochs=2))
+
+
+def test_folds_are_joined_if_they_are_of_the_same_images(tmp_path):
+    """And the images are counted that the network of --from has seen."""
+    images = [SplitImage(f"{name}.jpg", name, "train", f"digest-{name}") for name in "abcd"]
+
+    def write_folds(second):
+        for number, split in ((1, images), (2, second)):
+            fold = tmp_path / f"fold-{number}"
+            fold.mkdir(exist_ok=True)
+            rows = range(2 * number - 2, 2 * number)
+            validation = [split[row]._replace(part="validation", seen_in="runs/x: b.jpg" * (row == 1)) for row in rows]
+            write_split(fold, [*(image for row, image in enumerate(split) if row not in rows), *validation])
+            write_json(fold / "classes.json", [*"abcd"])
+            np.save(fold / PROBABILITIES, np.eye(4)[rows])
+
+    write_folds(images)
+    summary = collect_folds(tmp_path, 2)
+    assert (summary["images"], summary["seen"], summary["val_accuracy"]) == (4, 1, 1.0)
+    assert read_out_of_fold(tmp_path).seen == {"b.jpg"}
+    for change in ({"digest": "other"}, {"class_name": "b"}, {"name": "e.jpg"}):
+        write_folds([images[0]._replace(**change), *images[1:]])
+        with pytest.raises(
+            UserError, match=r"fold-2: has other images or labels than fold-1 \('a.jpg'\).* --overwrite"
+        ):
+            collect_folds(tmp_path, 2)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class Predictions:
         votes: int64 (n, num_classes), how many of these models find a class the most probable one.
         dataset: images and labels, as the first run has used them; all images are in it.
         corrections: of labels, with an action, that the runs were trained with.
+        num_seen: number of images that are left out because the network of `--from` was trained on them.
     """
 
     names: list[str]
@@ -40,6 +41,7 @@ class Predictions:
     votes: np.ndarray
     dataset: Dataset
     corrections: Sequence[Correction]
+    num_seen: int = 0
 
     @property
     def models(self) -> str:
@@ -72,6 +74,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
     """
     dataset: Dataset | None = None
     corrections: list[Correction] = []
+    seen: set[str] = set()
     sums: dict[str, np.ndarray] = {}
     votes: dict[str, np.ndarray] = {}
     for folder in folders:
@@ -84,19 +87,27 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
         if list(this.class_names) != list(dataset.class_names):
             raise UserError(f"{folder}: has other classes than {folders[0]}; name runs of the same data")
         models = [(found.names, found.probabilities)] if found else _predict_validation(run, this)
+        seen_here = found.seen if found else {image.name for image in this.split if image.seen_in}
+        seen |= seen_here
         for names, probabilities in models:
             for name, values in zip(names, np.asarray(probabilities, np.float64), strict=True):
+                if name in seen_here:
+                    continue
                 sums[name] = sums.get(name, 0.0) + values / values.sum()
                 votes.setdefault(name, np.zeros(len(values), np.int64))[values.argmax()] += 1
     if dataset is None:
         raise UserError("name a run: one with --folds, a sweep, or any other")
+    if seen and not sums:
+        raise UserError(
+            f"{folders[0]}: the network of --from was trained on all its validation images; name runs without --from"
+        )
     known = {*dataset.names}
     names = [name for name in sums if name in known]
     if not names:
         raise UserError(f"{folders[0]}: its images are not in the data any more; name their place with --data")
     counts = np.array([votes[name] for name in names])
     means = np.array([sums[name] for name in names]) / counts.sum(axis=1, keepdims=True)
-    return Predictions(names, means, counts, dataset, corrections)
+    return Predictions(names, means, counts, dataset, corrections, len(seen - {*sums}))
 
 
 def _load_dataset(run: FinishedRun) -> Dataset:

@@ -46,6 +46,10 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
         f"{format_count(len(predictions.names), 'image')}, each by {predictions.models} that had not seen it: "
         f"{format_count(len(problems), 'label')} may be wrong"
     )
+    if predictions.num_seen:
+        console.print(
+            f"left out: {format_count(predictions.num_seen, 'image')} that the network of --from was trained on"
+        )
     for item in problems[:_SHOWN]:
         console.print(f"  {item.image}: {item.label}, but looks like {item.suggested} ({item.confidence:.0%})")
     console.print(f"look at:  {folder / PAGE}\nreview:   {folder / TABLE} (action: keep, relabel or exclude)")

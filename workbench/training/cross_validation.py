@@ -4,7 +4,7 @@ import contextlib
 import csv
 import io
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -14,15 +14,16 @@ from workbench import cli
 from workbench.commandline.calls import format_call
 from workbench.config import build, flatten, option_name, replace
 from workbench.console import console
-from workbench.data.source import VALIDATION
+from workbench.data.source import TEST, VALIDATION
 from workbench.data.sources import open_source
 from workbench.data.splits.folds import check_fold_count
-from workbench.data.splits.saved_split import read_split
+from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.errors import UserError
 from workbench.evaluation.metrics import wilson_interval
 from workbench.files import read_csv, read_json, replace_file, write_json, write_text
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.run_results import PROBABILITIES
+from workbench.wording import agree
 
 FOLDS, OUT_OF_FOLD, IMAGES = "folds.json", "out_of_fold.npy", "out_of_fold.csv"
 _MAY_DIFFER = {"name", "runs_dir", "logs_dir", "overwrite", "resume", "cache_dir", "wandb"}
@@ -34,6 +35,7 @@ class FoldsSummary(TypedDict):
     Attributes:
         folds: number of folds.
         images: number of images, each of which validates once.
+        seen: how many of them the network that `--from` names was trained on; their accuracy is too high.
         val_accuracy: share of the images that are classified correctly by the model that has not seen them.
         val_accuracy_interval: its 95 % interval by Wilson's method.
         fold_accuracies: validation accuracy of each fold.
@@ -42,6 +44,7 @@ class FoldsSummary(TypedDict):
 
     folds: int
     images: int
+    seen: int
     val_accuracy: float
     val_accuracy_interval: tuple[float, float]
     fold_accuracies: list[float]
@@ -56,6 +59,7 @@ class OutOfFold(NamedTuple):
         names: n names of images, as in the source.
         classes: their classes.
         probabilities: float16 (n, num_classes).
+        seen: names of the images that the network of `--from` was trained on: its model has seen them all the same.
         class_names: in the order of the probabilities.
     """
 
@@ -63,6 +67,7 @@ class OutOfFold(NamedTuple):
     classes: list[str]
     probabilities: np.ndarray
     class_names: list[str]
+    seen: set[str]
 
 
 def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, kind: str) -> Path:
@@ -79,7 +84,7 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
     Returns:
         Path of a folder with a run folder for each fold, `fold-1`, `fold-2`, ...; folds.json; out_of_fold.npy, float16
         (n, num_classes), the probabilities of each image by the model that has not seen it; and out_of_fold.csv with
-        the images' names, classes and folds in the same order.
+        the images' names, classes and folds in the same order, and which the network of `--from` was trained on.
 
     Raises:
         UserError: an option cannot be combined with folds, the folder holds another run, or a training failed.
@@ -104,8 +109,14 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
     each = ", ".join(f"{accuracy:.1%}" for accuracy in summary["fold_accuracies"])
     console.print(
         f"\n{count} folds: validation accuracy {summary['val_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
-        f"on {summary['images']:,} images, each by the model that has not seen it"
+        f"on {summary['images']:,} images{'' if summary['seen'] else ', each by the model that has not seen it'}"
     )
+    if summary["seen"]:
+        were = agree(summary["seen"], "was", "were")
+        console.print(
+            f"warning: {summary['seen']:,} of these images {were} already used to train the network that --from names; "
+            "the accuracy is too high"
+        )
     console.print(f"folds:       {each}; standard deviation {100 * summary['standard_deviation']:.1f} points")
     console.print(f"numbers:     {folder.path / FOLDS}, each image in {folder.path / IMAGES}")
     console.print(f"find wrong labels:  {format_call('workbench.data')} labels {folder.path}")
@@ -161,23 +172,32 @@ def _explain_interrupt(config: Any, command: str) -> Iterator[None]:
 
 
 def collect_folds(folder: Path, count: int) -> FoldsSummary:
-    """Join the predictions of all folds, and write them with their metrics into the folder of the cross-validation."""
-    rows: list[tuple[str, str, int, str]] = []
+    """Join the predictions of all folds, and write them with their metrics into the folder of the cross-validation.
+
+    Raises:
+        UserError: the data has changed between the folds.
+    """
+    splits = [read_split(folder / f"fold-{number}") or [] for number in range(1, count + 1)]
+    _check_same_images(folder, splits)
+    rows: list[tuple[str, str, int, str, str]] = []
     parts, accuracies = [], []
     class_names: list[str] = read_json(folder / "fold-1" / "classes.json")
-    for number in range(1, count + 1):
-        path = folder / f"fold-{number}"
-        images = [image for image in read_split(path) or [] if image.part == VALIDATION]
-        probabilities = np.load(path / PROBABILITIES, allow_pickle=False)
+    for number, split in enumerate(splits, 1):
+        images = [image for image in split if image.part == VALIDATION]
+        probabilities = np.load(folder / f"fold-{number}" / PROBABILITIES, allow_pickle=False)
         predicted = [class_names[label] for label in probabilities.argmax(axis=1)]
         correct = [image.class_name == name for image, name in zip(images, predicted, strict=True)]
-        rows += [(image.name, image.class_name, number, name) for image, name in zip(images, predicted, strict=True)]
+        rows += [
+            (image.name, image.class_name, number, name, image.seen_in)
+            for image, name in zip(images, predicted, strict=True)
+        ]
         parts.append(probabilities)
         accuracies.append(statistics.mean(correct))
-    num_correct = sum(class_name == predicted for _, class_name, _, predicted in rows)
+    num_correct = sum(class_name == predicted for _, class_name, _, predicted, _ in rows)
     summary: FoldsSummary = {
         "folds": count,
         "images": len(rows),
+        "seen": sum(bool(seen_in) for *_, seen_in in rows),
         "val_accuracy": num_correct / len(rows),
         "val_accuracy_interval": wilson_interval(num_correct, len(rows)),
         "fold_accuracies": accuracies,
@@ -188,12 +208,29 @@ def collect_folds(folder: Path, count: int) -> FoldsSummary:
         np.save(temporary, np.concatenate(parts))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", "fold", "predicted"])
+    writer.writerow(["image", "class", "fold", "predicted", "seen_in"])
     writer.writerows(rows)
     write_text(folder / IMAGES, text.getvalue())
     write_json(folder / "classes.json", class_names)
     write_json(folder / FOLDS, summary)
     return summary
+
+
+def _check_same_images(folder: Path, splits: Sequence[Sequence[SplitImage]]) -> None:
+    """Refuse folds that were not drawn from the same images.
+
+    Raises:
+        UserError: names an image that differs.
+    """
+    first, *others = [
+        {(image.name, image.digest, image.class_name) for image in split if image.part != TEST} for split in splits
+    ]
+    for number, images in enumerate(others, 2):
+        if images != first:
+            raise UserError(
+                f"{folder / f'fold-{number}'}: has other images or labels than fold-1 ('{min(images ^ first)[0]}'); "
+                "the data was changed meanwhile: train all folds again with --overwrite"
+            )
 
 
 def read_out_of_fold(folder: Path) -> OutOfFold | None:
@@ -209,10 +246,11 @@ def read_out_of_fold(folder: Path) -> OutOfFold | None:
     try:
         probabilities = np.load(folder / OUT_OF_FOLD, allow_pickle=False)
         names, classes = [row["image"] for row in rows], [row["class"] for row in rows]
+        seen = {row["image"] for row in rows if row.get("seen_in")}
     except (OSError, ValueError, EOFError, KeyError):
-        probabilities = np.zeros(0)
+        probabilities = np.zeros(0)  # refused below
     if probabilities.shape != (len(rows), len(class_names)):
         raise UserError(
             f"{folder / OUT_OF_FOLD}: damaged, or not of {IMAGES}; the command with --folds writes both again"
         )
-    return OutOfFold(names, classes, probabilities, class_names)
+    return OutOfFold(names, classes, probabilities, class_names, seen)

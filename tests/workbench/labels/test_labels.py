@@ -37,8 +37,11 @@ def data(photo_folder):
     return root
 
 
-def write_cross_validation(folder, data, labels=None):
-    """Write what a cross-validation leaves whose models see what a photo shows, and are not sure."""
+def write_cross_validation(folder, data, labels=None, seen=()):
+    """Write what a cross-validation leaves whose models see what a photo shows, and are not sure.
+
+    The network of `--from` has been trained on the images `seen`.
+    """
     config = build(TrainConfig, data=str(data), image_size=16, fold="1/2", labels=labels)
     dataset = load_dataset(config.data, seed=0)
     fold = RunFolder(RunConfig(name="fold-1", runs_dir=str(folder), logs_dir=str(folder / "logs")))
@@ -52,7 +55,10 @@ def write_cross_validation(folder, data, labels=None):
     np.save(folder / OUT_OF_FOLD, probabilities.astype(np.float16))
     write_csv(
         folder / IMAGES,
-        [{"image": name, "class": CLASSES[dataset.labels[row]]} for name, row in zip(names, rows, strict=True)],
+        [
+            {"image": name, "class": CLASSES[dataset.labels[row]], "seen_in": "runs/x" if name in seen else ""}
+            for name, row in zip(names, rows, strict=True)
+        ],
     )
     write_json(folder / "classes.json", CLASSES)
     write_json(folder / FOLDS, {})
@@ -126,6 +132,17 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys):
     assert search_labels(LabelsConfig([str(corrected)])) == []
     kept_row = read_table(corrected)[0]
     assert (kept_row["image"], kept_row["action"]) == (first, "relabel")
+
+
+def test_images_that_the_network_of_from_was_trained_on_are_left_out(data, tmp_path, capsys):
+    pytest.importorskip("cleanlab")
+    names = write_cross_validation(tmp_path / "cv", data, seen={"iris/daisy-03.jpg", "daisy/rose-05.jpg"})
+    left_out = {"iris/daisy-03.jpg", "daisy/rose-05.jpg"} & {*names}
+    assert search_labels(LabelsConfig([str(tmp_path / "cv")])) == []
+    assert f"left out: {len(left_out)} image" in capsys.readouterr().out
+    write_cross_validation(tmp_path / "all", data, seen=names)
+    with pytest.raises(UserError, match="all: the network of --from was trained on all its validation images"):
+        search_labels(LabelsConfig([str(tmp_path / "all")]))
 
 
 @pytest.mark.parametrize(
