@@ -28,8 +28,8 @@ class OtherData:
         name: short name.
         evaluated: what of them is evaluated, such as `all 60 images of photos2`.
         dataset: its test images are those of the run's classes, with the run's labels; there are no other parts.
-        unknown: its test images are those of other classes, whose labels are -1.
-        unknown_names: names of their classes.
+        foreign: its test images are those of other classes, whose labels are -1.
+        foreign_classes: name of the class of each.
         match: how the classes belong to those of the run.
     """
 
@@ -37,8 +37,8 @@ class OtherData:
     name: str
     evaluated: str
     dataset: Dataset
-    unknown: Dataset
-    unknown_names: list[str]
+    foreign: Dataset
+    foreign_classes: list[str]
     match: ClassMatch
 
 
@@ -89,7 +89,7 @@ def _match_data(run: FinishedRun, data: str, source: Source, store: Store) -> Ot
         np.int64,
     )
     labels = match.labels[store.labels]
-    known, unknown = rows[labels[rows] >= 0], rows[labels[rows] < 0]
+    known, foreign = rows[labels[rows] >= 0], rows[labels[rows] < 0]
     if not len(known):
         reason = f"holds no readable image ({READABLE})" if not len(rows) else "has no image of these classes to test"
         raise UserError(f"--data {data}: {reason}")
@@ -107,8 +107,8 @@ def _match_data(run: FinishedRun, data: str, source: Source, store: Store) -> Ot
         name=source.name,
         evaluated=evaluated,
         dataset=_make_dataset(run, source, store, labels, known),
-        unknown=_make_dataset(run, source, store, labels, unknown),
-        unknown_names=[source.class_names[label] for label in store.labels[unknown]],
+        foreign=_make_dataset(run, source, store, labels, foreign),
+        foreign_classes=[source.class_names[label] for label in store.labels[foreign]],
         match=match,
     )
 

@@ -74,11 +74,11 @@ def find_calibration(run: FinishedRun) -> SavedCalibration | None:
 
 def predict_foreign(run: FinishedRun, other: OtherData) -> Outcome | None:
     """Predict the images whose classes the run does not have; None if there are none."""
-    rows = other.unknown.test
+    rows = other.foreign.test
     if not len(rows):
         return None
-    logits = predict_logits(run.model, other.unknown.images, rows, "other classes")
-    return Outcome(other.unknown, other.unknown.labels[rows], logits, 0.0)
+    logits = predict_logits(run.model, other.foreign.images, rows, "other classes")
+    return Outcome(other.foreign, other.foreign.labels[rows], logits, 0.0)
 
 
 def add_other(
@@ -136,7 +136,7 @@ def save_other(
     outcome, foreign = outcomes
     rows = list_predictions(outcome, run.class_names, calibration, mirrored)
     if foreign:
-        for row, name in zip(list_predictions(foreign, run.class_names, calibration), other.unknown_names, strict=True):
+        for row, name in zip(list_predictions(foreign, run.class_names, calibration), other.foreign_classes, strict=True):
             rows.append(_fill(row, rows[0]) | {"true": name, "correct": "", "true_probability": ""})
     keep_additions(metrics, read_json(folder / "metrics.json"))
     write_csv(folder / "predictions.csv", rows)

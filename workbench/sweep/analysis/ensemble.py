@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from workbench.sweep.analysis.bootstrap import draw_resamples
+from workbench.sweep.analysis.resamples import draw_resamples
 
 ROUNDS = 20  # members that are tried, counted with repetition
 _RESAMPLES, _FEWEST_RESAMPLES = 200, 40

@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from workbench.sweep.analysis.bootstrap import draw_resamples
+from workbench.sweep.analysis.resamples import draw_resamples
 
 RESAMPLES = 1000
 _DRAWS = 20  # of the accuracy on new images, for each resample

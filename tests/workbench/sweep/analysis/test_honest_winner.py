@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workbench.sweep.analysis import bootstrap
-from workbench.sweep.analysis.bootstrap import draw_resamples
+from workbench.sweep.analysis.resamples import draw_resamples
 from workbench.sweep.analysis.honest_winner import estimate_winner
 
 VALIDATION, TEST = 200, 200
