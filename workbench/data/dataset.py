@@ -237,7 +237,8 @@ def _draw_split(store: Store, source: Source, data: DataConfig, seed: int, used:
     divided = {UNSPLIT, *([TRAIN] if VALIDATION not in parts else []), *([TRAIN, VALIDATION] if fold else [])}
     notes: list[str] = []
     if groups:
-        notes += groups.describe(np.flatnonzero([part in divided for part in parts]))
+        split_rows = np.flatnonzero([part in divided for part in parts])
+        notes += groups.describe(split_rows, [np.intersect1d(part, split_rows) for part in rows.values()])
         notes += groups.describe_divided(list(rows.values()))
     return _Split(rows, find_leaks(store, pairs, rows, used), notes=notes)
 

@@ -33,21 +33,33 @@ class Groups:
     keys: Sequence[str]
     without_key: np.ndarray
 
-    def describe(self, rows: np.ndarray) -> list[str]:
-        """Return lines that say what is kept together among the rows that are split; none if nothing is."""
+    def describe(self, rows: np.ndarray, parts: Sequence[np.ndarray]) -> list[str]:
+        """Return lines that say what is kept together among the rows that were split; none if nothing is.
+
+        Args:
+            rows: those that were split.
+            parts: rows of the parts; near-duplicates that are in several do not count, see
+                `workbench.data.splits.drawing.choose_groups`.
+        """
         lines = []
         if self.keys:
             count = len(np.unique(self.given[rows]))
             without = int(self.without_key[rows].sum())
             line = f"{format_count(len(rows) - without, 'image')} in {count - without:,} groups of --groups {self.spec}"
             lines.append(line + (f" ({format_count(without, 'image')} in none)" if without else ""))
-        _, group, sizes = np.unique(self.numbers[rows], return_inverse=True, return_counts=True)
+        _, group, sizes = np.unique(self._separate(parts)[rows], return_inverse=True, return_counts=True)
         if not self.keys and (sizes > 1).any():
             similar = int((sizes[group] > 1).sum())
             lines.append(f"{similar:,} near-duplicates in {format_count(int((sizes > 1).sum()), 'group')}")
         elif self.keys and len(sizes) < count:
             lines.append(f"groups that share near-duplicates: {count:,} became {len(sizes):,}")
         return [f"kept on one side of the split: {'; '.join(lines)}"] if lines else []
+
+    def _separate(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the numbers of the groups, int64 (n,), after those that are in several parts were separated."""
+        held, counts = np.unique(np.concatenate([np.unique(self.numbers[part]) for part in parts]), return_counts=True)
+        is_divided = np.isin(self.numbers, held[counts > 1])
+        return np.where(is_divided, self.numbers.max() + 1 + self.given, self.numbers)
 
     def describe_divided(self, parts: Sequence[np.ndarray]) -> list[str]:
         """Return one line about the groups of a file or a regex that are in two parts, as the data divides them."""

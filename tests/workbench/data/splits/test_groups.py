@@ -179,6 +179,7 @@ def test_a_class_of_one_photo_is_divided_all_the_same(data):
         draw_photo(5000).save(path)
     dataset = load(data)
     assert count(dataset, dataset.validation) == [5, 5]
+    assert not dataset.notes
     assert any("also in train" in line for line in dataset.warnings)
 
 
