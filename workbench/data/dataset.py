@@ -13,7 +13,7 @@ from workbench.data.corrections import CORRECTIONS, Corrected, Correction, apply
 from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Source
 from workbench.data.sources import open_source
-from workbench.data.splits.drawing import draw_split
+from workbench.data.splits.drawing import check_held_out, draw_split
 from workbench.data.splits.earlier_runs import UsedImage
 from workbench.data.splits.folds import draw_folds, parse_fold
 from workbench.data.splits.groups import find_groups
@@ -234,6 +234,11 @@ def _draw_split(store: Store, source: Source, data: DataConfig, seed: int, used:
         validation = folds.pop(fold.number - 1)
         train = np.sort(np.concatenate(folds))
     rows = {TRAIN: train, VALIDATION: validation, TEST: test}
+    for part in [
+        *([TEST] if UNSPLIT in parts else []),
+        *([VALIDATION] if VALIDATION not in parts and not fold else []),
+    ]:
+        check_held_out(part, rows[part], store.labels, source)
     divided = {UNSPLIT, *([TRAIN] if VALIDATION not in parts else []), *([TRAIN, VALIDATION] if fold else [])}
     notes: list[str] = []
     if groups:

@@ -81,6 +81,16 @@ def choose_groups(
     return np.where(is_short, groups.numbers.max() + 1 + groups.given, groups.numbers)
 
 
+def check_held_out(part: str, held_out: np.ndarray, labels: np.ndarray, source: Source) -> None:
+    """Refuse a part that was drawn without an image of some class, as no group of this class could be spared."""
+    for label, name in enumerate(source.class_names):
+        if label not in labels[held_out]:
+            raise UserError(
+                f"class '{name}' of {source.name} would have no {part} image, because its groups have images of other "
+                "classes, which need them to train on; give another --split-seed or other --groups"
+            )
+
+
 def _count_groups(numbers: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> Mapping[int, int]:
     """Return label -> number of groups of which the class has images."""
     pairs = np.unique(np.stack([labels[rows], numbers[rows]]), axis=1)

@@ -166,6 +166,21 @@ def test_too_few_groups_of_a_class_whose_first_image_is_in_none(data):
         load(data, groups=r"(?:animal|patient)(\d+)")
 
 
+def test_a_class_without_a_group_that_can_be_spared(tmp_path):
+    """Any two classes share one of three groups: once one is held out, the third class keeps its two."""
+    for seed, image in enumerate(("train/a/1", "train/a/2", "train/b/1", "train/b/3", "train/c/2", "train/c/3")):
+        path = tmp_path / f"{image}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_photo(seed).save(path)
+    for seed, name in enumerate("abc", 100):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        draw_photo(seed).save(tmp_path / "test" / name / "x.png")
+    with pytest.raises(UserError, match=r"class '[abc]' of .* would have no validation image, because its groups"):
+        load(tmp_path, groups=r"(\d)\.png")
+    assert len(load(tmp_path, groups=r"(\d)\.png", fold="1/3").validation) == 2
+    assert len(load(tmp_path).validation) == 3
+
+
 def test_a_table_that_puts_an_image_into_two_groups(data, tmp_path):
     table = tmp_path / "groups.csv"
     table.write_text("image,group\ncat/animal0-0.png,a\ncat/animal0-0.png,b\n")
