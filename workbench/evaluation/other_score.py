@@ -136,7 +136,9 @@ def save_other(
     outcome, foreign = outcomes
     rows = list_predictions(outcome, run.class_names, calibration, mirrored)
     if foreign:
-        for row, name in zip(list_predictions(foreign, run.class_names, calibration), other.foreign_classes, strict=True):
+        for row, name in zip(
+            list_predictions(foreign, run.class_names, calibration), other.foreign_classes, strict=True
+        ):
             rows.append(_fill(row, rows[0]) | {"true": name, "correct": "", "true_probability": ""})
     keep_additions(metrics, read_json(folder / "metrics.json"))
     write_csv(folder / "predictions.csv", rows)

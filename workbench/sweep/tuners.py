@@ -7,7 +7,11 @@ import keras
 import keras_tuner
 
 from workbench.sweep.hypermodel import TrialHyperModel
-from workbench.sweep.keras_tuner_adapter.adaptive import AdaptiveSource, count_hyperband_trials
+from workbench.sweep.keras_tuner_adapter.adaptive import (
+    AdaptiveSource,
+    count_hyperband_trials,
+    make_bayesian_search,
+)
 from workbench.sweep.keras_tuner_adapter.oracle import SchedulerOracle
 from workbench.sweep.keras_tuner_adapter.tuner import SchedulerTuner
 from workbench.sweep.scheduling.grid import GridSource, Order, RandomSource
@@ -162,9 +166,7 @@ class BayesianOptimization(SchedulerTuner):
         budget: float | None = None,
         **kwargs: Any,
     ) -> None:
-        search = keras_tuner.oracles.BayesianOptimizationOracle(
-            objective=objective, max_trials=max_trials, hyperparameters=hyperparameters.copy(), seed=seed or 1
-        )
+        search = make_bayesian_search(objective, max_trials, hyperparameters.copy(), seed or 1)
         oracle = _make_adaptive_oracle(search, max_trials, budget, may_repeat=False)
         super().__init__(oracle, hypermodel, **kwargs)
 

@@ -1,5 +1,9 @@
 """KerasTuner's Bayesian optimization and Hyperband on top of the scheduler."""
 
+import os
+import subprocess
+import sys
+
 import keras_tuner
 import pytest
 from keras_tuner.engine.trial import TrialStatus
@@ -97,3 +101,20 @@ def test_a_search_waits_for_trials_that_decide_on_the_next_ones(tmp_path):
         trials.append(trial)
     assert trial.status == TrialStatus.IDLE or len(trials) == 12
     assert not oracle.scheduler.is_complete()
+
+
+def test_bayesian_optimization_works_in_a_command_which_imports_keras_tuner_without_scikit_learn():
+    code = """
+from workbench.runtime import load_tensorflow
+load_tensorflow(with_keras_tuner=True)
+import keras_tuner
+from workbench.sweep.keras_tuner_adapter.adaptive import make_bayesian_search
+hyperparameters = keras_tuner.HyperParameters()
+hyperparameters.Float("rate", 0, 1)
+search = make_bayesian_search(keras_tuner.Objective("score", "max"), 9, hyperparameters, 1)
+search.gpr.fit([[0.1], [0.9]], [0, 1])
+print(float(search.gpr.predict([[0.9]])[0]) > 0.5)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "True\n"

@@ -7,10 +7,24 @@ from typing import Any
 import keras_tuner
 from keras_tuner.src.engine.trial import Trial as KerasTunerTrial
 from keras_tuner.src.engine.trial import TrialStatus
+from keras_tuner.src.tuners import bayesian
 
 from workbench.files import read_json, write_json
 from workbench.sweep.keras_tuner_adapter.conversion import Converter
 from workbench.sweep.scheduling.trial import Trial
+
+
+def make_bayesian_search(
+    objective: keras_tuner.Objective, max_trials: int, hyperparameters: keras_tuner.HyperParameters, seed: int
+) -> keras_tuner.Oracle:
+    """Return KerasTuner's Bayesian optimization, with scikit-learn, without which commands import KerasTuner."""
+    import sklearn.exceptions  # imported late: it takes a second, and no other search needs it
+    import sklearn.gaussian_process
+
+    bayesian.sklearn = sklearn
+    return keras_tuner.oracles.BayesianOptimizationOracle(
+        objective=objective, max_trials=max_trials, hyperparameters=hyperparameters, seed=seed
+    )
 
 
 class AdaptiveSource:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from workbench.sweep.analysis import bootstrap
-from workbench.sweep.analysis.resamples import draw_resamples
 from workbench.sweep.analysis.honest_winner import estimate_winner
+from workbench.sweep.analysis.resamples import draw_resamples
 
 VALIDATION, TEST = 200, 200
 
