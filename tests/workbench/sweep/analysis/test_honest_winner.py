@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from workbench.sweep.analysis import bootstrap
+from workbench.sweep.analysis import resamples
 from workbench.sweep.analysis.honest_winner import estimate_winner
 from workbench.sweep.analysis.resamples import draw_resamples
 
@@ -64,7 +64,7 @@ def test_trials_can_be_ranked_by_their_loss():
 
 
 def test_resamples_have_as_many_images_as_there_are(monkeypatch):
-    monkeypatch.setattr(bootstrap, "_CHUNK", 4000)
+    monkeypatch.setattr(resamples, "_CHUNK", 4000)
     parts = list(draw_resamples(1000, 5))
     assert [part.shape for part in parts] == [(4, 1000), (1, 1000)]
     assert {int(counts.sum()) for part in parts for counts in part} == {1000}
