@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.sweeps import run_folder, run_sweep
 from workbench.files import write_csv
-from workbench.sweep.analysis.honest_winner import estimate_winner
+from workbench.sweep.analysis.honest_winner import compute_losses, estimate_winner
 from workbench.sweep.outcomes.sweep_outcomes import SweepOutcomes, read_outcomes
 
 SPACE = """
@@ -101,7 +101,7 @@ def main() -> None:
     correct, probabilities = outcomes.compute_correct(), outcomes.compute_true_probabilities()
     accuracies = correct.mean(axis=1)
     print(f"{len(correct)} trials, {accuracies.min():.1%} to {accuracies.max():.1%} on a pool of {correct.shape[1]:,}")
-    losses = -np.log(np.maximum(probabilities, 1e-7))
+    losses = compute_losses(probabilities)
     for validation, test in SIZES:
         print(simulate(correct, losses, validation, test, options.sweeps), flush=True)
 

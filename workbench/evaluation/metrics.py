@@ -107,8 +107,17 @@ def mcnemar(correct: npt.ArrayLike, other_correct: npt.ArrayLike) -> tuple[int, 
     """
     correct, other_correct = np.asarray(correct, bool), np.asarray(other_correct, bool)
     only, only_other = int((correct & ~other_correct).sum()), int((other_correct & ~correct).sum())
-    p = stats.binomtest(only, only + only_other).pvalue if only + only_other else 1.0
-    return only, only_other, float(p)
+    return only, only_other, float(compute_mcnemar_p(only, only_other))
+
+
+def compute_mcnemar_p(only: npt.ArrayLike, only_other: npt.ArrayLike) -> np.ndarray:
+    """Return p-values of McNemar's exact test, from the numbers of images that only one classifier of a pair gets right.
+
+    Args:
+        only, only_other: numbers, or arrays of equal shape for many pairs of classifiers.
+    """
+    only, only_other = np.asarray(only), np.asarray(only_other)
+    return np.minimum(1, 2 * stats.binom.cdf(np.minimum(only, only_other), only + only_other, 0.5))
 
 
 def holm(p_values: npt.ArrayLike) -> list[float]:

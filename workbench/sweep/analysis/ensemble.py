@@ -8,12 +8,12 @@ import dataclasses
 
 import numpy as np
 
+from workbench.sweep.analysis.honest_winner import compute_losses
 from workbench.sweep.analysis.resamples import draw_resamples
 
 ROUNDS = 20  # members that are tried, counted with repetition
 _RESAMPLES, _FEWEST_RESAMPLES = 200, 40
 _MOST_WORK = 4e9  # numbers that are looked at in all resamples
-_SMALLEST = 1e-7  # probability
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def select_members(
     for number in range(1, ROUNDS + 1):
         sums = total + probabilities
         right = (sums.argmax(axis=2) == labels) @ counts
-        loss = -np.log(np.maximum(sums[:, images, labels] / number, _SMALLEST)) @ counts
+        loss = compute_losses(sums[:, images, labels] / number) @ counts
         first = -loss if by_loss else right
         scores = list(zip(first.tolist(), (-loss).tolist(), strict=True))
         place = max(range(len(scores)), key=scores.__getitem__)

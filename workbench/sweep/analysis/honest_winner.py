@@ -15,6 +15,7 @@ import numpy as np
 from workbench.sweep.analysis.resamples import draw_resamples
 
 RESAMPLES = 1000
+_SMALLEST = 1e-7  # probability
 _DRAWS = 20  # of the accuracy on new images, for each resample
 
 
@@ -39,6 +40,11 @@ class HonestWinner:
     low: float
     high: float
     new_images: int
+
+
+def compute_losses(probabilities: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy, in nats, of probabilities of true classes."""
+    return -np.log(np.maximum(probabilities, _SMALLEST))
 
 
 def estimate_winner(

@@ -3,9 +3,8 @@
 import dataclasses
 
 import numpy as np
-from scipy import stats
 
-from workbench.evaluation.metrics import holm
+from workbench.evaluation.metrics import compute_mcnemar_p, holm
 
 LEVEL = 0.05
 
@@ -43,7 +42,7 @@ def compare_with_winner(correct: np.ndarray, winner: int) -> list[PairedTest | N
     """
     only_winner = (correct[winner] & ~correct).sum(axis=1)
     only_trial = (correct & ~correct[winner]).sum(axis=1)
-    p = np.minimum(1, 2 * stats.binom.cdf(np.minimum(only_winner, only_trial), only_winner + only_trial, 0.5))
+    p = compute_mcnemar_p(only_winner, only_trial)
     others = [place for place in range(len(correct)) if place != winner]
     tests: list[PairedTest | None] = [None] * len(correct)
     for place, adjusted in zip(others, holm(p[others]), strict=True):

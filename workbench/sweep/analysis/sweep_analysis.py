@@ -14,14 +14,13 @@ from workbench.data.source import TEST
 from workbench.data.splits.saved_split import read_split
 from workbench.files import write_json
 from workbench.sweep.analysis.ensemble import build_ensemble
-from workbench.sweep.analysis.honest_winner import HonestWinner, estimate_winner
+from workbench.sweep.analysis.honest_winner import HonestWinner, compute_losses, estimate_winner
 from workbench.sweep.analysis.indistinguishable import compare_with_winner
 from workbench.sweep.outcomes.sweep_outcomes import SweepOutcomes, read_outcomes
 from workbench.sweep.results import SweepResults, TrialResult
 from workbench.wording import agree, format_count
 
 ANALYSIS = "analysis.json"
-_SMALLEST = 1e-7  # probability
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +167,7 @@ def analyse_sweep(sweep: Path, results: SweepResults) -> SweepAnalysis | None:
         return None
     outcomes = outcomes.select([trial.id for trial in trials])
     correct = outcomes.compute_correct()
-    losses = -np.log(np.maximum(outcomes.compute_true_probabilities(), _SMALLEST))
+    losses = compute_losses(outcomes.compute_true_probabilities())
     new_images = sum(image.part == TEST for image in read_split(sweep) or []) or len(outcomes.labels)
     tests, by_loss = compare_with_winner(correct, 0), results.metric == "val_loss"
     equal = [
