@@ -1,8 +1,6 @@
 """Cross-validation: train one configuration several times, and validate each time on another fold of the images."""
 
 import contextlib
-import csv
-import io
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from workbench.data.splits.folds import check_fold_count
 from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.errors import UserError
 from workbench.evaluation.metrics import wilson_interval
-from workbench.files import read_csv, read_json, replace_file, write_json, write_text
+from workbench.files import read_csv, read_json, replace_file, write_csv, write_json
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.run_results import PROBABILITIES
 from workbench.wording import agree
@@ -206,11 +204,8 @@ def collect_folds(folder: Path, count: int) -> FoldsSummary:
     }
     with replace_file(folder / OUT_OF_FOLD) as temporary:
         np.save(temporary, np.concatenate(parts))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", "fold", "predicted", "seen_in"])
-    writer.writerows(rows)
-    write_text(folder / IMAGES, text.getvalue())
+    columns = ("image", "class", "fold", "predicted", "seen_in")
+    write_csv(folder / IMAGES, [dict(zip(columns, row, strict=True)) for row in rows])
     write_json(folder / "classes.json", class_names)
     write_json(folder / FOLDS, summary)
     return summary
