@@ -4,12 +4,36 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workbench.sweep.scheduling.scheduler import Scheduler
+from workbench.sweep.scheduling.trial import Trial
 
-# After so many deaths of workers with no finished trial in between, the sweep ends with an error. One trial that kills
-# each of its workers does not cause this: after MAX_ATTEMPTS deaths (scheduling/scheduler.py) it is recorded as failed,
-# and the count starts again.
-MAX_DEATHS = 3
+MAX_DEATHS = 3  # of workers with no finished trial in between; after these the sweep ends with an error
 TICK = 0.1  # seconds between two looks at the workers
+
+
+class DeathCounter:
+    """Counts the deaths of workers with no finished trial in between.
+
+    One trial that kills each of its workers does not end a sweep: after `MAX_ATTEMPTS` deaths (scheduling/scheduler.py)
+    it is recorded as failed, and the count starts again.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def follow(self, scheduler: Scheduler) -> None:
+        """Start again from 0 with each trial that is finished."""
+        scheduler.add_listener(self._reset)
+
+    def add(self) -> None:
+        """Count a death."""
+        self._count += 1
+
+    def is_full(self) -> bool:
+        """Return whether workers have died so often that none can run."""
+        return self._count >= MAX_DEATHS
+
+    def _reset(self, trial: Trial) -> None:
+        self._count = 0
 
 
 class ServedOracle(Protocol):

@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 
 from workbench.devices.device import describe_cpu, describe_gpus
 from workbench.errors import UserError
-from workbench.sweep.executor import MAX_DEATHS, TICK, ServedOracle
+from workbench.sweep.executor import TICK, DeathCounter, ServedOracle
 from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.worker import COMMAND_ENDED, DISK_FULL, REPLACE_ME
 from workbench.sweep.worker_allocation import WorkerAllocation, list_usable_gpus
@@ -108,7 +108,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._orders: dict[str, Any] = {}
         self._error: BaseException | None = None  # in the command, while it answered a worker
-        self._deaths = 0
+        self._deaths = DeathCounter()
 
     def start(self) -> None:
         """Start the processes. They import TensorFlow while they wait for their orders."""
@@ -153,7 +153,7 @@ class WorkerPool:
             UserError: the workers cannot run, or a disk is full; quotes the last line of their output.
         """
         self._orders = _make_orders(task)
-        oracle.scheduler.add_listener(lambda trial: self._forget_deaths())
+        self._deaths.follow(oracle.scheduler)
         for worker in self._workers:
             self._serve(worker, oracle)
         while not oracle.scheduler.is_complete():
@@ -237,15 +237,11 @@ class WorkerPool:
         if code == REPLACE_ME:
             scheduler.on_worker_ended(worker.name)
             return
-        self._deaths += 1
+        self._deaths.add()
         reason = _find_reason(code, self._get_log(worker.number))
         scheduler.on_worker_died(worker.name, reason)
-        if self._deaths >= MAX_DEATHS:
+        if self._deaths.is_full():
             raise UserError(f"the workers cannot run: {reason}; their output is in {self._logs}")
-
-    def _forget_deaths(self) -> None:
-        """Record that a trial was finished, so the workers can run."""
-        self._deaths = 0
 
     def _get_log(self, number: int) -> Path:
         return self._logs / f"worker-{number + 1}.log"

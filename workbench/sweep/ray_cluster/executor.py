@@ -17,7 +17,7 @@ from ray.exceptions import ActorDiedError, GetTimeoutError, ObjectLostError, Ray
 from workbench.errors import UserError
 from workbench.runtime import list_package_folders
 from workbench.sweep.config import WorkersConfig
-from workbench.sweep.executor import MAX_DEATHS, TICK, ServedOracle
+from workbench.sweep.executor import TICK, DeathCounter, ServedOracle
 from workbench.sweep.ray_cluster.mailbox import Call, Message, start_mailbox
 from workbench.sweep.ray_cluster.shared_dataset import share_dataset
 from workbench.sweep.ray_cluster.trial_files import unpack_files
@@ -59,7 +59,7 @@ class RayExecutor:
         self._config, self._packages = workers, packages
         self._workers: dict[str, _Worker] = {}
         self._numbers = itertools.count(1)
-        self._num_finished = self._deaths = 0
+        self._num_finished, self._deaths = 0, DeathCounter()
         self._wanted, self._looked = 0, 0.0
         self._has_connected = False
         self._task: ray.ObjectRef | None = None
@@ -114,7 +114,7 @@ class RayExecutor:
         """
         tuner, scheduler = task[0], oracle.scheduler
         self._task, self._folders = ray.put(ray.cloudpickle.dumps(task)), tuner.list_folders()
-        scheduler.add_listener(lambda trial: self._forget_deaths())
+        self._deaths.follow(scheduler)
         for worker in self._workers.values():
             self._send_orders(worker)
         pending: dict[int, Future[Message]] = {}
@@ -254,17 +254,13 @@ class RayExecutor:
             if reason is None:
                 scheduler.on_worker_ended(worker.name)
             else:
-                self._deaths += 1
+                self._deaths.add()
                 scheduler.on_worker_died(worker.name, reason)
-                if may_raise and self._deaths >= MAX_DEATHS:
+                if may_raise and self._deaths.is_full():
                     raise UserError(f"the workers cannot run: {reason}; see the logs of Ray on its nodes") from error
         finally:
             with contextlib.suppress(RayError):
                 ray.kill(worker.actor)
-
-    def _forget_deaths(self) -> None:
-        """Record that a trial was finished, so the workers can run."""
-        self._deaths = 0
 
 
 def _find_reason(error: RayError) -> str | None:
