@@ -177,7 +177,7 @@ def test_what_is_saved_is_plain_and_resumes(config, train_fast, precision):
 
 
 def test_auto_precision_is_right_on_a_machine_that_is_busy_at_times(cache):
-    """Of each format's step, which takes up to twice as long four times in ten, the fastest counts."""
+    """Four in ten steps take up to twice as long, so the formats are compared by their fastest steps."""
     rng = np.random.default_rng(0)
 
     def measure(precision):
