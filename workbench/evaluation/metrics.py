@@ -111,7 +111,7 @@ def mcnemar(correct: npt.ArrayLike, other_correct: npt.ArrayLike) -> tuple[int, 
 
 
 def compute_mcnemar_p(only: npt.ArrayLike, only_other: npt.ArrayLike) -> np.ndarray:
-    """Return p-values of McNemar's exact test, from the numbers of images that only one classifier of a pair gets right.
+    """Return p-values of McNemar's exact test from the numbers of images that only one of two classifiers gets right.
 
     Args:
         only, only_other: numbers, or arrays of equal shape for many pairs of classifiers.
