@@ -1,12 +1,14 @@
 """Compare `--budget` with a plain PyTorch script that trains as long, on the same photos: accuracy and its curve.
 
-    python -m benchmarks.recipe_vs_torch FOLDER [--seconds 180] [--size 64] [--seeds 3] [--python PYTHON]
+    python -m benchmarks.recipe_vs_torch FOLDER [--seconds 180 | --epochs 10] [--size 64] [--seeds 3] [--python PYTHON]
+
+With `--epochs`, PyTorch trains so many epochs, and ours once in as many seconds and once in a quarter of them.
 
 Ours is `cnn_scratch.train --config strong.yaml --budget SECONDS` without any other option, then `workbench.evaluate`.
 The other side is benchmarks/peers/torch_baseline.py, recipe `fixed`: the same five blocks at --size pixels, 32
 doubling filters of 3x3, Adam at 0.001, channels-last, in float32 or bfloat16, whichever trains more images a second;
 its test accuracy is that of the epoch that validates best. For both, the seconds count from the start of the process.
-They take turns, seed by seed. The machine must be idle.
+The two take turns, seed by seed. The machine must be idle.
 
 Prints a table of the test accuracies with the sample standard deviation, and writes the validation accuracies by
 seconds to --out as CSV and as a figure. PYTHON needs benchmarks/peers/requirements.txt.
@@ -39,7 +41,7 @@ def train_ours(folder: str, seconds: float, seed: int, runs: Path) -> tuple[floa
     Returns:
         Test accuracy, the seconds that the training command took, and the curve.
     """
-    path = runs / f"ours-{seed}"
+    path = runs / f"ours-{seed}-{seconds:.0f}s"
     places = [f"--runs-dir={runs}", f"--logs-dir={runs / 'logs'}", f"--name={path.name}"]
     seeds = [f"--seed={seed}", "--split-seed=0"]
     start = time.perf_counter()
@@ -57,9 +59,9 @@ def train_ours(folder: str, seconds: float, seed: int, runs: Path) -> tuple[floa
     return read_json(path / "metrics.json")["test"]["accuracy"], passed, curve
 
 
-def train_peer(python: str, folder: str, seconds: float, seed: int, options: Sequence[str]) -> tuple[float, Curve]:
+def train_peer(python: str, folder: str, seed: int, options: Sequence[str]) -> tuple[float, Curve]:
     """Return the test accuracy of the epoch that validates best, and the curve."""
-    history = run_peer(python, folder, f"--seconds={seconds}", f"--seed={seed}", *options)["history"]
+    history = run_peer(python, folder, f"--seed={seed}", *options)["history"]
     best = max(history, key=lambda epoch: epoch["val_accuracy"])
     return best["test_accuracy"], [(epoch["seconds"], epoch["val_accuracy"]) for epoch in history]
 
@@ -94,7 +96,8 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="folder of photos with train/ and test/")
-    parser.add_argument("--seconds", type=float, default=180, help="for each training")
+    parser.add_argument("--seconds", type=float, default=180, help="for each training, unless --epochs is given")
+    parser.add_argument("--epochs", type=int, help="of PyTorch; ours gets as many seconds, and a quarter of them")
     parser.add_argument("--size", type=int, default=64, help="side of the peer's images in pixels")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each side")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch")
@@ -103,18 +106,22 @@ def main() -> None:
 
     size = [f"--size={options.size}"]
     size += choose_peer_format(options.python, options.folder, size)
-    curves: dict[str, list[Curve]] = {"ours": [], "PyTorch": []}
-    scores: dict[str, list[float]] = {"ours": [], "PyTorch": []}
+    length = f"--epochs={options.epochs}" if options.epochs else f"--seconds={options.seconds}"
+    shares = {"ours": 1.0, "ours in a quarter of the time": 0.25} if options.epochs else {"ours": 1.0}
+    curves: dict[str, list[Curve]] = {name: [] for name in (*shares, "PyTorch")}
+    scores: dict[str, list[float]] = {name: [] for name in curves}
     with tempfile.TemporaryDirectory() as runs:
         for seed in range(options.seeds):
-            score, passed, curve = train_ours(options.folder, options.seconds, seed, Path(runs))
-            print(f"seed {seed}: ours {score:.1%} in {passed:.0f} s", end=", ", flush=True)
-            curves["ours"].append(curve)
-            scores["ours"].append(score)
-            score, curve = train_peer(options.python, options.folder, options.seconds, seed, size)
-            print(f"PyTorch {score:.1%} ({len(curve)} epochs)", flush=True)
+            score, curve = train_peer(options.python, options.folder, seed, [*size, length])
+            seconds = curve[-1][0] if options.epochs else options.seconds
+            print(f"seed {seed}: PyTorch {score:.1%} ({len(curve)} epochs in {curve[-1][0]:.0f} s)", flush=True)
             curves["PyTorch"].append(curve)
             scores["PyTorch"].append(score)
+            for name, share in shares.items():
+                score, passed, curve = train_ours(options.folder, seconds * share, seed, Path(runs))
+                print(f"seed {seed}: {name} {score:.1%} ({len(curve)} epochs in {passed:.0f} s)", flush=True)
+                curves[name].append(curve)
+                scores[name].append(score)
 
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +133,7 @@ def main() -> None:
     ]
     write_csv(out / "curves.csv", rows)
     draw_curves(curves, out / "curves.png")
-    print(f"\n{options.seconds:.0f} s, PyTorch with {' '.join(size)}\n| | test accuracy | spread |\n|---|---|---|")
+    print(f"\nPyTorch with {' '.join([*size, length])}\n| | test accuracy | spread |\n|---|---|---|")
     for side, values in scores.items():
         print(f"| {side} | {statistics.mean(values):.1%} | {format_spread(values)} |")
 
