@@ -18,8 +18,8 @@ from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, calibrate_run
 from workbench.evaluation.mirroring import measure_mirroring, predict_with_mirror_images
-from workbench.evaluation.other_data import OtherData, open_other_data
-from workbench.evaluation.other_score import (
+from workbench.evaluation.other_data.other_data import OtherData, open_other_data
+from workbench.evaluation.other_data.other_score import (
     OtherMetrics,
     add_other,
     find_calibration,

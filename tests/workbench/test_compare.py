@@ -15,7 +15,7 @@ from workbench.data.splits.saved_split import read_split, write_split
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.comparison import name_runs
-from workbench.evaluation.metrics import mcnemar
+from workbench.evaluation.metrics.statistics import mcnemar
 from workbench.files import read_csv
 from workbench.reporting.figures import read_words
 

@@ -14,8 +14,8 @@ from workbench.data.splits.saved_split import read_split, write_split
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
-from workbench.evaluation.metrics import wilson_interval
-from workbench.evaluation.prediction_metrics import measure
+from workbench.evaluation.metrics.prediction_metrics import measure
+from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.evaluation.probabilities import softmax
 from workbench.evaluation.scoring import find_score
 from workbench.files import read_csv, read_json

@@ -13,8 +13,8 @@ from workbench.commands import EVALUATE, PREDICT, EvaluateConfig, PredictConfig
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.calibration.saved_calibration import read_calibration
-from workbench.evaluation.metrics import wilson_interval
-from workbench.evaluation.other_data import open_other_data
+from workbench.evaluation.metrics.statistics import wilson_interval
+from workbench.evaluation.other_data.other_data import open_other_data
 from workbench.evaluation.probabilities import softmax
 from workbench.files import read_csv, read_json
 from workbench.finished_run import open_run

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypedDict
 
 from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
-from workbench.evaluation.metrics import holm, mcnemar
+from workbench.evaluation.metrics.statistics import holm, mcnemar
 from workbench.evaluation.scoring import SavedScore
 from workbench.files import read_csv
 from workbench.finished_run import FinishedRun
@@ -31,7 +31,7 @@ class ComparedRun(TypedDict):
         accuracy, low, high: test accuracy, and its 95 % interval by Wilson's method.
         leaked: number of test images whose photo is also in the training or the validation set.
         accuracy_without_leaked: test accuracy on the other images.
-        top_k, top_k_accuracy, loss, ece: see `workbench.evaluation.scoring.PredictionMetrics`.
+        top_k, top_k_accuracy, loss, ece: see `workbench.evaluation.metrics.prediction_metrics.PredictionMetrics`.
         parameters, megabytes: size of the model.
         epochs, training_seconds: length of the training.
         images_per_second: speed of the model in the test.

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from workbench.evaluation.metrics import mcnemar, wilson_interval
+from workbench.evaluation.metrics.statistics import mcnemar, wilson_interval
 from workbench.evaluation.outcome import Outcome
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.probabilities import softmax

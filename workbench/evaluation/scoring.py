@@ -16,11 +16,11 @@ from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.evaluation.calibration.rejection import RejectionRates, measure_rejection
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, calibrate_run
-from workbench.evaluation.metrics import measure_calibration, wilson_interval
+from workbench.evaluation.metrics.prediction_metrics import PredictionMetrics, measure
+from workbench.evaluation.metrics.statistics import measure_calibration, wilson_interval
 from workbench.evaluation.mirroring import MirroringMetrics
 from workbench.evaluation.outcome import Outcome
 from workbench.evaluation.prediction import predict_logits, split_rows
-from workbench.evaluation.prediction_metrics import PredictionMetrics, measure
 from workbench.evaluation.predictions_table import PREDICTIONS, list_predictions
 from workbench.evaluation.robustness.measuring import RobustnessRow
 from workbench.files import read_csv, write_csv, write_json

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-from workbench.evaluation.other_score import OtherMetrics
+from workbench.evaluation.other_data.other_score import OtherMetrics
 from workbench.evaluation.scoring import CalibratedMetrics, ModelMetrics
 from workbench.wording import agree, format_count
 

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration
-from workbench.evaluation.metrics import CALIBRATION_BINS, list_confusions, measure_calibration
+from workbench.evaluation.metrics.prediction_metrics import ClassMetrics
+from workbench.evaluation.metrics.statistics import CALIBRATION_BINS, list_confusions, measure_calibration
 from workbench.evaluation.outcome import Outcome
-from workbench.evaluation.prediction_metrics import ClassMetrics
 from workbench.evaluation.probabilities import rank_classes
 from workbench.evaluation.scoring import ModelMetrics
 from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, show_image

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workbench.evaluation.class_matching import list_first, name_classes
-from workbench.evaluation.other_score import EVALUATIONS, list_evaluations
+from workbench.evaluation.other_data.class_matching import list_first, name_classes
+from workbench.evaluation.other_data.other_score import EVALUATIONS, list_evaluations
 from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Picture, Section, load_pictures
 from workbench.reporting.robustness_figure import describe_worst

@@ -17,7 +17,7 @@ from workbench.data.sources import open_source
 from workbench.data.splits.folds import check_fold_count
 from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.errors import UserError
-from workbench.evaluation.metrics import wilson_interval
+from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.files import read_csv, read_json, replace_file, write_csv, write_json
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.run_results import PROBABILITIES

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from workbench.evaluation.metrics import Share, measure_share
+from workbench.evaluation.metrics.statistics import Share, measure_share
 
 KEPT = 0.95  # share of the right predictions that stay known
 

@@ -10,7 +10,7 @@ from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.evaluation.calibration.rejection import RejectionRates, choose_threshold, measure_rejection
 from workbench.evaluation.calibration.temperature import fit_temperature
-from workbench.evaluation.metrics import measure_calibration
+from workbench.evaluation.metrics.statistics import measure_calibration
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.probabilities import softmax
 from workbench.files import read_json, write_json

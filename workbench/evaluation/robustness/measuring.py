@@ -6,7 +6,7 @@ from typing import TypedDict
 import numpy as np
 
 from workbench.data.thread_pool import map_in_order
-from workbench.evaluation.metrics import wilson_interval
+from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.evaluation.outcome import Outcome
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.robustness.corruptions import CORRUPTIONS, Corruption, corrupt

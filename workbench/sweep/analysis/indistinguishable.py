@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from workbench.evaluation.metrics import compute_mcnemar_p, holm
+from workbench.evaluation.metrics.statistics import compute_mcnemar_p, holm
 
 LEVEL = 0.05
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workbench.evaluation.calibration.rejection import choose_threshold, measure_rejection
-from workbench.evaluation.metrics import wilson_interval
+from workbench.evaluation.metrics.statistics import wilson_interval
 
 
 def test_the_threshold_keeps_a_share_of_the_right_predictions():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workbench.evaluation.calibration.temperature import HIGHEST, LOWEST, compute_cross_entropy, fit_temperature
-from workbench.evaluation.metrics import measure_calibration
+from workbench.evaluation.metrics.statistics import measure_calibration
 from workbench.evaluation.probabilities import softmax
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from workbench.evaluation.metrics import holm, mcnemar
+from workbench.evaluation.metrics.statistics import holm, mcnemar
 from workbench.sweep.analysis.indistinguishable import compare_with_winner
 
 

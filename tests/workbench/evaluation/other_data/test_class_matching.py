@@ -1,4 +1,4 @@
-from workbench.evaluation.class_matching import describe_match, match_classes
+from workbench.evaluation.other_data.class_matching import describe_match, match_classes
 
 
 def test_names_are_matched_whatever_their_case_and_separators_are():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from workbench.evaluation.metrics import holm, list_confusions, mcnemar, measure_calibration, wilson_interval
+from workbench.evaluation.metrics.statistics import holm, list_confusions, mcnemar, measure_calibration, wilson_interval
 from workbench.evaluation.probabilities import is_in_top, softmax
 
 

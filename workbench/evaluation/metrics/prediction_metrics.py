@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from workbench.evaluation.balanced_scores import BalancedScores, measure_balanced_scores
-from workbench.evaluation.metrics import list_confusions, measure_calibration, wilson_interval
+from workbench.evaluation.metrics.balanced_scores import BalancedScores, measure_balanced_scores
+from workbench.evaluation.metrics.statistics import list_confusions, measure_calibration, wilson_interval
 from workbench.evaluation.probabilities import is_in_top
 
 ClassMetrics = TypedDict(

@@ -14,7 +14,7 @@ from workbench.data.splits.earlier_runs import find_used_images
 from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.data.store import Store, open_store
 from workbench.errors import UserError
-from workbench.evaluation.class_matching import ClassMatch, describe_match, match_classes, name_classes
+from workbench.evaluation.other_data.class_matching import ClassMatch, describe_match, match_classes, name_classes
 from workbench.finished_run import FinishedRun
 from workbench.wording import agree, format_count
 

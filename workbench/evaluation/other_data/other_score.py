@@ -11,8 +11,8 @@ import numpy as np
 from workbench.console import console, show_decoding
 from workbench.errors import UserError
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, calibrate_run, read_calibration
-from workbench.evaluation.metrics import Share, measure_share
-from workbench.evaluation.other_data import OtherData
+from workbench.evaluation.metrics.statistics import Share, measure_share
+from workbench.evaluation.other_data.other_data import OtherData
 from workbench.evaluation.outcome import Outcome
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.predictions_table import Row, list_predictions

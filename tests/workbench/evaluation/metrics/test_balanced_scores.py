@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from workbench.evaluation.balanced_scores import compute_balanced_scores, measure_balanced_scores
-from workbench.evaluation.bootstrap import bootstrap_intervals
-from workbench.evaluation.metrics import wilson_interval
+from workbench.evaluation.metrics.balanced_scores import compute_balanced_scores, measure_balanced_scores
+from workbench.evaluation.metrics.bootstrap import bootstrap_intervals
+from workbench.evaluation.metrics.statistics import wilson_interval
 
 
 def draw_predictions(count, right, seed=0):

@@ -4,8 +4,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from workbench.evaluation.bootstrap import bootstrap_intervals
-from workbench.evaluation.metrics import wilson_interval
+from workbench.evaluation.metrics.bootstrap import bootstrap_intervals
+from workbench.evaluation.metrics.statistics import wilson_interval
 
 
 class BalancedScores(TypedDict):
