@@ -18,6 +18,7 @@ from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, calibrate_run
 from workbench.evaluation.mirroring import measure_mirroring, predict_with_mirror_images
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.other_data.other_data import OtherData, open_other_data
 from workbench.evaluation.other_data.other_score import (
     OtherMetrics,
@@ -27,10 +28,9 @@ from workbench.evaluation.other_data.other_score import (
     predict_foreign,
     save_other,
 )
-from workbench.evaluation.outcome import Outcome
 from workbench.evaluation.predictions_table import PREDICTIONS
 from workbench.evaluation.robustness.measuring import measure_robustness
-from workbench.evaluation.scoring import ModelMetrics, load_test_images, measure_outcome, predict_test, save_score
+from workbench.evaluation.scoring import ModelMetrics, load_test_images, measure_predictions, predict_test, save_score
 from workbench.evaluation.summary import summarize, summarize_foreign
 from workbench.evaluation.tracking import log_test
 from workbench.finished_run import FinishedRun, open_run
@@ -39,7 +39,7 @@ from workbench.reporting.run_report import leave_report
 
 Metrics = TypeVar("Metrics", bound=ModelMetrics)
 # Saves predictions, metrics, and the probabilities with mirror images or None; returns the metrics as they were saved.
-Save = Callable[[Outcome, ModelMetrics, np.ndarray | None], Metrics]
+Save = Callable[[ModelPredictions, ModelMetrics, np.ndarray | None], Metrics]
 
 
 def evaluate(config: EvaluateConfig) -> ModelMetrics:
@@ -72,14 +72,14 @@ def _evaluate_own(run: FinishedRun, config: EvaluateConfig) -> ModelMetrics:
     dataset = load_test_images(run)
     calibration = calibrate_run(run, dataset)
 
-    def save(outcome: Outcome, metrics: ModelMetrics, mirrored: np.ndarray | None) -> ModelMetrics:
-        save_score(run, outcome, metrics, calibration, mirrored)
+    def save(predictions: ModelPredictions, metrics: ModelMetrics, mirrored: np.ndarray | None) -> ModelMetrics:
+        save_score(run, predictions, metrics, calibration, mirrored)
         return metrics
 
-    outcome, metrics = _measure(run, dataset, calibration, config, save)
+    predictions, metrics = _measure(run, dataset, calibration, config, save)
     for line in summarize(metrics):
         console.print(line)
-    figures = draw_figures(run.results_path / "figures", run.class_names, outcome, metrics, calibration)
+    figures = draw_figures(run.results_path / "figures", run.class_names, predictions, metrics, calibration)
     logs = log_test(run, figures, metrics)
     tensorboard = f", and in TensorBoard from {logs}" if logs else ""
     folder = run.results_path
@@ -92,15 +92,15 @@ def _evaluate_other(run: FinishedRun, other: OtherData, config: EvaluateConfig) 
     calibration = find_calibration(run)
     foreign, folder = predict_foreign(run, other), make_folder(run, other)
 
-    def save(outcome: Outcome, metrics: ModelMetrics, mirrored: np.ndarray | None) -> OtherMetrics:
+    def save(predictions: ModelPredictions, metrics: ModelMetrics, mirrored: np.ndarray | None) -> OtherMetrics:
         added = add_other(metrics, other, foreign, calibration)
-        save_other(folder, run, other, (outcome, foreign), added, calibration, mirrored)
+        save_other(folder, run, other, (predictions, foreign), added, calibration, mirrored)
         return added
 
-    outcome, metrics = _measure(run, other.dataset, calibration, config, save)
+    predictions, metrics = _measure(run, other.dataset, calibration, config, save)
     for line in [*summarize(metrics), *summarize_foreign(metrics)]:
         console.print(line)
-    figures = draw_figures(folder / "figures", run.class_names, outcome, metrics, calibration)
+    figures = draw_figures(folder / "figures", run.class_names, predictions, metrics, calibration)
     _print_places(str(folder / "metrics.json"), folder / "predictions.csv", figures)
     return metrics
 
@@ -111,18 +111,18 @@ def _measure(
     calibration: SavedCalibration | None,
     config: EvaluateConfig,
     save: Save[Metrics],
-) -> tuple[Outcome, Metrics]:
+) -> tuple[ModelPredictions, Metrics]:
     """Predict and measure test images, and save the result before and after the slow `--robustness`."""
-    outcome = predict_test(run, dataset)
-    metrics, mirrored = measure_outcome(run, outcome, calibration), None
+    predictions = predict_test(run, dataset)
+    metrics, mirrored = measure_predictions(run, predictions, calibration), None
     if config.tta:
-        mirrored = predict_with_mirror_images(run, outcome)
-        metrics["tta"] = measure_mirroring(outcome, mirrored)
-    saved = save(outcome, metrics, mirrored)
+        mirrored = predict_with_mirror_images(run, predictions)
+        metrics["tta"] = measure_mirroring(predictions, mirrored)
+    saved = save(predictions, metrics, mirrored)
     if config.robustness:
-        metrics["robustness"] = measure_robustness(run, outcome)
-        saved = save(outcome, metrics, mirrored)
-    return outcome, saved
+        metrics["robustness"] = measure_robustness(run, predictions)
+        saved = save(predictions, metrics, mirrored)
+    return predictions, saved
 
 
 def _print_places(numbers: str, predictions: Path, figures: Sequence[Path], tensorboard: str = "") -> None:

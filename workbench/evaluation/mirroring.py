@@ -5,7 +5,7 @@ from typing import TypedDict
 import numpy as np
 
 from workbench.evaluation.metrics.statistics import mcnemar, wilson_interval
-from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.probabilities import softmax
 from workbench.finished_run import FinishedRun
@@ -29,26 +29,26 @@ class MirroringMetrics(TypedDict):
     p: float
 
 
-def predict_with_mirror_images(run: FinishedRun, outcome: Outcome) -> np.ndarray:
+def predict_with_mirror_images(run: FinishedRun, predictions: ModelPredictions) -> np.ndarray:
     """Return probabilities, float64 (n, num_classes): the mean of those of the images and of their mirror images."""
-    dataset = outcome.dataset
+    dataset = predictions.dataset
     logits = predict_logits(run.model, dataset.images, dataset.test, "mirrored", lambda images, _: images[:, :, ::-1])
-    return (outcome.probabilities + softmax(logits)) / 2
+    return (predictions.probabilities + softmax(logits)) / 2
 
 
-def measure_mirroring(outcome: Outcome, probabilities: np.ndarray) -> MirroringMetrics:
+def measure_mirroring(predictions: ModelPredictions, probabilities: np.ndarray) -> MirroringMetrics:
     """Compare the predictions with mirror images with those without.
 
     Args:
-        outcome: the predictions without.
+        predictions: the predictions without.
         probabilities: (n, num_classes), those with mirror images.
     """
-    correct = probabilities.argmax(axis=1) == outcome.labels
-    only_with, only_without, p = mcnemar(correct, outcome.correct)
+    correct = probabilities.argmax(axis=1) == predictions.labels
+    only_with, only_without, p = mcnemar(correct, predictions.correct)
     return {
         "accuracy": float(correct.mean()),
         "accuracy_interval": wilson_interval(correct.sum(), len(correct)),
-        "difference": float(correct.mean() - outcome.correct.mean()),
+        "difference": float(correct.mean() - predictions.correct.mean()),
         "only_with": only_with,
         "only_without": only_without,
         "p": p,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration
-from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.probabilities import rank_classes
 
 PREDICTIONS = "test_predictions.csv"
@@ -12,7 +12,7 @@ Row = dict[str, str | int | float]
 
 
 def list_predictions(
-    outcome: Outcome,
+    predictions: ModelPredictions,
     class_names: list[str],
     calibration: SavedCalibration | None,
     mirrored: np.ndarray | None = None,
@@ -25,16 +25,23 @@ def list_predictions(
     `tta_confidence`. Then the probability of each class, in columns named `p_` and the class.
 
     Args:
-        outcome: the predictions.
+        predictions: the predictions.
         class_names: of the network.
         calibration: of the model.
         mirrored: probabilities (n, num_classes) with mirror images.
     """
     rows: list[Row] = []
-    top_3 = rank_classes(outcome.probabilities)[:, :3]
-    calibrated = None if calibration is None else calibration.compute_probabilities(outcome.logits).max(axis=1)
+    top_3 = rank_classes(predictions.probabilities)[:, :3]
+    calibrated = None if calibration is None else calibration.compute_probabilities(predictions.logits).max(axis=1)
     for number, (name, label, probabilities, top, repeats) in enumerate(
-        zip(outcome.names, outcome.labels.tolist(), outcome.probabilities, top_3, outcome.repeats, strict=True)
+        zip(
+            predictions.names,
+            predictions.labels.tolist(),
+            predictions.probabilities,
+            top_3,
+            predictions.repeats,
+            strict=True,
+        )
     ):
         row: Row = {
             "image": name,

@@ -19,7 +19,7 @@ from workbench.evaluation.calibration.saved_calibration import SavedCalibration,
 from workbench.evaluation.metrics.prediction_metrics import PredictionMetrics, measure
 from workbench.evaluation.metrics.statistics import measure_calibration, wilson_interval
 from workbench.evaluation.mirroring import MirroringMetrics
-from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.prediction import predict_logits, split_rows
 from workbench.evaluation.predictions_table import PREDICTIONS, list_predictions
 from workbench.evaluation.robustness.measuring import RobustnessRow
@@ -91,7 +91,7 @@ class SavedScore(NamedTuple):
     metrics: ModelMetrics
 
 
-def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
+def score_run(run: FinishedRun) -> tuple[ModelPredictions, ModelMetrics]:
     """Test a run's model on its test images, and save predictions and metrics in the run folder.
 
     Raises:
@@ -99,10 +99,10 @@ def score_run(run: FinishedRun) -> tuple[Outcome, ModelMetrics]:
     """
     dataset = load_test_images(run)
     calibration = calibrate_run(run, dataset)
-    outcome = predict_test(run, dataset)
-    metrics = measure_outcome(run, outcome, calibration)
-    save_score(run, outcome, metrics, calibration)
-    return outcome, metrics
+    predictions = predict_test(run, dataset)
+    metrics = measure_predictions(run, predictions, calibration)
+    save_score(run, predictions, metrics, calibration)
+    return predictions, metrics
 
 
 def load_test_images(run: FinishedRun) -> Dataset:
@@ -120,38 +120,40 @@ def load_test_images(run: FinishedRun) -> Dataset:
     return dataset
 
 
-def predict_test(run: FinishedRun, dataset: Dataset) -> Outcome:
+def predict_test(run: FinishedRun, dataset: Dataset) -> ModelPredictions:
     """Predict the test images of a data set."""
     first = split_rows(dataset.test)[0]
     run.model.predict_on_batch(dataset.images[first])  # so that the measured time does not include tracing
     start = time.perf_counter()
     logits = predict_logits(run.model, dataset.images, dataset.test, "testing")
     seconds = time.perf_counter() - start
-    return Outcome(dataset, dataset.labels[dataset.test], logits, seconds)
+    return ModelPredictions(dataset, dataset.labels[dataset.test], logits, seconds)
 
 
-def measure_outcome(run: FinishedRun, outcome: Outcome, calibration: SavedCalibration | None) -> ModelMetrics:
+def measure_predictions(
+    run: FinishedRun, predictions: ModelPredictions, calibration: SavedCalibration | None
+) -> ModelMetrics:
     """Compute the metrics of a run's predictions."""
     metrics: ModelMetrics = {
-        **measure(outcome.labels, outcome.probabilities, run.class_names),
-        **measure_without_leaked(outcome),
+        **measure(predictions.labels, predictions.probabilities, run.class_names),
+        **measure_without_leaked(predictions),
         "keeps_split": run.keeps_split,
         "unchecked_runs": list_unchecked_runs(find_base(run.path)),
         "device": describe_device(),
-        "images_per_second": len(outcome.labels) / outcome.seconds,
+        "images_per_second": len(predictions.labels) / predictions.seconds,
         "total_parameters": run.model.count_params(),
         "model_bytes": (run.path / "model.keras").stat().st_size,
         "model_sha256": run.hash_model(),
-        "images_sha256": _hash_images(outcome.dataset),
+        "images_sha256": _hash_images(predictions.dataset),
     }
     if calibration:
-        metrics["calibrated"] = measure_calibrated(outcome, calibration)
+        metrics["calibrated"] = measure_calibrated(predictions, calibration)
     return metrics
 
 
 def save_score(
     run: FinishedRun,
-    outcome: Outcome,
+    predictions: ModelPredictions,
     metrics: ModelMetrics,
     calibration: SavedCalibration | None,
     mirrored: np.ndarray | None = None,
@@ -160,13 +162,13 @@ def save_score(
 
     Args:
         run: the run.
-        outcome, metrics: the result.
+        predictions, metrics: the result.
         calibration: of the model.
         mirrored: probabilities (n, num_classes) with mirror images, where they were asked for.
     """
     saved = run.metrics
     keep_additions(metrics, saved.get("test"))
-    rows = list_predictions(outcome, run.class_names, calibration, mirrored)
+    rows = list_predictions(predictions, run.class_names, calibration, mirrored)
     write_csv(run.results_path / PREDICTIONS, rows)
     write_json(run.results_path / "metrics.json", {**saved, "test": metrics})
 
@@ -206,10 +208,10 @@ def find_score(run: FinishedRun) -> SavedScore | None:
     return SavedScore(predictions, metrics) if agrees else None  # type: ignore[arg-type]
 
 
-def measure_without_leaked(outcome: Outcome) -> LeakMetrics:
+def measure_without_leaked(predictions: ModelPredictions) -> LeakMetrics:
     """Compute the accuracy on the test images whose photo is in neither the training nor the validation set."""
-    is_clean = np.array([not name for name in outcome.repeats], bool)
-    correct = outcome.correct[is_clean]
+    is_clean = np.array([not name for name in predictions.repeats], bool)
+    correct = predictions.correct[is_clean]
     return {
         "leaked": len(is_clean) - len(correct),
         "accuracy_without_leaked": float(correct.mean()) if len(correct) else None,
@@ -217,13 +219,13 @@ def measure_without_leaked(outcome: Outcome) -> LeakMetrics:
     }
 
 
-def measure_calibrated(outcome: Outcome, calibration: SavedCalibration) -> CalibratedMetrics:
+def measure_calibrated(predictions: ModelPredictions, calibration: SavedCalibration) -> CalibratedMetrics:
     """Compute the metrics of calibrated probabilities."""
-    confidence = calibration.compute_probabilities(outcome.logits).max(axis=1)
+    confidence = calibration.compute_probabilities(predictions.logits).max(axis=1)
     return {
         "temperature": calibration.temperature,
         "validation_images": calibration.images,
-        "ece": measure_calibration(confidence, outcome.correct).error,
+        "ece": measure_calibration(confidence, predictions.correct).error,
         "confidence": float(confidence.mean()),
-        "unknown": measure_rejection(confidence, outcome.correct, calibration.threshold),
+        "unknown": measure_rejection(confidence, predictions.correct, calibration.threshold),
     }

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration
 from workbench.evaluation.metrics.prediction_metrics import ClassMetrics
 from workbench.evaluation.metrics.statistics import CALIBRATION_BINS, list_confusions, measure_calibration
-from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.probabilities import rank_classes
 from workbench.evaluation.scoring import ModelMetrics
 from workbench.reporting.figures import BLUE, GREY, RED, SKY, open_figure, save_figure, show_image
@@ -27,22 +27,22 @@ RIGHT, WRONG = BLUE, RED
 def draw_figures(
     folder: Path,
     class_names: Sequence[str],
-    outcome: Outcome,
+    predictions: ModelPredictions,
     metrics: ModelMetrics,
     calibration: SavedCalibration | None = None,
 ) -> list[Path]:
     """Draw every figure of a test into a folder, and return their paths."""
     folder.mkdir(exist_ok=True)
     matrix = np.zeros((len(class_names),) * 2, int)
-    np.add.at(matrix, (outcome.labels, outcome.predicted), 1)
-    calibrated = calibration.compute_probabilities(outcome.logits).max(axis=1) if calibration else None
+    np.add.at(matrix, (predictions.labels, predictions.predicted), 1)
+    calibrated = calibration.compute_probabilities(predictions.logits).max(axis=1) if calibration else None
     paths = [
         draw_confusion_matrix(folder / "confusion_matrix.png", matrix, class_names),
-        draw_reliability(folder / "reliability.png", outcome.confidence, outcome.correct, calibrated),
+        draw_reliability(folder / "reliability.png", predictions.confidence, predictions.correct, calibrated),
         draw_class_metrics(folder / "per_class.png", metrics["per_class"]),
-        draw_prediction_grid(folder / "prediction_grid.png", outcome, class_names),
-        draw_most_wrong(folder / "most_wrong.png", outcome, class_names),
-        draw_robustness(folder / "robustness.png", outcome, metrics.get("robustness", [])),
+        draw_prediction_grid(folder / "prediction_grid.png", predictions, class_names),
+        draw_most_wrong(folder / "most_wrong.png", predictions, class_names),
+        draw_robustness(folder / "robustness.png", predictions, metrics.get("robustness", [])),
     ]
     return [path for path in paths if path]
 
@@ -166,22 +166,22 @@ def draw_class_metrics(path: Path, rows: Iterable[ClassMetrics]) -> Path:
         return save_figure(figure, path, title, caption)
 
 
-def draw_prediction_grid(path: Path, outcome: Outcome, class_names: Sequence[str]) -> Path:
+def draw_prediction_grid(path: Path, predictions: ModelPredictions, class_names: Sequence[str]) -> Path:
     """Draw three random test images of each of ten classes, with the predicted class and its probability.
 
     Of more than ten classes, those shown are spread evenly from the best recognised one to the worst.
 
     Args:
         path: of the PNG file; also returned.
-        outcome: predictions of the test images.
+        predictions: predictions of the test images.
         class_names: in the order of the labels.
     """
-    shown = _select_grid_classes(outcome, len(class_names))
+    shown = _select_grid_classes(predictions, len(class_names))
     rng = np.random.default_rng(0)
-    cells = [rng.permutation(np.flatnonzero(outcome.labels == label))[:GRID_IMAGES] for label in shown]
-    correct = sum(outcome.correct[index] for index in itertools.chain(*cells))
+    cells = [rng.permutation(np.flatnonzero(predictions.labels == label))[:GRID_IMAGES] for label in shown]
+    correct = sum(predictions.correct[index] for index in itertools.chain(*cells))
     total = sum(map(len, cells))
-    share, number = outcome.correct.mean(), len(outcome.labels)
+    share, number = predictions.correct.mean(), len(predictions.labels)
     these = agree(total, "this", "these")
     title = (
         f"{correct} of {these} {format_count(total, 'test image')} {agree(correct, 'is', 'are')} right "
@@ -199,39 +199,39 @@ def draw_prediction_grid(path: Path, outcome: Outcome, class_names: Sequence[str
     with open_figure(9.5, 0.7 + 0.95 * len(shown), **shape) as (figure, axes):
         for row, label, indices in zip(axes, shown, cells, strict=True):
             for cell, index in itertools.zip_longest(row, indices):
-                _draw_prediction(cell, outcome, index, class_names)
+                _draw_prediction(cell, predictions, index, class_names)
             row[0].set_ylabel(_shorten(class_names[label]), rotation=0, ha="right", va="center", fontweight="bold")
         return save_figure(figure, path, title, caption, [[[cell] for cell in row] for row in axes])
 
 
-def _select_grid_classes(outcome: Outcome, num_classes: int) -> np.ndarray:
+def _select_grid_classes(predictions: ModelPredictions, num_classes: int) -> np.ndarray:
     """Return the labels of the classes of the grid: all, or ten spread evenly over the ranking by recall."""
-    counts = np.bincount(outcome.labels, minlength=num_classes)
+    counts = np.bincount(predictions.labels, minlength=num_classes)
     labels = np.flatnonzero(counts)
     if len(labels) <= GRID_CLASSES:
         return labels
-    recall = np.bincount(outcome.labels, outcome.correct, num_classes)[labels] / counts[labels]
+    recall = np.bincount(predictions.labels, predictions.correct, num_classes)[labels] / counts[labels]
     ranked = labels[np.argsort(-recall, kind="stable")]
     return ranked[np.linspace(0, len(ranked) - 1, GRID_CLASSES).round().astype(int)]
 
 
-def draw_most_wrong(path: Path, outcome: Outcome, class_names: Sequence[str]) -> Path | None:
+def draw_most_wrong(path: Path, predictions: ModelPredictions, class_names: Sequence[str]) -> Path | None:
     """Draw the wrongly predicted images whose true class has the lowest probability.
 
     Args:
         path: of the PNG file; also returned. If all predictions are right, no figure is drawn and None is returned.
-        outcome: predictions of the test images.
+        predictions: predictions of the test images.
         class_names: in the order of the labels.
     """
-    wrong = np.flatnonzero(~outcome.correct)
-    wrong = wrong[np.argsort(outcome.true_probability[wrong], kind="stable")][:MOST_WRONG]
+    wrong = np.flatnonzero(~predictions.correct)
+    wrong = wrong[np.argsort(predictions.true_probability[wrong], kind="stable")][:MOST_WRONG]
     if not len(wrong):
         path.unlink(missing_ok=True)  # of an earlier test
         return None
     first = wrong[0]
     title = (
-        f"Most wrong: {class_names[outcome.labels[first]]} taken for "
-        f"{class_names[outcome.predicted[first]]} with {outcome.confidence[first]:.0%} confidence"
+        f"Most wrong: {class_names[predictions.labels[first]]} taken for "
+        f"{class_names[predictions.predicted[first]]} with {predictions.confidence[first]:.0%} confidence"
     )
     caption = (
         "The test images whose true class got the lowest probability, the worst first. They often show what the "
@@ -241,19 +241,21 @@ def draw_most_wrong(path: Path, outcome: Outcome, class_names: Sequence[str]) ->
     shape = {"nrows": rows, "ncols": GRID_IMAGES, "squeeze": False}
     with open_figure(9.5, 0.7 + 1.1 * rows, **shape) as (figure, axes):
         for cell, index in itertools.zip_longest(axes.flat, wrong):
-            _draw_prediction(cell, outcome, index, class_names)
+            _draw_prediction(cell, predictions, index, class_names)
         return save_figure(figure, path, title, caption, [[[cell] for cell in row] for row in axes])
 
 
-def _draw_prediction(axes: Axes, outcome: Outcome, index: int | np.integer | None, class_names: Sequence[str]) -> None:
+def _draw_prediction(
+    axes: Axes, predictions: ModelPredictions, index: int | np.integer | None, class_names: Sequence[str]
+) -> None:
     """Draw a test image and, to its right, the predicted class with a bar of its probability; nothing for None."""
     if index is None:
         axes.axis("off")
         return
-    predicted = rank_classes(outcome.probabilities[index])[0]
-    correct, confidence = outcome.correct[index], outcome.confidence[index]
+    predicted = rank_classes(predictions.probabilities[index])[0]
+    correct, confidence = predictions.correct[index], predictions.confidence[index]
     colour = RIGHT if correct else WRONG
-    axes.imshow(outcome.image(index), extent=(0, 1, 0, 1), interpolation="nearest")
+    axes.imshow(predictions.image(index), extent=(0, 1, 0, 1), interpolation="nearest")
     axes.set(xlim=(-0.04, 3.9), ylim=(-0.04, 1.04), xticks=[], yticks=[], facecolor="white" if correct else "#FBEDE4")
     axes.grid(False)
     for side in axes.spines.values():
@@ -261,7 +263,7 @@ def _draw_prediction(axes: Axes, outcome: Outcome, index: int | np.integer | Non
     text = f"{'✓' if correct else '✗'} {_shorten(class_names[predicted], 20)}"
     axes.text(1.12, 0.72, text, color=colour, va="center", fontweight="bold", fontsize=9)
     if not correct:
-        axes.text(1.12, 0.46, f"is {_shorten(class_names[outcome.labels[index]])}", va="center", fontsize=8)
+        axes.text(1.12, 0.46, f"is {_shorten(class_names[predictions.labels[index]])}", va="center", fontsize=8)
     axes.barh(0.2, 2.2, 0.16, left=1.12, color="#E5E5E5")
     axes.barh(0.2, 2.2 * confidence, 0.16, left=1.12, color=colour)
     axes.text(3.38, 0.2, f"{confidence:.0%}", va="center", fontsize=8)

@@ -5,37 +5,37 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
 from workbench.evaluation.robustness.measuring import SEED, RobustnessRow
 from workbench.reporting.figures import BLUE, GREY, open_figure, save_figure, show_image
 
 
-def draw_robustness(path: Path, outcome: Outcome, rows: Sequence[RobustnessRow]) -> Path | None:
+def draw_robustness(path: Path, predictions: ModelPredictions, rows: Sequence[RobustnessRow]) -> Path | None:
     """Draw the accuracy after each change of the test images.
 
     Args:
         path: of the PNG file; also returned. Without rows no figure is drawn and None is returned.
-        outcome: predictions of the unchanged images.
+        predictions: predictions of the unchanged images.
         rows: the result of `measure_robustness`.
     """
     if not rows:
         path.unlink(missing_ok=True)  # of another model
         return None
     worst = min(rows, key=lambda row: row["difference"])
-    clean = float(outcome.correct.mean())
+    clean = float(predictions.correct.mean())
     what = describe_worst(worst)
     title = f"{what[0].upper()}{what[1:]}: {worst['accuracy']:.0%} instead of {clean:.0%} are right"
     caption = (
         "One test image at the strongest of the three strengths, and below it the accuracy on all test images at each "
         "strength, with 95 % intervals. The dashed line is the accuracy on the unchanged images."
     )
-    example = int(np.flatnonzero(outcome.correct)[0]) if outcome.correct.any() else 0
+    example = int(np.flatnonzero(predictions.correct)[0]) if predictions.correct.any() else 0
     columns = [[row for row in rows if row["corruption"] == corruption.name] for corruption in CORRUPTIONS]
     shape = {"nrows": 2, "ncols": len(CORRUPTIONS), "height_ratios": [1, 1.2]}
     with open_figure(9.5, 4.6, **shape) as (figure, axes):
         for corruption, of_one, (photo, curve) in zip(CORRUPTIONS, columns, axes.T, strict=True):
-            image = corrupt(outcome.image(example), corruption, corruption.strengths[-1], SEED, example)
+            image = corrupt(predictions.image(example), corruption, corruption.strengths[-1], SEED, example)
             show_image(photo, image, corruption.name)
             places = np.arange(1, len(of_one) + 1)
             accuracy = np.array([row["accuracy"] for row in of_one])

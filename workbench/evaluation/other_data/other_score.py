@@ -12,8 +12,8 @@ from workbench.console import console, show_decoding
 from workbench.errors import UserError
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, calibrate_run, read_calibration
 from workbench.evaluation.metrics.statistics import Share, measure_share
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.other_data.other_data import OtherData
-from workbench.evaluation.outcome import Outcome
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.predictions_table import Row, list_predictions
 from workbench.evaluation.scoring import ModelMetrics, keep_additions
@@ -72,17 +72,17 @@ def find_calibration(run: FinishedRun) -> SavedCalibration | None:
     return calibrate_run(run, dataset)
 
 
-def predict_foreign(run: FinishedRun, other: OtherData) -> Outcome | None:
+def predict_foreign(run: FinishedRun, other: OtherData) -> ModelPredictions | None:
     """Predict the images whose classes the run does not have; None if there are none."""
     rows = other.foreign.test
     if not len(rows):
         return None
     logits = predict_logits(run.model, other.foreign.images, rows, "other classes")
-    return Outcome(other.foreign, other.foreign.labels[rows], logits, 0.0)
+    return ModelPredictions(other.foreign, other.foreign.labels[rows], logits, 0.0)
 
 
 def add_other(
-    metrics: ModelMetrics, other: OtherData, foreign: Outcome | None, calibration: SavedCalibration | None
+    metrics: ModelMetrics, other: OtherData, foreign: ModelPredictions | None, calibration: SavedCalibration | None
 ) -> OtherMetrics:
     """Add to the metrics what is known of the other data."""
     added: OtherMetrics = {
@@ -117,7 +117,7 @@ def save_other(
     folder: Path,
     run: FinishedRun,
     other: OtherData,
-    outcomes: tuple[Outcome, Outcome | None],
+    predictions: tuple[ModelPredictions, ModelPredictions | None],
     metrics: OtherMetrics,
     calibration: SavedCalibration | None,
     mirrored: np.ndarray | None = None,
@@ -128,13 +128,13 @@ def save_other(
         folder: for the files.
         run: the run.
         other: the data.
-        outcomes: the predictions, and those of images whose classes the run does not have.
+        predictions: of images whose classes the run has, and of those whose classes the run does not have.
         metrics: the result.
         calibration: of the model.
         mirrored: probabilities (n, num_classes) with mirror images, where they were asked for.
     """
-    outcome, foreign = outcomes
-    rows = list_predictions(outcome, run.class_names, calibration, mirrored)
+    known, foreign = predictions
+    rows = list_predictions(known, run.class_names, calibration, mirrored)
     if foreign:
         for row, name in zip(
             list_predictions(foreign, run.class_names, calibration), other.foreign_classes, strict=True

@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.data.thread_pool import map_in_order
 from workbench.evaluation.metrics.statistics import wilson_interval
-from workbench.evaluation.outcome import Outcome
+from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.robustness.corruptions import CORRUPTIONS, Corruption, corrupt
 from workbench.finished_run import FinishedRun
@@ -32,29 +32,29 @@ class RobustnessRow(TypedDict):
     difference: float
 
 
-def measure_robustness(run: FinishedRun, outcome: Outcome, seed: int = SEED) -> list[RobustnessRow]:
+def measure_robustness(run: FinishedRun, predictions: ModelPredictions, seed: int = SEED) -> list[RobustnessRow]:
     """Test a model on its test images after each change of `CORRUPTIONS`, from weak to strong.
 
     The images are changed in the size that the network takes.
 
     Args:
         run: the run.
-        outcome: its predictions of the unchanged images.
+        predictions: its predictions of the unchanged images.
         seed: of the noise.
     """
-    dataset, rows = outcome.dataset, list[RobustnessRow]()
+    dataset, rows = predictions.dataset, list[RobustnessRow]()
     for corruption in CORRUPTIONS:
         for strength in corruption.strengths:
             change = functools.partial(_corrupt_batch, corruption, strength, seed)
             logits = predict_logits(run.model, dataset.images, dataset.test, corruption.name, change)
-            correct = logits.argmax(axis=1) == outcome.labels
+            correct = logits.argmax(axis=1) == predictions.labels
             rows.append(
                 {
                     "corruption": corruption.name,
                     "strength": corruption.describe(strength),
                     "accuracy": float(correct.mean()),
                     "accuracy_interval": wilson_interval(correct.sum(), len(correct)),
-                    "difference": float(correct.mean() - outcome.correct.mean()),
+                    "difference": float(correct.mean() - predictions.correct.mean()),
                 }
             )
     return rows

@@ -10,7 +10,7 @@ from workbench.evaluation.probabilities import softmax
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class ModelPredictions:
     """A model's predictions for each test image. Row i of every array belongs to image i.
 
     Attributes:
