@@ -131,7 +131,7 @@ def _read_objective(metric: Any) -> tuple[str, Direction]:
         raise UserError("'metric' must have a 'name' and a 'goal'")
     _refuse_unknown_keys(metric, {"name", "goal"}, "key of metric")
     name, goal = metric.get("name", "val_accuracy"), metric.get("goal")
-    if name not in METRICS:
+    if not isinstance(name, str) or name not in METRICS:
         raise UserError(f"metric '{name}' is none of {', '.join(METRICS)}")
     if goal not in (None, "maximize", "minimize"):
         raise UserError(f"metric goal '{goal}' is neither maximize nor minimize")

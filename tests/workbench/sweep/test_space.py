@@ -100,6 +100,7 @@ def test_values_survive_kerastuners_protocol():
         ("parameters: {dropout: {min: 0, max: 1, distribution: norml}}", "distribution 'norml' is none of constant"),
         ("parameters: {dropout: {min: 0, max: 1, distribution: normal}}", "a normal distribution has no 'min'; it has"),
         ("parameters: {dropout: {min: 0, max: 1, distribution: log_uniform_values}}", "start above 0"),
+        ("metric: {name: [val_loss]}\nparameters: {epochs: {values: [1, 2]}}", "'val_loss'.*is none of val_"),
         ("metric: {name: speed}\nparameters: {epochs: {values: [1, 2]}}", "metric 'speed'"),
         ("metric: {name: val_loss, goal: up}\nparameters: {epochs: {values: [1, 2]}}", "goal 'up'"),
         ("epochs: [1]", "has no 'parameters'"),
