@@ -34,12 +34,18 @@ def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: Tr
     Raises:
         UserError: nothing is missing; says what to do.
     """
-    if (folder / "report.html").exists():
+    if _has_report(folder):
         if has_used_budget(training, history):
             raise UserError(f"{folder}: the budget of {training.budget} has passed; train again with a longer --budget")
         finished = agree(len(history), "its only epoch is", f"all {len(history):,} epochs are")
         raise UserError(f"{folder}: {finished} done; ask for more with --epochs or --patience")
     print_result(folder, history, logs_dir)
+
+
+def _has_report(folder: Path) -> bool:
+    """Return whether a run has a report of its metrics, not none or an older one."""
+    report = folder / "report.html"
+    return report.exists() and report.stat().st_mtime_ns >= (folder / _METRICS).stat().st_mtime_ns
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> None:

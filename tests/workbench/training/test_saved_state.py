@@ -1,5 +1,6 @@
 """A damaged run is not resumed: one line says what is damaged and what to do, and nothing is changed."""
 
+import os
 import shutil
 
 import pytest
@@ -93,3 +94,7 @@ def test_a_run_that_was_killed_after_its_last_epoch_gets_its_results(tiny_run, c
     assert read_json(tiny_run / "metrics.json") == metrics
     assert main(["--resume", str(tiny_run)]) == 2
     assert "all 4 epochs are done; ask for more" in capsys.readouterr().err
+
+    os.utime(tiny_run / "report.html", (0, 0))  # the report of fewer epochs, before the run was continued
+    assert main(["--resume", str(tiny_run)]) == 0
+    assert (tiny_run / "report.html").stat().st_mtime > 0
