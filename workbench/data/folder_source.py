@@ -15,6 +15,7 @@ from workbench.wording import agree, format_count
 
 # Folders that this project's commands write when they are run in the photos' folder; they hold no class.
 _OUTPUT_FOLDERS = {"runs": "*/config.yaml", "logs": "*/*tfevents*"}
+_SEPARATE = "put the images of each class in a folder of their own"
 
 
 def open_folder(root: Path) -> Source:
@@ -65,6 +66,7 @@ def open_folder(root: Path) -> Source:
         folders={part: make_printable(folder.name) for part, folder in parts},
         warnings=[
             *describe_links([os.path.relpath(path, root) for path in not_followed]),
+            *_describe_unused_parts(root, parts),
             *_describe_loose_images(root, sorted({root, *(folder for _, folder in parts)})),
         ],
     )
@@ -73,15 +75,30 @@ def open_folder(root: Path) -> Source:
 def _find_parts(root: Path) -> list[tuple[str, Path]]:
     """Return (part, folder) pairs: train with its test and validation sets, or the whole folder without a split.
 
-    A `val` (or `valid`, `validation`) next to `train` is the held-out test set, unless there is a `test` as well.
+    A `val` (or `valid`, `validation`) next to `train` is the held-out test set, unless there is a `test` as well. A
+    folder without class folders is no part: it may hold unlabelled photos, or nothing.
     """
     train, test = root / "train", root / "test"
     if not train.is_dir():
         return [(UNSPLIT, root)]
-    validation = next((root / name for name in ("val", "valid", "validation") if (root / name).is_dir()), None)
-    if test.is_dir():
+    validation = next((folder for folder in _list_validation_folders(root) if _find_class_folders(folder, [])), None)
+    if test.is_dir() and _find_class_folders(test, []):
         return [(TRAIN, train), (TEST, test), *([(VALIDATION, validation)] if validation else [])]
     return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
+
+
+def _list_validation_folders(root: Path) -> list[Path]:
+    return [root / name for name in ("val", "valid", "validation") if (root / name).is_dir()]
+
+
+def _describe_unused_parts(root: Path, parts: Sequence[tuple[str, Path]]) -> list[str]:
+    """Return one line for each folder of test or validation images that has no class folders."""
+    unused = [root / "test", *_list_validation_folders(root)] if (root / "train").is_dir() else []
+    return [
+        f"warning: {folder.name} holds no class folders and is not used; {_SEPARATE}, or remove it"
+        for folder in unused
+        if folder.is_dir() and folder not in [folder for _, folder in parts] and not _find_class_folders(folder, [])
+    ]
 
 
 def _find_class_folders(folder: Path, not_followed: list[str]) -> dict[str, str]:
@@ -109,7 +126,6 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
         training: where its class folders should be: `root`, or `root/train`.
         class_names: of the class folders that were found.
     """
-    separate = "put the images of each class in a folder of their own"
     inner = _find_class_folders(training, [])
     if len(inner) == 1:
         path = next(iter(inner.values()))
@@ -118,14 +134,14 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
             found = f"the class folders are one level deeper, in {path} ('{deeper[0]}', ...)"
             return f"{found}; " + (f"give --data {path}" if training == root else f"move them into {training}")
     if class_names:
-        return f"holds one class folder only ('{class_names[0]}'), and two classes are needed; {separate}"
+        return f"holds one class folder only ('{class_names[0]}'), and two classes are needed; {_SEPARATE}"
     loose = sum(has_image_suffix(entry.name) for entry in os.scandir(training))
     if not loose:
-        return f"holds no class folders; {separate}"
+        return f"holds no class folders; {_SEPARATE}"
     siblings = [name for name in _find_class_folders(training.parent, []) if _holds_images(training.parent / name)]
     above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
     images = format_count(loose, "image")
-    return f"holds {images} and no class folders; {separate}, such as {training / 'cat'}{above}"
+    return f"holds {images} and no class folders; {_SEPARATE}, such as {training / 'cat'}{above}"
 
 
 def _describe_loose_images(root: Path, folders: Sequence[Path]) -> list[str]:

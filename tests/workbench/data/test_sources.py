@@ -48,6 +48,18 @@ def test_a_single_held_out_folder_is_the_test_set(photo_folder, name):
     assert counts(open_source(str(root)))[TEST, "a"] == 2
 
 
+@pytest.mark.parametrize("name", ["test", "val"])
+def test_a_folder_without_class_folders_is_no_part(photo_folder, name):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    shutil.move(root / "test" / "a" / "a-00.jpg", root / "unlabelled.jpg")
+    shutil.rmtree(root / "test")
+    (root / name).mkdir()
+    shutil.move(root / "unlabelled.jpg", root / name)
+    source = open_source(str(root))
+    assert counts(source) == {(UNSPLIT, "a"): 5, (UNSPLIT, "b"): 5}
+    assert any(f"{name} holds no class folders and is not used" in line for line in source.warnings)
+
+
 @pytest.mark.parametrize("name", ["val", "valid", "validation"])
 def test_val_beside_test_is_the_validation_set(photo_folder, name):
     root = photo_folder(classes=("a", "b"), train=5, test=2)
