@@ -126,13 +126,12 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
         training: where its class folders should be: `root`, or `root/train`.
         class_names: of the class folders that were found.
     """
-    inner = _find_class_folders(training, [])
-    if len(inner) == 1:
-        path = next(iter(inner.values()))
-        deeper = [*_find_class_folders(Path(path), [])]
-        if len(deeper) > 1 or "train" in deeper:
-            found = f"the class folders are one level deeper, in {path} ('{deeper[0]}', ...)"
-            return f"{found}; " + (f"give --data {path}" if training == root else f"move them into {training}")
+    inner = _follow_single_folders(training)
+    deeper = [*_find_class_folders(inner, [])]
+    if inner != training and (len(deeper) > 1 or "train" in deeper):
+        levels = format_count(len(inner.relative_to(training).parts), "level")
+        found = f"the class folders are {levels} deeper, in {inner} ('{deeper[0]}', ...)"
+        return f"{found}; " + (f"give --data {inner}" if training == root else f"move them into {training}")
     if class_names:
         return f"holds one class folder only ('{class_names[0]}'), and two classes are needed; {_SEPARATE}"
     loose = sum(has_image_suffix(entry.name) for entry in os.scandir(training))
@@ -142,6 +141,13 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
     above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
     images = format_count(loose, "image")
     return f"holds {images} and no class folders; {_SEPARATE}, such as {training / 'cat'}{above}"
+
+
+def _follow_single_folders(folder: Path) -> Path:
+    """Return the first folder, from `folder` downwards, that does not hold one folder only."""
+    while len(inner := _find_class_folders(folder, [])) == 1 and not inner.keys() & {"train"}:
+        folder = folder / next(iter(inner))
+    return folder
 
 
 def _describe_loose_images(root: Path, folders: Sequence[Path]) -> list[str]:

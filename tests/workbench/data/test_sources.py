@@ -267,13 +267,15 @@ def test_loose_images_in_a_folder_of_their_own_name_no_folder_above(photo_folder
 
 
 @pytest.mark.parametrize("test", [2, None])
-def test_one_level_too_deep_names_the_folder_to_give(photo_folder, tmp_path, test):
+@pytest.mark.parametrize(("inner", "levels"), [("photos", "1 level"), ("2026/photos", "2 levels")])
+def test_class_folders_too_deep_name_the_folder_to_give(photo_folder, tmp_path, test, inner, levels):
     root = photo_folder(classes=("a", "b"), train=3, test=test)
-    (tmp_path / "archive").mkdir()
-    root.rename(tmp_path / "archive" / "photos")
+    right = tmp_path / "archive" / inner
+    right.parent.mkdir(parents=True)
+    root.rename(right)
     message = refused(tmp_path / "archive")
-    assert f"the class folders are one level deeper, in {tmp_path / 'archive' / 'photos'}" in message
-    assert message.endswith(f"give --data {tmp_path / 'archive' / 'photos'}")
+    assert f"the class folders are {levels} deeper, in {right}" in message
+    assert message.endswith(f"give --data {right}")
     assert open_source(message.rpartition(" ")[2]).class_names == ["a", "b"]
 
 
@@ -283,7 +285,7 @@ def test_classes_one_level_too_deep_in_the_training_folder(photo_folder):
         (root / part).rename(root / "images")
         (root / part).mkdir()
         (root / "images").rename(root / part / "images")
-    assert f"one level deeper, in {root / 'train' / 'images'} ('a', ...); move them into {root / 'train'}" in refused(
+    assert f"1 level deeper, in {root / 'train' / 'images'} ('a', ...); move them into {root / 'train'}" in refused(
         root
     )
 
