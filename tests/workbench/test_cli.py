@@ -478,34 +478,6 @@ def test_the_reader_of_the_output_may_end_early(show, argv):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("module", "shows"),
-    [
-        ("cnn_scratch.train", ["Data:", "--image-size", "Run:"]),
-        ("cnn_scratch.tune", ["Data:", "--image-size", "Run:"]),
-        ("transfer.run", ["Data:", "Backbone:", "--from", "Freezing:", "Run:"]),
-        ("transfer.compare", ["Data:", "Backbone:", "--scratch", "Run:"]),
-        ("transfer.tune", ["Data:", "Search:", "Run:"]),
-        ("workbench.explain", ["RUN [IMAGE ...]", "--layer"]),
-        ("workbench.evaluate", ["workbench.evaluate RUN"]),
-        ("workbench.predict", ["workbench.predict RUN IMAGE ...", "--top-k"]),
-        ("workbench.export", ["workbench.export RUN", "--format", "tflite"]),
-        ("workbench.compare", ["workbench.compare RUN ...", "--output"]),
-        ("workbench.report", ["workbench.report RUN", "Report:"]),
-    ],
-)
-def test_help_does_not_wait_for_tensorflow(module, shows):
-    code = (
-        f"import runpy, sys; sys.argv[1:] = ['--help']\n"
-        f"try: runpy.run_module('{module}', run_name='__main__', alter_sys=True)\n"
-        "finally: assert not {'tensorflow', 'keras', 'matplotlib', 'scipy', 'sklearn'} & sys.modules.keys()"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    places = [shown.index(words) for words in shows]
-    assert places == sorted(places)
-    assert "_" not in "".join(line.split()[0] for line in shown.splitlines() if line.strip().startswith("--"))
-
-
 def test_bare_words_fill_the_positional_fields():
     config = cli.parse(Errand, ["runs/a", "--fast", "one two.jpg", "b.jpg"])
     assert config == Errand("runs/a", ["one two.jpg", "b.jpg"], True)
