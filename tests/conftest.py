@@ -34,8 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
         server = processes.serve(Path(folder.name))
         next(server)
         config.add_cleanup(lambda: next(server, None))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # of the processes that tests start
     if is_worker or not config.getoption("numprocesses", None):
-        load_tensorflow()
+        load_tensorflow(threads=1)  # the networks are tiny: more threads cost more than they save
 
 
 @pytest.fixture(scope="module", autouse=True)
