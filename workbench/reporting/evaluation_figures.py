@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration
-from workbench.evaluation.metrics.prediction_metrics import ClassMetrics
+from workbench.evaluation.metrics.prediction_metrics import ClassMetrics, count_predictions
 from workbench.evaluation.metrics.statistics import CALIBRATION_BINS, list_confusions, measure_calibration
 from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.probabilities import rank_classes
@@ -33,8 +33,7 @@ def draw_figures(
 ) -> list[Path]:
     """Draw every figure of a test into a folder, and return their paths."""
     folder.mkdir(exist_ok=True)
-    matrix = np.zeros((len(class_names),) * 2, int)
-    np.add.at(matrix, (predictions.labels, predictions.predicted), 1)
+    matrix = count_predictions(predictions.labels, predictions.predicted, len(class_names))
     calibrated = calibration.compute_probabilities(predictions.logits).max(axis=1) if calibration else None
     paths = [
         draw_confusion_matrix(folder / "confusion_matrix.png", matrix, class_names),

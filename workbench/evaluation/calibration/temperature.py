@@ -1,8 +1,6 @@
 """Temperature scaling: one number that makes a network's probabilities honest, fitted on images it has not seen."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 LOWEST, HIGHEST = 0.05, 20.0
 
@@ -23,6 +21,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     Returns:
         The temperature, between 0.05 and 20.
     """
+    from scipy.optimize import minimize_scalar  # imported late: a prediction must not wait for it
+
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
@@ -36,4 +36,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def compute_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the mean cross-entropy of softmax(logits), in nats."""
+    from scipy.special import logsumexp  # imported late: a prediction must not wait for it
+
     return float(np.mean(logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]))

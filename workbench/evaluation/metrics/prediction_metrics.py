@@ -5,7 +5,6 @@ from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
 from workbench.evaluation.metrics.balanced_scores import BalancedScores, measure_balanced_scores
 from workbench.evaluation.metrics.statistics import list_confusions, measure_calibration, wilson_interval
@@ -61,11 +60,9 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Se
         class_names: in the order of the labels.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    classes = range(len(class_names))
     predicted, confidence, k = probabilities.argmax(axis=1), probabilities.max(axis=1), min(3, len(class_names))
     correct, in_top_k = predicted == labels, is_in_top(probabilities, labels, k)
-    scores = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
-    confusions = list_confusions(confusion_matrix(labels, predicted, labels=classes))
+    matrix = count_predictions(labels, predicted, len(class_names))
     return {
         "images": len(labels),
         "accuracy": float(correct.mean()),
@@ -74,15 +71,37 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Se
         "top_k_accuracy": float(in_top_k.mean()),
         "top_k_interval": wilson_interval(in_top_k.sum(), len(labels)),
         **measure_balanced_scores(labels, predicted, len(class_names)),
-        "loss": float(log_loss(labels, probabilities, labels=classes)),
+        "loss": measure_loss(labels, probabilities),
         "confidence": float(confidence.mean()),
         "ece": measure_calibration(confidence, correct).error,
-        "per_class": [
-            {"class": name, "images": int(count), "precision": float(p), "recall": float(r), "f1": float(f)}
-            for name, p, r, f, count in zip(class_names, *scores, strict=True)
-        ],
+        "per_class": measure_classes(matrix, class_names),
         "confused": [
             {"true": class_names[true], "predicted": class_names[predicted], "count": count}
-            for true, predicted, count in confusions
+            for true, predicted, count in list_confusions(matrix)
         ],
     }
+
+
+def count_predictions(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the confusion matrix of counts, int (num_classes, num_classes); rows are true classes."""
+    matrix = np.zeros((num_classes, num_classes), int)
+    np.add.at(matrix, (labels, predicted), 1)
+    return matrix
+
+
+def measure_classes(matrix: np.ndarray, class_names: Sequence[str]) -> list[ClassMetrics]:
+    """Return precision, recall and F1 of each class from the confusion matrix; 0 where one would divide by 0."""
+    right, images, chosen = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    precision, recall = right / np.maximum(chosen, 1), right / np.maximum(images, 1)
+    f1 = 2 * right / np.maximum(images + chosen, 1)
+    return [
+        {"class": name, "images": int(count), "precision": float(p), "recall": float(r), "f1": float(f)}
+        for name, count, p, r, f in zip(class_names, images, precision, recall, f1, strict=True)
+    ]
+
+
+def measure_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean cross-entropy; a probability of 0 counts as the smallest step of its number format."""
+    of_true = probabilities[np.arange(len(labels)), labels]
+    epsilon = np.finfo(of_true.dtype).eps
+    return float(-np.log(np.clip(of_true, epsilon, 1 - epsilon)).mean())
