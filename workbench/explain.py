@@ -21,7 +21,7 @@ from workbench.evaluation.calibration.saved_calibration import read_calibration
 from workbench.explaining.explainer import Explainer
 from workbench.explaining.units import find_most_wrong, select_distinctive_units, survey_units
 from workbench.finished_run import FinishedRun, open_run
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 from workbench.reporting.run_report import leave_report
 
 MAX_PHOTOS = 500  # validation images that are searched for those that excite a unit

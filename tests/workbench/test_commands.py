@@ -44,3 +44,11 @@ def test_a_missing_run_is_refused_before_tensorflow_is_imported(calls, name):
     call = calls[f"workbench.{name}", "runs/missing"]
     assert (call.code, call.imported, call.output) == (2, [], "")
     assert call.errors == "error: runs/missing: no such run folder\n"
+
+
+def test_a_report_without_figures_imports_no_heavy_library(tiny_run):
+    history = tiny_run / "history.csv"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))  # one epoch has no learning curve
+    (call,) = call_fresh([("workbench.report", str(tiny_run))])
+    assert (call.code, call.imported) == (0, [])
+    assert "report.html" in call.output

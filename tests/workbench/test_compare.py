@@ -17,7 +17,7 @@ from workbench.evaluate import evaluate
 from workbench.evaluation.comparison import name_runs
 from workbench.evaluation.metrics.statistics import mcnemar
 from workbench.files import read_csv
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 
 
 def copy_untrained(run):

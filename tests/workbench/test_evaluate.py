@@ -21,7 +21,7 @@ from workbench.evaluation.scoring import find_score
 from workbench.files import read_csv, read_json
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_class_metrics, draw_confusion_matrix, draw_reliability
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 from workbench.reporting.run_report import write_report
 
 FIGURES = {"confusion_matrix.png", "reliability.png", "per_class.png", "prediction_grid.png", "most_wrong.png"}

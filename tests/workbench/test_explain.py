@@ -13,7 +13,7 @@ from workbench.commands import ExplainConfig
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.explain import explain
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 
 RUN_FIGURES = {
     *("filters.png", "first_feature_maps.png", "feature_maps.png", "guided_backprop.png", "gradcam.png"),

@@ -22,7 +22,8 @@ from workbench.evaluation.comparison import CurvePoint, name_runs
 from workbench.report import report
 from workbench.reporting.charts import read_script
 from workbench.reporting.comparison_page import draw_comparison, write_page
-from workbench.reporting.figures import open_figure, read_parts, save_figure
+from workbench.reporting.figure_metadata import read_parts
+from workbench.reporting.figures import open_figure, save_figure
 from workbench.reporting.page import load_pictures
 from workbench.reporting.run_report import leave_report, write_report
 from workbench.sweep.analysis.repeated_trial import RepeatedTrial

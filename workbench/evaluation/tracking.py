@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from workbench.finished_run import FinishedRun
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 from workbench.training.tracking import log_to_wandb, name_full_disk
 
 

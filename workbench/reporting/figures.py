@@ -1,7 +1,6 @@
 """The style of all figures: safe for colour-blind readers, readable in print, with the finding as the title."""
 
 import contextlib
-import json
 import math
 import textwrap
 import warnings
@@ -21,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
-from PIL import Image
 
 from workbench.files import replace_file
+from workbench.reporting.figure_metadata import Box, make_metadata
 
 # The palette of Okabe and Ito: its colours are distinct with every common form of colour blindness.
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
@@ -31,9 +30,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY = (
 )
 PALETTE = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, GREY]
 SEQUENTIAL = "cividis"  # its lightness is linear, so that it is also readable in grey
-_PARTS = "Parts"  # name of the parts in a file's metadata
 _MARGIN = 5  # pixels around a part
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 _FONTS = (  # DejaVu Sans comes with matplotlib; the others are used, if installed, for scripts that it lacks
     *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans Devanagari"),
     *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic", "Nirmala UI", "Arial Unicode MS"),
@@ -97,9 +94,8 @@ def save_figure(
     """
     top = _draw_title(figure, title)
     boxes = _find_boxes(figure, top, parts) or [(0, top, *figure.canvas.get_width_height())]
-    metadata = {"Title": title, "Description": caption, _PARTS: json.dumps(boxes)}
     with replace_file(path) as temporary:
-        figure.savefig(temporary, format="png", metadata=metadata)
+        figure.savefig(temporary, format="png", metadata=make_metadata(title, caption, boxes))
     return path
 
 
@@ -136,22 +132,6 @@ def _find_boxes(figure: Figure, top: int, parts: Sequence[Sequence[Sequence[Axes
             right = math.ceil(max(box.x1 for box in column)) + _MARGIN
             found.append((max(0, left), max(top, upper), min(width, right), min(height, lower)))
     return found
-
-
-def read_words(path: Path) -> tuple[str, str]:
-    """Return (title, caption) of a figure written by `save_figure`."""
-    with Image.open(path, formats=["PNG"]) as image:
-        return image.info.get("Title", ""), image.info.get("Description", "")
-
-
-def read_parts(path: Path) -> list[Box]:
-    """Return the parts of a figure that are shown side by side where there is room, all without the title.
-
-    Empty if the file was not written by `save_figure`, or by a version that drew the title into its only part.
-    """
-    with Image.open(path, formats=["PNG"]) as image:
-        parts = json.loads(image.info.get(_PARTS, "[]"))
-        return [(left, top, right, bottom) for left, top, right, bottom in parts]
 
 
 def show_image(axes: Axes, image: np.ndarray, title: str = "", **kwargs: Any) -> AxesImage:

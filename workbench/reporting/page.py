@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from workbench.reporting.charts import Chart, read_script
-from workbench.reporting.figures import Box, read_parts, read_words
+from workbench.reporting.figure_metadata import Box, read_parts, read_words
 from workbench.reporting.templates import render
 from workbench.table import Table
 

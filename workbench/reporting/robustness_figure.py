@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.evaluation.model_predictions import ModelPredictions
 from workbench.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
-from workbench.evaluation.robustness.measuring import SEED, RobustnessRow
+from workbench.evaluation.robustness.measuring import SEED, RobustnessRow, describe_worst
 from workbench.reporting.figures import BLUE, GREY, open_figure, save_figure, show_image
 
 
@@ -48,8 +48,3 @@ def draw_robustness(path: Path, predictions: ModelPredictions, rows: Sequence[Ro
                 curve.set_yticklabels([])
         axes[1, 0].set_ylabel("share that is right")
         return save_figure(figure, path, title, caption)
-
-
-def describe_worst(row: RobustnessRow) -> str:
-    """Return what costs the most accuracy, such as `darkness costs most (15 % of the brightness)`."""
-    return f"{row['corruption']} costs most ({row['strength']})"

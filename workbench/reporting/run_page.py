@@ -13,7 +13,6 @@ from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json
 from workbench.finished_run import FinishedRun
-from workbench.reporting.curves import draw_curves
 from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
 from workbench.reporting.test_section import TEST_FIGURES, build_evaluation_sections, build_test_section
 from workbench.sweep.results import format_value
@@ -85,6 +84,10 @@ def build_model_sections(run: FinishedRun, metrics: Metrics, history: Sequence[E
     folder = run.results_path / "figures"
     curves = []
     if len(history) > 1:
+        from workbench.reporting.curves import (
+            draw_curves,
+        )  # imported late: one epoch has no curve, and needs no Matplotlib
+
         folder.mkdir(exist_ok=True)
         curves = load_pictures([draw_curves(history, folder / f"{CURVES}.png")])
     others = {*SWEEP_FIGURES, CURVES, *TEST_FIGURES}

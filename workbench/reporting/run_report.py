@@ -6,6 +6,7 @@ from pathlib import Path
 from workbench.commandline.calls import format_call
 from workbench.files import write_text
 from workbench.finished_run import open_run
+from workbench.reporting.run_page import build_run_page
 from workbench.sweep.results import is_sweep
 
 
@@ -22,12 +23,13 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
     Raises:
         UserError: the folder is not a run folder, or is incomplete.
     """
-    # Imported late: trainings and workers do not wait for matplotlib and scikit-learn.
-    from workbench.reporting.run_page import build_run_page
-    from workbench.reporting.sweep_page import build_sweep_page
-
     run = open_run(folder, output=output)
-    page = build_sweep_page(run) if is_sweep(run.path) else build_run_page(run)
+    if is_sweep(run.path):  # imported late: only a sweep's page needs Matplotlib and scikit-learn
+        from workbench.reporting.sweep_page import build_sweep_page
+
+        page = build_sweep_page(run)
+    else:
+        page = build_run_page(run)
     path = run.results_path / "report.html"
     write_text(path, page.render())
     return path

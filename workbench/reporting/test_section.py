@@ -5,9 +5,9 @@ from typing import Any
 
 from workbench.evaluation.other_data.class_matching import list_first, name_classes
 from workbench.evaluation.other_data.other_score import EVALUATIONS, list_evaluations
+from workbench.evaluation.robustness.measuring import describe_worst
 from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Picture, Section, load_pictures
-from workbench.reporting.robustness_figure import describe_worst
 from workbench.table import Column, Table
 from workbench.wording import agree, format_count
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.workbench.synthetic import PARAMETERS, POINTS, write_sweep
 from workbench.errors import UserError
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 from workbench.sweep.figures.effects import draw_importance
 from workbench.sweep.figures.importance import Importance, estimate_importance
 from workbench.sweep.figures.overview import draw_figures

@@ -7,7 +7,7 @@ from PIL import Image
 from cnn_scratch.train import main
 from workbench.errors import UserError
 from workbench.files import read_csv
-from workbench.reporting.figures import read_words
+from workbench.reporting.figure_metadata import read_words
 from workbench.training.lr_finder import find_steepest_fall
 
 

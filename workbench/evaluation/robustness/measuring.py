@@ -66,3 +66,8 @@ def _corrupt_batch(
     """Change images, uint8 (n, size, size, 3), on all cores. `numbers` are their rows."""
     pairs = zip(images, numbers.tolist(), strict=True)
     return np.stack([*map_in_order(lambda pair: corrupt(pair[0], corruption, strength, seed, pair[1]), pairs)])
+
+
+def describe_worst(row: RobustnessRow) -> str:
+    """Return what costs the most accuracy, such as `darkness costs most (15 % of the brightness)`."""
+    return f"{row['corruption']} costs most ({row['strength']})"
