@@ -137,7 +137,8 @@ def _describe_space(space: Space, tuner: str) -> str:
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     """Read the data, refuse another sweep's folder, and write the sweep's first files."""
     kept = open_kept_split(folder.path, "resume")
-    if kept is None and read_json(folder.path / "sweep.json") is not None:
+    begun = read_json(folder.path / "sweep.json")
+    if kept is None and begun is not None and "groups" not in begun:
         config = replace(config, groups=NO_GROUPS)  # the earlier version drew the split without groups
     base = space.fixed.get("from_")
     base = base if isinstance(base, str) else None

@@ -211,6 +211,19 @@ def test_a_sweep_of_a_range_that_an_earlier_version_began_is_continued(workdir):
     assert len(rows()) == 3
 
 
+def test_a_sweep_that_was_killed_before_its_split_was_written_is_continued(workdir):
+    write_space(seed=[0], batch_size=[10])
+    config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials=1, workers=0)
+    tune(config)
+    begun = read_json("runs/s/sweep.json")
+    shutil.rmtree("runs/s")
+    Path("runs/s").mkdir()
+    write_json("runs/s/sweep.json", begun)
+    tune(config)
+    assert [row["status"] for row in rows()] == ["completed"]
+    assert read_json("runs/s/sweep.json") == begun
+
+
 def test_the_method_of_the_file_is_the_tuner(workdir):
     sweep("method: bayes\nparameters: {seed: {values: [0, 1, 2, 3]}, batch_size: {value: 1}}", max_trials=3)
     assert Path("runs/s/tuner/oracle.json").exists()
