@@ -15,10 +15,12 @@ from workbench.files import read_csv
 
 State = dict[str, str]  # path, relative -> what the file holds, but for times
 
-# Values that may differ between calls: times and memory, whether features were cached, and in KerasTuner's oracle.json,
-# of which nothing is read, the order in which trials were loaded and a seed that is not used.
+# Values that may differ between calls: times and memory, whether features were cached, whether a trial began with the
+# epochs of a shorter one (result.json has the history of all epochs), and in KerasTuner's oracle.json, of which nothing
+# is read, the order in which trials were loaded and a seed that is not used.
 _TIMES = re.compile(
     r"seconds|per_second|memory|started|ended|updated|sha256|model_bytes|^(features|feature_images|checksum)$"
+    r"|^(resumed_after|observations)$"
     r"|^(start_order|seed|seed_state)$"
 )
 _IGNORED = re.compile(r"\.lock$|/\.[^/]+\.json$|estimates\.csv$|/\.filler$")  # locks and what describes their holders
