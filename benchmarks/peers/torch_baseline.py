@@ -23,6 +23,7 @@ START = time.perf_counter()
 import argparse
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 NUM_BLOCKS, DENSE_UNITS = 5, 512
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "mish": nn.Mish}
 FILTER_GROWTH = {"same": 1, "double": 2, "half": 0.5}  # from one block to the next
@@ -115,7 +117,7 @@ class Trainer:
 
     def __init__(self, model: nn.Module, learning_rate: float, channels_last: bool, bf16: bool) -> None:
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.model = model.to(memory_format=self.layout)
+        self.model = model.to(DEVICE, memory_format=self.layout)
         self.optimizer = torch.optim.Adam(self.model.parameters(), learning_rate)
         self.bf16 = bf16
 
@@ -134,24 +136,24 @@ class Trainer:
         """Take one training step on images (n, 3, height, width) and their class indices (n,)."""
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss = nn.functional.cross_entropy(self._predict(images), labels)
+            loss = nn.functional.cross_entropy(self._predict(images), labels.to(DEVICE))
         loss.backward()
         self.optimizer.step()
 
-    def measure_accuracy(self, batches: DataLoader) -> float:
+    def measure_accuracy(self, batches: Iterable[Sequence[torch.Tensor]]) -> float:
         """Return the share of images whose class is the one with the highest output."""
         self.model.eval()
         correct: list[torch.Tensor] = []
         with torch.no_grad(), self._autocast():
             for images, labels in batches:
-                correct.append(self._predict(images).argmax(dim=1) == labels)
+                correct.append(self._predict(images).argmax(dim=1) == labels.to(DEVICE))
         return torch.cat(correct).float().mean().item()
 
     def _predict(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model(images.contiguous(memory_format=self.layout))
+        return self.model(images.to(DEVICE).contiguous(memory_format=self.layout))
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 Step = Callable[[], None]
 
 
@@ -113,15 +115,16 @@ def build_step(options: argparse.Namespace, channels_last: bool, bf16: bool) -> 
     """Return a function that takes one training step in a setting, on one batch of random images."""
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = build_network(options.network, options.frozen_stages, options.classes).to(memory_format=layout)
-    images = (torch.rand(options.batch, 3, options.size, options.size) * 2 - 1).contiguous(memory_format=layout)
-    labels = torch.randint(options.classes, (options.batch,))
+    model = build_network(options.network, options.frozen_stages, options.classes).to(DEVICE, memory_format=layout)
+    images = torch.rand(options.batch, 3, options.size, options.size, device=DEVICE) * 2 - 1
+    images = images.contiguous(memory_format=layout)
+    labels = torch.randint(options.classes, (options.batch,), device=DEVICE)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-5, fused=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=bf16):
             loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
         optimizer.step()
@@ -136,6 +139,8 @@ def measure(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> 
         for label, step in steps.items():
             start = clock()
             step()
+            if DEVICE.type == "cuda":
+                torch.cuda.synchronize()
             seconds[label].append(clock() - start)
     return {label: min(times[1:]) for label, times in seconds.items()}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import torch
-from torch_baseline import Trainer, add_network_options
+from torch_baseline import DEVICE, Trainer, add_network_options
 
 Step = Callable[[], None]
 
@@ -49,7 +49,7 @@ def build_step(
     """Return a function that takes one training step in a setting."""
     model(images[:2])  # gives a lazy layer its size
     trainer = Trainer(model, 1e-3, channels_last, bf16)
-    images = images.contiguous(memory_format=trainer.layout)
+    images, labels = images.to(DEVICE).contiguous(memory_format=trainer.layout), labels.to(DEVICE)
     return lambda: trainer.step(images, labels)
 
 
@@ -60,6 +60,8 @@ def measure(steps: dict[str, Step], rounds: int) -> dict[str, float]:
         for label, step in steps.items():
             start = time.perf_counter()
             step()
+            if DEVICE.type == "cuda":
+                torch.cuda.synchronize()
             seconds[label].append(time.perf_counter() - start)
     return {label: min(times[1:]) for label, times in seconds.items()}
 
