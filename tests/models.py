@@ -1,13 +1,17 @@
-"""Models that several tests train, and what a saved model predicts."""
+"""Models that several tests train, what a saved model predicts, and what a killed training leaves."""
+
+import shutil
 
 import keras
 import numpy as np
+import pytest
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.fast_model import build_fast_model
 from cnn_scratch.graph_cache import draw_weights
 from cnn_scratch.model import build_cnn
 from workbench.finished_run import open_run
+from workbench.training import checkpoints
 from workbench.training.optimizer import compile_model
 from workbench.training.training_model import TrainingModel
 
@@ -27,6 +31,21 @@ def build_compiled_fast_model(config, precision="float32", num_classes=2, fuse=T
     model = build_fast_model(plain, precision, fuse=fuse)
     compile_model(model, config.training)
     return model
+
+
+def leave_stopped_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each training leave a copy of its folder, `NAME-stopped`, as SIGKILL after the first epoch leaves it."""
+    save = checkpoints.save_model
+
+    def save_and_copy(model, path):
+        save(model, path)
+        folder = path.parent
+        if path.name == "last.keras" and not folder.name.endswith("-stopped"):
+            stopped = folder.with_name(f"{folder.name}-stopped")
+            if not stopped.exists():
+                shutil.copytree(folder, stopped)
+
+    monkeypatch.setattr(checkpoints, "save_model", save_and_copy)
 
 
 def measure_saved_model(folder, file_name="model.keras") -> tuple[float, float]:

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import shlex
@@ -16,7 +18,7 @@ from PIL import Image
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.train import main, train
-from tests.models import measure_saved_model
+from tests.models import leave_stopped_copies, measure_saved_model
 from tests.processes import PIPE, Process, limit_file_size, run
 from workbench import cli
 from workbench.config import build, replace
@@ -34,18 +36,18 @@ def config(red_and_blue, workdir):
 
 @pytest.fixture(scope="module")
 def trained_once(shared_red_and_blue, tmp_path_factory):
-    """A folder with the run of one epoch of a network like `config`'s; tests must not write to it."""
-    network = {"image_size": 32, "num_filters": 16, "dense_units": 16}
-    with pytest.MonkeyPatch.context() as patch:
+    """(folder with a run like `config`'s and its report, what was printed); tests must not write to it."""
+    options = {"image_size": 32, "num_filters": 16, "dense_units": 16, "epochs": 2, "name": "r"}
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
         patch.chdir(tmp_path_factory.mktemp("trained"))
-        train(build(TrainConfig, data=str(shared_red_and_blue), **network, epochs=1, name="r"))
-        return Path.cwd()
+        assert train(build(TrainConfig, data=str(shared_red_and_blue), **options)) == Path("runs/r")
+        return Path.cwd(), shown.getvalue()
 
 
 @pytest.fixture
 def finished(trained_once, workdir):
     """The path `runs/r` of a copy of that run, which a test may write to."""
-    shutil.copytree(trained_once, workdir, dirs_exist_ok=True)
+    shutil.copytree(trained_once[0], workdir, dirs_exist_ok=True)
     return Path("runs/r")
 
 
@@ -53,9 +55,9 @@ def weights(path):
     return keras.saving.load_model(path, safe_mode=True).get_weights()
 
 
-@pytest.mark.report
-def test_a_run_folder_is_left(config, capsys):
-    folder = train(config)
+def test_a_run_folder_is_left(trained_once):
+    root, shown = trained_once
+    folder = root / "runs" / "r"
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "classes.json", "history.csv", "metrics.json", "model.keras", "last.keras"),
         *("split.csv", "figures", "report.html"),
@@ -69,16 +71,20 @@ def test_a_run_folder_is_left(config, capsys):
     saved = yaml.safe_load((folder / "config.yaml").read_text())
     assert saved["image_size"] == 32
     assert saved["seed"] == 0
-    shown = capsys.readouterr().out
     assert "images/s" in shown
     assert "epoch 2/2" in shown
     assert "report:      runs/r/report.html" in shown
     assert "python -m cnn_scratch.train --config runs/r/config.yaml" in (folder / "report.html").read_text()
-    assert any("tfevents" in path.name for path in (folder.parents[1] / "logs" / "r").iterdir())
+    assert any("tfevents" in path.name for path in (root / "logs" / "r").iterdir())
 
 
-def test_two_colours_are_learnt(config):
-    folder = train(replace(config, epochs=8, batch_size=4, batch_norm=False))
+def test_two_colours_are_learnt_and_logged_by_wandb_offline_without_a_key(config, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "/nowhere")
+    monkeypatch.setenv("HOME", str(config.run.runs_dir))
+    folder = train(replace(config, epochs=8, batch_size=4, batch_norm=False, wandb=True))
+    assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     red = np.full((1, 32, 32, 3), (200, 40, 40), np.uint8)
     blue = np.full((1, 32, 32, 3), (40, 40, 200), np.uint8)
@@ -93,9 +99,12 @@ def test_the_best_epoch_is_kept_beside_the_last(config):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.8])
-def test_a_training_in_16_bits_reports_the_accuracy_of_the_saved_model(config, ema):
-    folder = train(replace(config, precision="bfloat16", ema=ema, learning_rate=0.01))
+def test_a_training_in_16_bits_reports_the_accuracy_of_the_saved_model(config):
+    """Of averaged weights; of others see `test_a_resumed_run_keeps_its_number_format`."""
+    check_reported_accuracies(train(replace(config, precision="bfloat16", ema=0.8, learning_rate=0.01)))
+
+
+def check_reported_accuracies(folder):
     history, metrics = read_csv(folder / "history.csv"), json.loads((folder / "metrics.json").read_text())
     reported = {
         "model.keras": (metrics["val_accuracy"], metrics["val_loss"]),
@@ -113,12 +122,15 @@ RECIPE = {"ema": 0.8, "mixup": 0.4, "cutmix": 1.0, "erasing": 0.5, "weight_decay
 MUON = {"optimizer": "muon", "learning_rate": 3e-3, "ema": 0.8, "weight_decay": 0.05}
 
 
-@pytest.mark.parametrize("options", [{"data_aug": True, **RECIPE}, MUON, {"optimizer": "sgd"}])
-def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
-    config = replace(config, dropout=0.5, **options)
-    whole = train(replace(config, epochs=3, name="whole"))
-    part = train(replace(config, epochs=2, name="part"))
-    train(build(TrainConfig, resume=str(part), epochs=3))
+@pytest.mark.parametrize("options", [{"data_aug": True, **RECIPE}, MUON])
+def test_a_resumed_training_equals_an_uninterrupted_one(config, monkeypatch, options):
+    leave_stopped_copies(monkeypatch)
+    whole = train(replace(config, dropout=0.5, **options))
+    part = train(build(TrainConfig, resume="runs/r-stopped"))
+    check_equal_trainings(whole, part)
+
+
+def check_equal_trainings(whole, part):
     for name in ("last.keras", "model.keras"):
         for one, other in zip(weights(whole / name), weights(part / name), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -128,7 +140,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(config, options):
 
 
 def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
-    monkeypatch.setattr("cnn_scratch.fast_model.LARGE_MAPS", 1000)
+    monkeypatch.setattr("cnn_scratch.fast_model.LARGE_MAPS", 10_000)  # the first block is fused
     config = replace(config, batch_size=8, dropout=0.0)
     plain = train(replace(config, name="plain"))
     monkeypatch.setitem(train.__globals__, "choose_steps_per_execution", lambda steps_per_epoch: 2)
@@ -138,27 +150,33 @@ def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
     assert [len(read_csv(run / "history.csv")) for run in (plain, several)] == [2] * 2
 
 
-def test_a_resumed_training_keeps_its_split(config, photo_folder, capsys):
+def test_a_resumed_training_keeps_its_split(config, photo_folder, monkeypatch, capsys):
     """A photo that is added is named and not used; a training image that is gone is refused."""
     data = photo_folder(train=8, test=None, size=32)
-    config = replace(config, data=str(data))
-    whole, part = train(replace(config, name="whole", epochs=2)), train(replace(config, name="part", epochs=1))
+    leave_stopped_copies(monkeypatch)
+    whole, part = train(replace(config, data=str(data), dropout=0.5, optimizer="sgd")), Path("runs/r-stopped")
     split = (part / "split.csv").read_bytes()
     Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(data / "daisy" / "a-new-one.png")
-    train(build(TrainConfig, resume=str(part), epochs=2))
+    train(build(TrainConfig, resume=str(part)))
     assert "1 image was added (daisy/a-new-one.png) and is not used" in capsys.readouterr().out
     for one, other in zip(weights(whole / "model.keras"), weights(part / "model.keras"), strict=True):
         np.testing.assert_array_equal(one, other)
+    check_equal_trainings(whole, part)
     next(data / image.name for image in read_split(part) if image.part == "train").unlink()
     before = {path: path.read_bytes() for path in part.iterdir() if path.is_file()}
-    with pytest.raises(UserError, match=r"1 training image is gone \(daisy/.*runs/part is continued with the images"):
+    with pytest.raises(
+        UserError, match=r"1 training image is gone \(daisy/.*runs/r-stopped is continued with the images"
+    ):
         train(build(TrainConfig, resume=str(part), epochs=3))
     assert before == {path: path.read_bytes() for path in part.iterdir() if path.is_file()}
     assert split == (part / "split.csv").read_bytes()
 
 
 def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):
-    """`auto` is settled once and written down, also if another format is faster where the run is resumed."""
+    """`auto` is settled once and written down, also if another format is faster where the run is resumed.
+
+    The accuracies of the resumed run are those of its saved models.
+    """
     monkeypatch.setattr("workbench.training.precision.LARGE", 0)
 
     def make_faster(fast):
@@ -168,14 +186,17 @@ def test_a_resumed_run_keeps_its_number_format(config, monkeypatch):
         monkeypatch.setattr("cnn_scratch.fast_model.measure_step_seconds", measure)
 
     make_faster("bfloat16")
-    folder = train(replace(config, epochs=1))
+    folder = train(replace(config, epochs=1, learning_rate=0.01))
     assert yaml.safe_load((folder / "config.yaml").read_text())["precision"] == "bfloat16"
+    with pytest.raises(UserError, match="its only epoch is done"):
+        train(build(TrainConfig, resume=str(folder)))
     make_faster("float32")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "another-machine"))
     train(build(TrainConfig, resume=str(folder), epochs=2))
     assert json.loads((folder / "metrics.json").read_text())["precision"] == "bfloat16"
     assert yaml.safe_load((folder / "config.yaml").read_text())["precision"] == "bfloat16"
     assert choose_cnn_precision(config.network, config.training, 32) == "float32"  # what a new run would get
+    check_reported_accuracies(folder)
 
 
 def test_a_killed_training_is_resumed(config):
@@ -204,32 +225,37 @@ def test_a_killed_training_is_resumed(config):
     assert [row["epoch"] for row in read_csv("runs/killed/history.csv")] == [str(n + 1) for n in range(done + 1)]
 
 
-def test_nan_stops_the_run_with_a_word(config):
-    with pytest.raises(UserError, match=r"loss became nan in epoch \d: .*learning rate below 1e\+30"):
+def test_nan_stops_the_run_with_a_word_and_leaves_nothing(finished, config):
+    """The logs are those of another run of the name, so they are kept."""
+    finished.rename("others")
+    logs = sorted(Path("logs/r").rglob("*.v2"))
+    with pytest.raises(UserError, match=r"loss became nan in epoch \d: .*diverged.*learning rate below 1e\+30"):
         train(replace(config, learning_rate=1e30))
+    assert not Path("runs/r").exists()
+    assert logs
+    assert set(logs) <= set(Path("logs/r").rglob("*.v2"))
 
 
 def test_resume_refuses_another_configuration(finished):
     with pytest.raises(UserError, match=r"--num-filters 64: .* was made with 16"):
         train(build(TrainConfig, resume=str(finished), num_filters=64))
-    with pytest.raises(UserError, match="its only epoch is done"):
+    with pytest.raises(UserError, match="all 2 epochs are done"):
         train(build(TrainConfig, resume=str(finished), epochs=1))
     with pytest.raises(UserError, match="not a run folder"):
         train(build(TrainConfig, resume="runs/none"))
 
 
 def test_a_run_is_overwritten_only_where_that_is_asked_for(finished, config):
-    """Without --name it is the run of the default name, which is numbered where none is overwritten."""
+    """Without --name it is the run of the default name."""
     with pytest.raises(UserError, match="exists: resume it with --resume"):
         train(config)
     old = finished.rename("runs/cnn-red_and_blue-32px")
     (old / "old.txt").write_text("of the first run")
     config = replace(config, name=None)
-    assert train(replace(config, overwrite=True)) == old
-    assert len(read_csv(old / "history.csv")) == 2
+    assert train(replace(config, overwrite=True, epochs=1)) == old
+    assert len(read_csv(old / "history.csv")) == 1
     assert not (old / "old.txt").exists()
     assert list(Path("runs").glob("cnn*")) == [old]
-    assert train(replace(config, epochs=1)).name == "cnn-red_and_blue-32px-2"
 
 
 def test_ctrl_c_before_a_training_that_overwrites_keeps_the_old_run(finished, config, monkeypatch):
@@ -253,6 +279,8 @@ def test_a_training_that_was_killed_before_its_first_epoch_was_saved_starts_agai
     before = weights(finished / "model.keras")
     for name in ("last.keras", "metrics.json"):  # last.keras is written last, metrics.json in the end
         (finished / name).unlink()
+    history = finished / "history.csv"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[:2]))
     train(build(TrainConfig, resume=str(finished)))
     for one, other in zip(before, weights(finished / "model.keras"), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -279,12 +307,14 @@ def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(finishe
 
 
 def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
+    """The default name is taken, so the run's name is numbered."""
+    Path("runs/cnn-red_and_blue-32px").mkdir(parents=True)
     (red_and_blue / "train" / "red" / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
     (red_and_blue / "train" / "red" / ".DS_Store").write_bytes(b"Bud1")
     with pytest.raises(UserError, match=r"1 of 31 images is unreadable \(3.2%\), such as train/red/torn.jpg"):
         train(config)
     folder = train(replace(config, epochs=1, max_unreadable=0.05, name=None))
-    assert folder.name == "cnn-red_and_blue-32px"
+    assert folder.name == "cnn-red_and_blue-32px-2"
     assert [row["image"] for row in read_csv(folder / "unreadable.csv")] == ["train/red/torn.jpg"]
 
 
@@ -319,18 +349,10 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, workdir, capsys):
     assert not (workdir / "runs").exists()
 
 
-def test_wandb_offline_without_a_key(config, monkeypatch):
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", "/nowhere")
-    monkeypatch.setenv("HOME", str(config.run.runs_dir))
-    folder = train(replace(config, epochs=1, wandb=True))
-    assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
-
-
 def test_chatter_does_not_reach_the_screen(config, red_and_blue):
     Image.new("L", (8, 8)).save(red_and_blue / "train" / "red" / "grey.png")
     command = [sys.executable, "-m", "cnn_scratch.train", f"--data={red_and_blue}", "--image-size=32", "--epochs=1"]
+    command += ["--num-filters=4", "--dense-units=4"]
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

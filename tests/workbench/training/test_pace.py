@@ -9,7 +9,6 @@ from cnn_scratch.train import train
 from tests.models import build_compiled_cnn
 from workbench.config import TrainingConfig, build, replace
 from workbench.data.dataset import load_dataset
-from workbench.errors import UserError
 from workbench.training.estimates import print_estimate, record_estimate
 from workbench.training.pace import Pace, measure_pace
 
@@ -24,17 +23,6 @@ def config(red_and_blue, workdir):
         name="r",
         epochs=1,
     )
-
-
-def test_a_training_that_diverges_at_once_leaves_nothing_and_takes_no_others_logs(config):
-    short = config
-    train(replace(short, runs_dir="others"))
-    logs = sorted(Path("logs/r").rglob("*.v2"))
-    with pytest.raises(UserError, match="diverged"):
-        train(replace(short, learning_rate=1e30))
-    assert not Path("runs/r").exists()
-    assert logs
-    assert set(logs) <= set(Path("logs/r").rglob("*.v2"))
 
 
 def test_the_seconds_of_images_that_grow_add_up():
@@ -54,7 +42,7 @@ def test_a_measurement_leaves_the_model_as_it_was(config):
 
 
 def test_costs_are_printed_with_how_far_off_earlier_estimates_were(config, capsys):
-    config = replace(config, epochs=2, num_filters=64)
+    config = replace(config, num_filters=64)
     train(config)
     first = capsys.readouterr().out
     printed = re.search(
