@@ -86,7 +86,7 @@ def test_predict_classifies_or_reports_each_file(finished: Path, folder: DataFol
         assert len(classified) >= len(folder.images) - len(hidden)
 
 
-@examples(2)
+@examples(1)
 @given(folder=data_folders(least_classes=2, hazards=2))
 def test_a_training_on_a_data_folder_reports_the_numbers_of_its_model(folder: DataFolder) -> None:
     with open_workspace() as place:

@@ -76,7 +76,7 @@ def call(module: str, run: Path, *words: str) -> tuple[Outcome, Contents]:
     return outcome, before
 
 
-@examples(40)
+@examples(20)
 @given(data=st.data())
 def test_a_damaged_run_is_reported_or_named(run_folders: Path, data: st.DataObject) -> None:
     with open_workspace() as place:
