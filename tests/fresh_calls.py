@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-HEAVY = ("tensorflow", "keras", "matplotlib", "scipy", "sklearn")
+HEAVY = ("tensorflow", "keras", "matplotlib", "scipy", "sklearn", "nicegui")
 _CODE = f"""
 import json, os, runpy, sys, tempfile
 import workbench.cli

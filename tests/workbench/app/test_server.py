@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from tests.workbench.test_commands import run_module
+from tests.fresh_calls import call_fresh
 from workbench import commands
 from workbench.commands import AppConfig, check_app
 from workbench.errors import UserError
@@ -15,10 +15,10 @@ def test_missing_libraries_are_named_in_one_line(monkeypatch):
 
 
 def test_help_imports_neither_nicegui_nor_tensorflow():
-    code, shown, imported = run_module("app.__main__", "--help")
-    assert (code, imported) == (0, "[]")
-    assert "usage: python -m workbench.app [--config FILE]" in shown
-    assert "--host" in shown
+    (call,) = call_fresh([("workbench.app", "--help")])
+    assert (call.code, call.imported) == (0, [])
+    assert "usage: python -m workbench.app [--config FILE]" in call.output
+    assert "--host" in call.output
 
 
 def test_an_address_that_cannot_be_used_is_refused(tmp_path):
