@@ -1,4 +1,4 @@
-"""Compiled networks, each traced once and used by every trial that can share its graph."""
+"""Compiled networks, each traced once and used by every trial or training that can share its graph."""
 
 import dataclasses
 from typing import Any
@@ -66,11 +66,14 @@ def draw_weights(model: keras.Model, seed: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _SharedNetwork:
-    """A traced network: the compiled model that is trained, the plain one it is made from, and their dropout layer."""
+    """A traced network: the compiled model that is trained, the plain one it is made from, and their dropout layer.
+
+    `dropout` is None if the rate is a constant of the graph.
+    """
 
     model: TrainingModel
     plain: keras.Model
-    dropout: AdjustableDropout
+    dropout: AdjustableDropout | None
 
     def reset(self, network: NetworkConfig, training: TrainingConfig) -> None:
         """Set weights, optimizer and rates to those of a network that was just built."""
@@ -82,7 +85,8 @@ class _SharedNetwork:
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer.dynamic_scale.assign(optimizer.initial_scale)
         optimizer.learning_rate.assign(training.learning_rate)
-        self.dropout.set_rate(network.dropout)
+        if self.dropout:
+            self.dropout.set_rate(network.dropout)
 
     def count_bytes(self) -> int:
         """Estimate the memory: the graph, and the weights with their gradients and two moments."""
@@ -92,30 +96,53 @@ class _SharedNetwork:
 class GraphCache:
     """The compiled networks of a process, one for each different graph.
 
-    Dropout rate and learning rate are variables of the graph, and the batch size is left open. So of the reference's
-    9,216 points, 96 share one graph.
+    Learning rate and, for sweeps, dropout rate are variables of the graph, and the batch size is left open. So of the
+    reference's 9,216 points, 96 share one graph.
     """
 
-    def __init__(self, memory: int = 1 << 30) -> None:
+    def __init__(self, memory: int = 1 << 30, *, adjusts_dropout: bool = True) -> None:
         """Make an empty cache.
 
         Args:
-            memory: bytes that the networks may take. The one that was used longest ago is dropped for a new one.
+            memory: bytes that the networks may take. The one that was used longest ago is dropped for a new one, and
+                a network that alone takes more is not kept.
+            adjusts_dropout: whether networks that differ in their dropout rate share a graph. Then `get_saved_model`
+                cannot be saved, because it has an `AdjustableDropout`; see `build_plain_model`.
         """
         self._networks: dict[tuple, _SharedNetwork] = {}
-        self._memory = memory
+        self._memory, self._adjusts_dropout = memory, adjusts_dropout
 
     def take(
-        self, network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
+        self,
+        network: NetworkConfig,
+        training: TrainingConfig,
+        image_size: int,
+        num_classes: int,
+        *,
+        steps_per_execution: int = 1,
     ) -> TrainingModel:
-        """Return a compiled model, reset to its initial state: weights from the seed, optimizer state zero."""
-        key = self.make_key(network, training, image_size)
+        """Return a compiled model, reset to its initial state: weights from the seed, optimizer state zero.
+
+        Args:
+            network: settings of the network.
+            training: settings of the training, with the number format resolved.
+            image_size: side of the square images in pixels.
+            num_classes: number of logits.
+            steps_per_execution: see `compile_model`.
+        """
+        rate = None if self._adjusts_dropout else network.dropout
+        key = (*self.make_key(network, training, image_size), num_classes, steps_per_execution, rate)
         shared = self._networks.pop(key, None)
         if shared is None:
-            shared = _build_shared_network(network, training, image_size, num_classes)
-            while self._networks and self._count_bytes() + shared.count_bytes() > self._memory:
+            dropout = AdjustableDropout(name="dropout") if self._adjusts_dropout else None
+            plain = build_cnn(network, image_size, num_classes, dropout)
+            model = build_fast_model(plain, choose_cnn_precision(network, training, image_size))
+            compile_model(model, training, steps_per_execution=steps_per_execution)
+            shared = _SharedNetwork(model, plain, dropout)
+        if shared.count_bytes() <= self._memory:
+            while self._count_bytes() + shared.count_bytes() > self._memory:
                 self._networks.pop(next(iter(self._networks)))
-        self._networks[key] = shared
+            self._networks[key] = shared
         shared.reset(network, training)
         return shared.model
 
@@ -128,16 +155,6 @@ class GraphCache:
 
     def _count_bytes(self) -> int:
         return sum(shared.count_bytes() for shared in self._networks.values())
-
-
-def _build_shared_network(
-    network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
-) -> _SharedNetwork:
-    dropout = AdjustableDropout(name="dropout")
-    plain = build_cnn(network, image_size, num_classes, dropout)
-    model = build_fast_model(plain, choose_cnn_precision(network, training, image_size))
-    compile_model(model, training)
-    return _SharedNetwork(model, plain, dropout)
 
 
 def build_plain_model(

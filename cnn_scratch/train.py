@@ -18,9 +18,9 @@ import dataclasses
 from pathlib import Path
 
 from cnn_scratch.config import TrainConfig, check_network
-from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
-from cnn_scratch.graph_cache import draw_weights
-from cnn_scratch.model import build_cnn, check_growing, check_memory, compute_network_cost
+from cnn_scratch.fast_model import choose_cnn_precision
+from cnn_scratch.graph_cache import GraphCache
+from cnn_scratch.model import check_growing, check_memory, compute_network_cost
 from cnn_scratch.plan import plan_network, plan_options
 from workbench.commandline.calls import format_call
 from workbench.config import check_training, replace
@@ -33,9 +33,12 @@ from workbench.training.augmentation_options import check_augmentation_is_on, sw
 from workbench.training.cross_validation import cross_validate
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import suggest_learning_rate
-from workbench.training.optimizer import choose_steps_per_execution, compile_model
+from workbench.training.optimizer import choose_steps_per_execution
 from workbench.training.plan import is_planned
 from workbench.training.run_folder import choose_run_folder, find_resumed_split, resume_config
+
+# The folds of a cross-validation, and the calls of `train` in a Python session, share the graphs of small networks.
+_GRAPHS = GraphCache(memory=1 << 28, adjusts_dropout=False)
 
 
 def train(config: TrainConfig) -> Path:
@@ -86,11 +89,10 @@ def train(config: TrainConfig) -> Path:
         multiply_adds = f"{cost.multiply_adds / 1e6:,.1f} million multiply-adds an image"
         console.print(f"network: {cost.parameters:,} parameters, {multiply_adds}\nprecision: {precision}")
 
-        model = build_cnn(config.network, image_size, num_classes)
-        draw_weights(model, config.training.seed)
-        model = build_fast_model(model, precision)
-        steps = count_steps(dataset, config.training.batch_size)
-        compile_model(model, config.training, steps_per_execution=choose_steps_per_execution(steps))
+        at_once = choose_steps_per_execution(count_steps(dataset, config.training.batch_size))
+        is_single = config.training.strategy == "single"  # a distributed network belongs to its strategy's scope
+        graphs = _GRAPHS if is_single else GraphCache(adjusts_dropout=False)
+        model = graphs.take(config.network, config.training, image_size, num_classes, steps_per_execution=at_once)
         train_network(
             folder,
             config,
@@ -114,10 +116,7 @@ def try_learning_rates(asked: TrainConfig, config: TrainConfig, dataset: Dataset
     """
     folder = choose_run_folder(config.run, f"cnn-{dataset.name}-{dataset.image_size}px-lr-find")
     with folder.lock():
-        model = build_cnn(config.network, dataset.image_size, len(dataset.class_names))
-        draw_weights(model, config.training.seed)
-        model = build_fast_model(model, config.training.precision)
-        compile_model(model, config.training)
+        model = _GRAPHS.take(config.network, config.training, dataset.image_size, len(dataset.class_names))
         rate = suggest_learning_rate(model, dataset, config.training, folder.path)
     options = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
     console.print(f"train with it:  {format_call('cnn_scratch.train')}{options} --learning-rate {rate:.2g}")

@@ -15,8 +15,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from cnn_scratch import graph_cache
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.fast_model import choose_cnn_precision
+from cnn_scratch.graph_cache import GraphCache
 from cnn_scratch.train import main, train
 from tests.models import leave_stopped_copies, measure_saved_model
 from tests.processes import PIPE, Process, limit_file_size, run
@@ -139,8 +141,26 @@ def check_equal_trainings(whole, part):
     np.testing.assert_allclose(*histories, rtol=1e-4)
 
 
+def test_a_training_on_a_traced_graph_equals_one_on_a_new_graph(config, monkeypatch):
+    monkeypatch.setitem(train.__globals__, "_GRAPHS", GraphCache(adjusts_dropout=False))
+    built = []
+    build_once = graph_cache.build_cnn
+    monkeypatch.setattr(graph_cache, "build_cnn", lambda *args: built.append(args) or build_once(*args))
+    config = replace(config, dropout=0.5, batch_size=8)
+    first = train(replace(config, name="first"))
+    train(replace(config, name="other", seed=1, learning_rate=0.1, batch_size=4))
+    again = train(replace(config, name="again"))
+    assert len(built) == 1
+    for name in ("last.keras", "model.keras"):
+        for one, other in zip(weights(first / name), weights(again / name), strict=True):
+            np.testing.assert_array_equal(one, other)
+    train(replace(config, name="without", dropout=0.0))
+    assert len(built) == 2
+
+
 def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
     monkeypatch.setattr("cnn_scratch.fast_model.LARGE_MAPS", 10_000)  # the first block is fused
+    monkeypatch.setitem(train.__globals__, "_GRAPHS", GraphCache(adjusts_dropout=False))  # none without fused blocks
     config = replace(config, batch_size=8, dropout=0.0)
     plain = train(replace(config, name="plain"))
     monkeypatch.setitem(train.__globals__, "choose_steps_per_execution", lambda steps_per_epoch: 2)
