@@ -4,6 +4,7 @@ import dataclasses
 import time
 
 import keras
+import tensorflow as tf
 
 from workbench.config import TrainingConfig
 from workbench.data.dataset import Dataset
@@ -14,6 +15,7 @@ from workbench.training.progressive_resizing import list_stages
 from workbench.training.training_model import select_image_size
 
 _STEPS, _SECONDS = 8, 2.0  # training steps to measure: at most so many, and as many as fit into the time
+_SHORT = 10.0  # seconds of a training for which one measured step is enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +59,14 @@ def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig)
 def _measure_epoch(model: keras.Model, dataset: Dataset, training: TrainingConfig, image_size: int) -> float:
     """Estimate the seconds of an epoch with training images of some size, and of its validation."""
     steps, at_once = count_steps(dataset, training.batch_size), model.steps_per_execution
-    validation_steps = int(make_validation_batches(dataset, training).cardinality())
+    batches = make_training_batches(dataset, training, image_size=image_size)
+    validation = make_validation_batches(dataset, training)
+    validation_steps = int(validation.cardinality())
     select_image_size(model, image_size)
-    first = _run_steps(model, dataset, training, image_size, at_once, 1, epochs=2)  # the first epoch traces the graphs
-    count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / first.training))))
-    timed = _run_steps(model, dataset, training, image_size, count, min(count, validation_steps))
+    timed, count = _run_steps(model, batches, validation, at_once, 1, epochs=2), at_once  # the first epoch traces
+    if timed.training * steps / at_once * training.epochs > _SHORT:
+        count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / timed.training))))
+        timed = _run_steps(model, batches, validation, count, min(count, validation_steps))
     validated = -(-min(count, validation_steps) // at_once) * at_once
     return timed.training * steps / count + timed.validating * validation_steps / validated
 
@@ -81,17 +86,16 @@ class _Stopwatch(keras.callbacks.Callback):
 
 def _run_steps(
     model: keras.Model,
-    dataset: Dataset,
-    training: TrainingConfig,
-    image_size: int,
+    batches: tf.data.Dataset,
+    validation: tf.data.Dataset,
     steps: int,
     validation_steps: int,
     epochs: int = 1,
 ) -> _Stopwatch:
     stopwatch = _Stopwatch()
     model.fit(
-        make_training_batches(dataset, training, image_size=image_size),
-        validation_data=make_validation_batches(dataset, training).repeat(),
+        batches,
+        validation_data=validation.repeat(),
         steps_per_epoch=steps,
         validation_steps=validation_steps,
         epochs=epochs,
