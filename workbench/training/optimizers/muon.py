@@ -84,9 +84,8 @@ class ConvolutionMuon(FusedAdam):
     ) -> None:
         """Update the moving averages of a variable's gradients and of their squares."""
         if can_use_kernels():  # a step of Adam whose learning rate is 0
-            betas, rate = (_MOMENTUM, self.beta_2), tf.zeros((), variable.dtype)
-            arguments = {"step": self.iterations, "betas": betas, "epsilon": self.epsilon}
-            apply_adam(variable, momentum, velocity, gradient, rate, **arguments)
+            factors = self._find_factors((_MOMENTUM, self.beta_2))
+            apply_adam(variable, momentum, velocity, gradient, tf.zeros(()), factors)
             return
         self.assign_add(momentum, (gradient - tf.convert_to_tensor(momentum)) * (1 - _MOMENTUM))
         self.assign_add(velocity, (gradient**2 - tf.convert_to_tensor(velocity)) * (1 - self.beta_2))
