@@ -10,6 +10,7 @@ from PIL import Image
 
 from workbench import cli
 from workbench.commands import EVALUATE, PREDICT, EvaluateConfig, PredictConfig
+from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.calibration.saved_calibration import read_calibration
@@ -134,6 +135,25 @@ def test_the_content_of_the_images_decides_whether_data_has_moved(tiny_run, phot
     (moved / "train").rename(moved / "all")
     metrics = evaluate(EvaluateConfig(str(tiny_run), data=str(moved / "all")))
     assert metrics["leaked"] == metrics["images"] == 36
+
+
+def test_photos_that_the_run_has_seen_are_found_if_they_are_changed(tiny_run, photos, field, configure, capsys):
+    split = {part: next(image for image in read_split(tiny_run) if image.part == part) for part in ("train", "test")}
+    for part, image in split.items():
+        with Image.open(photos / image.name) as photo:
+            photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(field / "DAISY" / f"{part}.png")
+    other = open_other_data(open_run(tiny_run), str(field)).dataset
+    seen = {image.name: image.seen_in for image in other.split if image.seen_in}
+    assert seen == {"DAISY/train.png": f"{tiny_run}: {split['train'].name}"}
+
+    shutil.copy(photos / split["train"].name, field / "DAISY" / "same.png")
+    configure(tiny_run, data="/no/such/photos")
+    capsys.readouterr()
+    other = open_other_data(open_run(tiny_run), str(field)).dataset
+    assert [image.name for image in other.split if image.seen_in] == ["DAISY/same.png"]
+    assert (
+        f"only identical files are compared with those of {tiny_run}, whose data cannot be" in capsys.readouterr().out
+    )
 
 
 def test_data_without_a_known_class_is_refused(tiny_run, photo_folder, capsys):

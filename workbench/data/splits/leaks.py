@@ -84,6 +84,21 @@ def _shrink(store: Store, part: slice) -> np.ndarray:
     return np.concatenate(shrunk)
 
 
+def find_copies(store: Store, others: Store, parts: np.ndarray) -> dict[int, int]:
+    """Return row of a store -> row of another store that shows the same photo, for photos of its used parts.
+
+    Args:
+        store, others: images of one size and resize mode.
+        parts: int (n,) of the images of `others`: indices into `PARTS`; -1 for images that are not compared.
+    """
+    prints = [np.concatenate(both) for both in zip(*map(_compute_fingerprints, (others, store)), strict=True)]
+    sides = np.concatenate([others.sides[:, 0], store.sides[:, 0]])
+    pairs = find_pairs([*others.digests, *store.digests], prints[0], prints[1], sides)
+    ranks = np.concatenate([parts, np.full(len(store.names), PARTS.index(TEST))])
+    first = len(others.names)
+    return {row - first: other for row, other in find_repeats(pairs, ranks).items() if row >= first}
+
+
 def find_leaks(
     store: Store, pairs: Pairs, parts: Mapping[str, np.ndarray], used: Mapping[str, UsedImage]
 ) -> dict[int, Leak]:

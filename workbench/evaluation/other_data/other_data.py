@@ -1,6 +1,7 @@
 """Other photos than those of a run: which of them are evaluated, and under which classes of the run."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from workbench.data.dataset import Dataset
 from workbench.data.image_formats import READABLE
 from workbench.data.source import TEST, Source
 from workbench.data.sources import open_source
-from workbench.data.splits.earlier_runs import find_used_images
 from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.data.store import Store, open_store
 from workbench.errors import UserError
 from workbench.evaluation.other_data.class_matching import ClassMatch, describe_match, match_classes, name_classes
+from workbench.evaluation.other_data.seen_photos import find_seen_photos
 from workbench.finished_run import FinishedRun
 from workbench.wording import agree, format_count
 
@@ -101,27 +102,27 @@ def _match_data(run: FinishedRun, data: str, source: Source, store: Store) -> Ot
         console.print(f"{format_count(len(unreadable), 'image')} {are} unreadable, such as {unreadable[0]}")
     for line in [*source.warnings, f"evaluated: {evaluated}", *describe_match(match)]:
         console.print(line)
+    seen = find_seen_photos(run, store)
     is_path = Path(data).expanduser().exists()
     return OtherData(
         data=str(Path(data).expanduser().resolve()) if is_path else data,
         name=source.name,
         evaluated=evaluated,
-        dataset=_make_dataset(run, source, store, labels, known),
-        foreign=_make_dataset(run, source, store, labels, foreign),
+        dataset=_make_dataset(run, source, store, labels, known, seen),
+        foreign=_make_dataset(run, source, store, labels, foreign, seen),
         foreign_classes=[source.class_names[label] for label in store.labels[foreign]],
         match=match,
     )
 
 
-def _make_dataset(run: FinishedRun, source: Source, store: Store, labels: np.ndarray, rows: np.ndarray) -> Dataset:
-    """Return a data set whose only part are the test images `rows`, each with the file of the run that is the same."""
-    used = find_used_images(str(run.path))
-    split = []
-    for row in rows.tolist():
-        use = used.get(store.digests[row])
-        seen_in = use.description if use and use.is_leak(TEST) else ""
-        class_name = source.class_names[store.labels[row]]
-        split.append(SplitImage(store.names[row], class_name, TEST, store.digests[row], seen_in=seen_in))
+def _make_dataset(
+    run: FinishedRun, source: Source, store: Store, labels: np.ndarray, rows: np.ndarray, seen: Mapping[int, str]
+) -> Dataset:
+    """Return a data set whose only part are the test images `rows`, each with the photo that the run has seen."""
+    split = [
+        SplitImage(name, source.class_names[store.labels[row]], TEST, store.digests[row], seen_in=seen.get(row, ""))
+        for row, name in ((row, store.names[row]) for row in rows.tolist())
+    ]
     empty = np.array([], np.int64)
     return Dataset(
         name=source.name,
