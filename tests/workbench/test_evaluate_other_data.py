@@ -137,6 +137,37 @@ def test_the_content_of_the_images_decides_whether_data_has_moved(tiny_run, phot
     assert metrics["leaked"] == metrics["images"] == 36
 
 
+@pytest.mark.report
+def test_photos_of_one_class_are_evaluated(tiny_run, field, capsys):
+    """What needs images of two classes is left out."""
+    evaluate(EvaluateConfig(str(tiny_run), data=str(field)))
+    figures = tiny_run / "evaluations" / "field" / "figures"
+    assert (figures / "per_class.png").exists()
+    for name in ("I_ris", "tulip"):
+        shutil.rmtree(field / name)
+    capsys.readouterr()
+    metrics = evaluate(EvaluateConfig(str(tiny_run), data=str(field)))
+    shown = capsys.readouterr().out
+    assert "5 test images of 1 of 3 classes, each used once" in shown
+    left_out = "balanced accuracy, precision and F1, because all test images are of one class"
+    assert f"left out:     {left_out}" in shown
+    assert not {"macro-F1", "weakest"} & {line.split(":")[0] for line in shown.splitlines()}
+    labels = softmax(compute_logits(tiny_run, sorted((field / "DAISY").iterdir()))).argmax(axis=1)
+    assert metrics["accuracy"] == pytest.approx((labels == 0).mean())
+    assert not {"macro_f1", "balanced_accuracy", "macro_f1_interval", "balanced_accuracy_interval"} & metrics.keys()
+    assert not (figures / "per_class.png").exists()
+    page = (tiny_run / "report.html").read_text()
+    assert f"Left out: {left_out}." in page
+    assert "Each class" not in page.split("On other photos: field")[1]
+
+    table = field / "table.csv"
+    table.write_text("image,label\nDAISY/0.png,daisy\nDAISY/1.png,daisy\n")
+    assert len(open_other_data(open_run(tiny_run), str(table)).dataset.test) == 2
+    (field / "DAISY").rename(field / "tulip")
+    with pytest.raises(UserError, match="none of its classes"):
+        open_other_data(open_run(tiny_run), str(field))
+
+
 def test_photos_that_the_run_has_seen_are_found_if_they_are_changed(tiny_run, photos, field, configure, capsys):
     split = {part: next(image for image in read_split(tiny_run) if image.part == part) for part in ("train", "test")}
     for part, image in split.items():

@@ -18,18 +18,23 @@ _OUTPUT_FOLDERS = {"runs": "*/config.yaml", "logs": "*/*tfevents*"}
 _SEPARATE = "put the images of each class in a folder of their own"
 
 
-def open_folder(root: Path) -> Source:
+def open_folder(root: Path, min_classes: int = 2) -> Source:
     """Return the source of the photos in a folder.
 
+    Args:
+        root: the folder.
+        min_classes: number of class folders that are needed, 1 or 2.
+
     Raises:
-        UserError: fewer than two class folders, an empty one, or a class of the test set that is not trained.
+        UserError: too few class folders, an empty one, or a class of the test set that is not trained.
     """
     parts = _find_parts(root)
     not_followed: list[str] = []  # links to folders
     class_folders = {part: _find_class_folders(folder, not_followed) for part, folder in parts}
     class_names = sorted({name for folders in class_folders.values() for name in folders})
-    if len(class_names) < 2:
-        raise UserError(f"{root}: {_describe_few_classes(root, parts[0][1], class_names)}")
+    problem = _describe_few_classes(root, parts[0][1], class_names, min_classes) if len(class_names) < 2 else None
+    if problem:
+        raise UserError(f"{root}: {problem}")
     label_of = {name: label for label, name in enumerate(class_names)}
     files: list[tuple[str, int, str, int, int]] = []  # path, label, part, size, modification time
     for part, folders in class_folders.items():
@@ -118,13 +123,14 @@ def _is_output(name: str, path: str) -> bool:
     return name in _OUTPUT_FOLDERS and any(Path(path).glob(_OUTPUT_FOLDERS[name]))
 
 
-def _describe_few_classes(root: Path, training: Path, class_names: list[str]) -> str:
-    """Return what is wrong with a folder of fewer than two classes, and what to do.
+def _describe_few_classes(root: Path, training: Path, class_names: list[str], min_classes: int) -> str | None:
+    """Return what is wrong with a folder of fewer than two classes, and what to do; None if one class is enough.
 
     Args:
         root: the folder that was given.
         training: where its class folders should be: `root`, or `root/train`.
         class_names: of the class folders that were found.
+        min_classes: number of class folders that are needed.
     """
     inner = _follow_single_folders(training)
     deeper = [*_find_class_folders(inner, [])]
@@ -132,6 +138,8 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str]) ->
         levels = format_count(len(inner.relative_to(training).parts), "level")
         found = f"the class folders are {levels} deeper, in {inner} ('{deeper[0]}', ...)"
         return f"{found}; " + (f"give --data {inner}" if training == root else f"move them into {training}")
+    if len(class_names) >= min_classes:
+        return None
     if class_names:
         return f"holds one class folder only ('{class_names[0]}'), and two classes are needed; {_SEPARATE}"
     loose = sum(has_image_suffix(entry.name) for entry in os.scandir(training))

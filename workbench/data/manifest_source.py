@@ -12,6 +12,7 @@ from workbench.data.folder_source import make_printable
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.data.table_file import read_table
 from workbench.errors import UserError
+from workbench.wording import agree
 
 _PARTS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST, "": UNSPLIT}
 
@@ -36,13 +37,17 @@ class _Row(NamedTuple):
     modified: int
 
 
-def open_manifest(path: Path) -> Source:
+def open_manifest(path: Path, min_classes: int = 2) -> Source:
     """Return the source of the photos that a CSV file lists.
 
     The first row names the columns `image` and `label`, and may name `split`; other columns are ignored. Images are
     relative to the file's folder. The values of `split` are train, val or validation, and test. Without them the parts
     are drawn as from a folder without splits. As in a folder, the validation images are the test set if there is no
     other.
+
+    Args:
+        path: of the file.
+        min_classes: number of classes that are needed, 1 or 2.
 
     Raises:
         UserError: the file is not such a table; the message names the row.
@@ -51,7 +56,7 @@ def open_manifest(path: Path) -> Source:
     table = read_table(path, columns=("image", "label"), optional=("split",))
     rows = [_make_row(path, folder, number, values) for number, values in table]
     _check_rows(path, rows)
-    rows, warnings = _settle_parts(path, rows)
+    rows, warnings = _settle_parts(path, rows, min_classes)
     class_names = sorted({row.label for row in rows})
     label_of = {name: label for label, name in enumerate(class_names)}
     listing = "\n".join("\t".join(map(str, row[1:])) for row in rows)
@@ -117,16 +122,16 @@ def _check_rows(path: Path, rows: Sequence[_Row]) -> None:
             )
 
 
-def _settle_parts(path: Path, rows: Sequence[_Row]) -> tuple[list[_Row], list[str]]:
+def _settle_parts(path: Path, rows: Sequence[_Row], min_classes: int) -> tuple[list[_Row], list[str]]:
     """Return the rows with the parts that they are used for, as those of a folder, and lines for the user.
 
     Raises:
-        UserError: there are fewer than two classes, or one without training images.
+        UserError: there are too few classes, or one without training images.
     """
     labels = {row.label for row in rows}
-    if len(labels) < 2:
+    if len(labels) < min_classes:
         found = f"has the label '{rows[0].label}' only" if rows else "lists no images"
-        raise UserError(f"{path}: {found}, and two classes are needed")
+        raise UserError(f"{path}: {found}, and {agree(min_classes, 'one class is', 'two classes are')} needed")
     parts = {row.part for row in rows}
     trained = {row.label for row in rows if row.part in (TRAIN, UNSPLIT)}
     for row in rows:

@@ -10,8 +10,12 @@ from workbench.data.tfds_source import PREFIX, open_nature_12k, open_tfds
 from workbench.errors import UserError
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str, min_classes: int = 2) -> Source:
     """Return the source for `digits`, `nature_12k`, `tfds:NAME[:VERSION]`, or the path of a folder or a CSV file.
+
+    Args:
+        spec: value of `--data`.
+        min_classes: number of classes that a folder or a CSV file must have; 1 where nothing is trained on it.
 
     Raises:
         UserError: there is no such data, or it is not laid out as images with one label each.
@@ -28,13 +32,13 @@ def open_source(spec: str) -> Source:
             f"--data {spec}: no such {kind}; give a folder of class folders, a CSV file, {known}, or tfds:NAME"
         )
     if root.is_dir():
-        return open_folder(root.resolve())
+        return open_folder(root.resolve(), min_classes)
     if root.suffix.lower() not in SUFFIXES:
         raise UserError(
             f"--data {spec}: is a file; give the folder that holds one folder of images a class, or a CSV file "
             "with the columns image,label"
         )
-    return open_manifest(root)
+    return open_manifest(root, min_classes)
 
 
 def open_digits() -> Source:

@@ -7,6 +7,8 @@ from workbench.evaluation.other_data.other_score import OtherMetrics
 from workbench.evaluation.scoring import CalibratedMetrics, ModelMetrics
 from workbench.wording import agree, format_count
 
+LEFT_OUT = "balanced accuracy, precision and F1, because all test images are of one class"
+
 
 def summarize(metrics: ModelMetrics) -> Iterator[str]:
     """Yield the lines that describe the metrics of a test on the console."""
@@ -19,15 +21,19 @@ def summarize(metrics: ModelMetrics) -> Iterator[str]:
         yield describe_leaked(metrics)
     if k < classes:
         yield f"top-{k}:       {format_interval(metrics['top_k_accuracy'], metrics['top_k_interval'])}"
-    balanced, f1 = metrics["balanced_accuracy"], metrics["macro_f1"]
-    yield f"balanced:    {format_interval(balanced, metrics['balanced_accuracy_interval'])}, mean of the classes"
-    yield f"macro-F1:    {format_interval(f1, metrics['macro_f1_interval'])}"
+    if "macro_f1" in metrics:
+        balanced, f1 = metrics["balanced_accuracy"], metrics["macro_f1"]
+        yield f"balanced:    {format_interval(balanced, metrics['balanced_accuracy_interval'])}, mean of the classes"
+        yield f"macro-F1:    {format_interval(f1, metrics['macro_f1_interval'])}"
+    else:
+        yield f"left out:     {LEFT_OUT}"
     means = f"mean confidence {metrics['confidence']:.1%}, accuracy {metrics['accuracy']:.1%}"
     yield f"calibration: {metrics['ece']:6.1%}   expected calibration error (ECE); {means}"
     if "calibrated" in metrics:
         yield from _summarize_calibrated(metrics["calibrated"])
-    weakest = sorted((row for row in metrics["per_class"] if row["images"]), key=lambda row: row["f1"])[:3]
-    yield "weakest:      " + ", ".join(f"{row['class']} (F1 {row['f1']:.2f})" for row in weakest)
+    if tested > 1:
+        weakest = sorted((row for row in metrics["per_class"] if row["images"]), key=lambda row: row["f1"])[:3]
+        yield "weakest:      " + ", ".join(f"{row['class']} (F1 {row['f1']:.2f})" for row in weakest)
     if metrics["confused"]:
         pairs = (f"{pair['true']} as {pair['predicted']} ({pair['count']}x)" for pair in metrics["confused"][:3])
         yield "confused:     " + ", ".join(pairs)

@@ -137,14 +137,19 @@ def draw_reliability(
         return save_figure(figure, path, title, caption)
 
 
-def draw_class_metrics(path: Path, rows: Iterable[ClassMetrics]) -> Path:
+def draw_class_metrics(path: Path, rows: Iterable[ClassMetrics]) -> Path | None:
     """Draw precision, recall and F1 of each class, the best first; of more than 50 classes the best and the worst 25.
+
+    Images of a single class have no precision; then the figure of an earlier test is removed.
 
     Args:
         path: of the PNG file; also returned.
         rows: metrics of each class.
     """
     rows = sorted((row for row in rows if row["images"]), key=lambda row: -row["f1"])
+    if len(rows) < 2:
+        path.unlink(missing_ok=True)
+        return None
     best, worst = rows[0], rows[-1]
     title = f"F1 from {best['f1']:.2f} ({best['class']}) down to {worst['f1']:.2f} ({worst['class']})"
     caption = (

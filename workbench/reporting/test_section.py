@@ -6,6 +6,7 @@ from typing import Any
 from workbench.evaluation.other_data.class_matching import list_first, name_classes
 from workbench.evaluation.other_data.other_score import EVALUATIONS, list_evaluations
 from workbench.evaluation.robustness.measuring import describe_worst
+from workbench.evaluation.summary import LEFT_OUT
 from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Picture, Section, load_pictures
 from workbench.table import Column, Table
@@ -122,6 +123,8 @@ def _describe_more(test: Metrics) -> list[str]:
             f"Where each class counts as much as any other: balanced accuracy (mean recall) {balanced}, macro-F1 {f1}. "
             "These two 95 % intervals are by the bootstrap over images, those of shares of images by Wilson's method."
         )
+    elif _is_of_one_class(test):
+        paragraphs.append(f"Left out: {LEFT_OUT}.")
     if test.get("calibrated"):
         paragraphs += _describe_calibrated(test)
     if test.get("tta"):
@@ -170,13 +173,17 @@ def _format_points(difference: float) -> str:
     return f"{abs(points):.1f} points {'more' if points > 0 else 'less'}" if round(points, 1) else "as many as without"
 
 
+def _is_of_one_class(test: Metrics) -> bool:
+    return sum(row["images"] > 0 for row in test["per_class"]) == 1
+
+
 def _list_tables(test: Metrics) -> list[Table]:
     columns = [Column("class", False), Column("images"), Column("precision"), Column("recall"), Column("F1")]
     rows = [
         [row["class"], f"{row['images']:,}", f"{row['precision']:.1%}", f"{row['recall']:.1%}", f"{row['f1']:.3f}"]
         for row in test["per_class"]
     ]
-    tables = [Table("Each class", columns, rows)]
+    tables = [] if _is_of_one_class(test) else [Table("Each class", columns, rows)]
     if test["confused"]:
         columns = [Column("true class", False), Column("predicted class", False), Column("images")]
         pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]

@@ -8,8 +8,8 @@ from workbench.evaluation.metrics.bootstrap import bootstrap_intervals
 from workbench.evaluation.metrics.statistics import wilson_interval
 
 
-class BalancedScores(TypedDict):
-    """Means over the classes that have images.
+class BalancedScores(TypedDict, total=False):
+    """Means over the classes that have images; missing where all images are of one class.
 
     Attributes:
         balanced_accuracy: mean of the classes' recalls.

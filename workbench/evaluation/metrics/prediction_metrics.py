@@ -54,6 +54,9 @@ class PredictionMetrics(BalancedScores):
 def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Sequence[str]) -> PredictionMetrics:
     """Compute the metrics of predictions on labelled images.
 
+    Of images of a single class, the mean recall is the accuracy, and no image of another class can be taken for it; so
+    there are no balanced scores.
+
     Args:
         labels: int (n,), the true classes.
         probabilities: (n, num_classes).
@@ -63,6 +66,9 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Se
     predicted, confidence, k = probabilities.argmax(axis=1), probabilities.max(axis=1), min(3, len(class_names))
     correct, in_top_k = predicted == labels, is_in_top(probabilities, labels, k)
     matrix = count_predictions(labels, predicted, len(class_names))
+    balanced: BalancedScores = {}
+    if len(np.unique(labels)) > 1:
+        balanced = measure_balanced_scores(labels, predicted, len(class_names))
     return {
         "images": len(labels),
         "accuracy": float(correct.mean()),
@@ -70,7 +76,7 @@ def measure(labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Se
         "top_k": k,
         "top_k_accuracy": float(in_top_k.mean()),
         "top_k_interval": wilson_interval(in_top_k.sum(), len(labels)),
-        **measure_balanced_scores(labels, predicted, len(class_names)),
+        **balanced,
         "loss": measure_loss(labels, probabilities),
         "confidence": float(confidence.mean()),
         "ece": measure_calibration(confidence, correct).error,

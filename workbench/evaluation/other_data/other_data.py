@@ -52,7 +52,7 @@ def open_other_data(run: FinishedRun, data: str) -> OtherData | None:
     Raises:
         UserError: the data cannot be opened, or none of its classes is one of the run's.
     """
-    source, config = open_source(data), run.data_config
+    source, config = open_source(data, min_classes=1), run.data_config
     store = open_store(source, run.image_size, config.resize, config.cache_dir, show_decoding)
     split = read_split(run.path)
     digests = set(store.digests)
