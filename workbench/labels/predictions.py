@@ -9,7 +9,9 @@ import numpy as np
 from workbench.console import show_decoding
 from workbench.data.corrections import Correction, merge_corrections
 from workbench.data.dataset import Dataset, load_dataset
+from workbench.data.source import VALIDATION
 from workbench.data.splits.kept_split import open_kept_split
+from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.probabilities import softmax
@@ -34,6 +36,8 @@ class Predictions:
         dataset: images and labels, as the first run has used them; all images are in it.
         corrections: of labels, with an action, that the runs were trained with.
         num_seen: number of images that are left out because the network of `--from` was trained on them.
+        num_repeated: number of images that are left out because their photo is also in the training set: a copy with
+            the same wrong label would hide the mistake.
     """
 
     names: list[str]
@@ -42,6 +46,7 @@ class Predictions:
     dataset: Dataset
     corrections: Sequence[Correction]
     num_seen: int = 0
+    num_repeated: int = 0
 
     @property
     def models(self) -> str:
@@ -75,6 +80,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
     dataset: Dataset | None = None
     corrections: list[Correction] = []
     seen: set[str] = set()
+    repeated: set[str] = set()
     sums: dict[str, np.ndarray] = {}
     votes: dict[str, np.ndarray] = {}
     for folder in folders:
@@ -88,15 +94,22 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
             raise UserError(f"{folder}: has other classes than {folders[0]}; name runs of the same data")
         models = [(found.names, found.probabilities)] if found else _predict_validation(run, this)
         seen_here = found.seen if found else {image.name for image in this.split if image.seen_in}
+        repeated_here = _list_repeated(path, this, bool(found)) - seen_here
         seen |= seen_here
+        repeated |= repeated_here
         for names, probabilities in models:
             for name, values in zip(names, np.asarray(probabilities, np.float64), strict=True):
-                if name in seen_here:
+                if name in seen_here or name in repeated_here:
                     continue
                 sums[name] = sums.get(name, 0.0) + values / values.sum()
                 votes.setdefault(name, np.zeros(len(values), np.int64))[values.argmax()] += 1
     if dataset is None:
         raise UserError("name a run: one with --folds, a sweep, or any other")
+    if repeated and not sums:
+        raise UserError(
+            f"{folders[0]}: its model was trained on the photos of all its validation images; train with --groups "
+            "duplicates, which keeps copies of a photo on one side"
+        )
     if seen and not sums:
         raise UserError(
             f"{folders[0]}: the network of --from was trained on all its validation images; name runs without --from"
@@ -107,7 +120,14 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
         raise UserError(f"{folders[0]}: its images are not in the data any more; name their place with --data")
     counts = np.array([votes[name] for name in names])
     means = np.array([sums[name] for name in names]) / counts.sum(axis=1, keepdims=True)
-    return Predictions(names, means, counts, dataset, corrections, len(seen - {*sums}))
+    left_out = len(seen - {*sums}), len(repeated - {*sums})
+    return Predictions(names, means, counts, dataset, corrections, *left_out)
+
+
+def _list_repeated(path: Path, dataset: Dataset, has_folds: bool) -> set[str]:
+    """Return the names of the validation images whose photo is also in the training set, of a run or of each fold."""
+    splits = map(read_split, path.glob("fold-*")) if has_folds else [dataset.split]
+    return {image.name for split in splits for image in split or () if image.part == VALIDATION and image.repeats}
 
 
 def _load_dataset(run: FinishedRun) -> Dataset:

@@ -50,6 +50,9 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
         console.print(
             f"left out: {format_count(predictions.num_seen, 'image')} that the network of --from was trained on"
         )
+    if predictions.num_repeated:
+        images = format_count(predictions.num_repeated, "validation image")
+        console.print(f"left out: {images} whose photo is also a training image")
     for item in problems[:_SHOWN]:
         console.print(f"  {item.image}: {item.label}, but looks like {item.suggested} ({item.confidence:.0%})")
     console.print(f"look at:  {folder / PAGE}\nreview:   {folder / TABLE} (action: keep, relabel or exclude)")

@@ -19,6 +19,7 @@ from workbench.data.corrections import (
 from workbench.data.dataset import load_dataset
 from workbench.data.description import describe
 from workbench.data.splits.kept_split import open_kept_split
+from workbench.data.splits.saved_split import read_split, write_split
 from workbench.errors import UserError
 from workbench.files import write_csv, write_json
 from workbench.labels.search import search_labels
@@ -143,6 +144,23 @@ def test_images_that_the_network_of_from_was_trained_on_are_left_out(data, tmp_p
     write_cross_validation(tmp_path / "all", data, seen=names)
     with pytest.raises(UserError, match="all: the network of --from was trained on all its validation images"):
         search_labels(LabelsConfig([str(tmp_path / "all")]))
+
+
+def test_images_whose_photo_the_models_were_trained_on_are_left_out(data, tmp_path, capsys):
+    """A copy with the same wrong label would hide the mistake."""
+    pytest.importorskip("cleanlab")
+    wrong = {"iris/daisy-03.jpg", "daisy/rose-05.jpg"}
+    names = write_cross_validation(tmp_path / "cv", data)
+    assert wrong <= {*names}
+    split = read_split(tmp_path / "cv" / "fold-1")
+    copies = [image._replace(part="validation", repeats=names[0]) if image.name in wrong else image for image in split]
+    write_split(tmp_path / "cv" / "fold-1", copies)
+    assert search_labels(LabelsConfig([str(tmp_path / "cv")])) == []
+    assert "left out: 2 validation images whose photo is also a training image" in capsys.readouterr().out
+    repeated = [image._replace(part="validation", repeats=names[0]) for image in split]
+    write_split(tmp_path / "cv" / "fold-1", repeated)
+    with pytest.raises(UserError, match="cv: its model was trained on the photos of all its validation images"):
+        search_labels(LabelsConfig([str(tmp_path / "cv")]))
 
 
 @pytest.mark.parametrize(
