@@ -40,7 +40,10 @@ def build_repeats_section(sweep: Path) -> Section:
         "The best trials were trained again with other seeds, and validated on the same images. The score in the sweep "
         "was chosen because it was high; these were not."
     )
-    return Section("repeats", "Other seeds", "\n".join([text, *(f"{_capitalize(t.describe())}." for t in repeated)]))
+    lines = [text, *(f"{_capitalize(trial.describe())}." for trial in repeated)]
+    if any(trial.unfinished for trial in repeated):
+        lines.append("The command that began the repeats continues them, and leaves finished ones as they are.")
+    return Section("repeats", "Other seeds", "\n".join(lines))
 
 
 def _explain_winner(analysis: SweepAnalysis) -> str:

@@ -1,13 +1,13 @@
 """Train the best trials of a sweep again with other seeds.
 
 These trials are in the folder `repeats` of the sweep, in the form of those in `tuner`, so a killed command continues
-them. `repeats.json` has the repeats' scores.
+them. `repeats.json` has the scores of the repeats that are finished, also while others run and after a kill.
 """
 
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from workbench.console import console
@@ -92,12 +92,15 @@ def repeat_finalists(
     if workers:
         workers.keep_logs(folder / _PROJECT / "workers")
     tuner = SchedulerTuner(oracle, hypermodel, workers=workers, directory=str(folder), project_name=_PROJECT)
-    _run(tuner, space, points)
-    trials = tuner.oracle.scheduler.trials
-    repeated = [_summarize(trial, space.metric, points, trials) for trial in finalists]
-    found = [trial for trial in repeated if trial]
-    write_json(folder / REPEATS, [dataclasses.asdict(trial) for trial in found])
-    return found
+    repeated: list[RepeatedTrial] = []
+
+    def record(results: SweepResults) -> None:
+        finished = {result.id: result.score for result in results.trials}
+        repeated[:] = [_summarize(trial, space.metric, points, finished) for trial in finalists]
+        write_json(folder / REPEATS, [dataclasses.asdict(trial) for trial in repeated])
+
+    _run(tuner, space, points, record)
+    return repeated
 
 
 def _list_seeds(trial: TrialResult, defaults: TrialDefaults, count: int) -> list[int]:
@@ -127,19 +130,23 @@ def _make_trials(points: dict[str, dict[str, Value]], parameters: tuple[Paramete
     ]
 
 
-def _run(tuner: SchedulerTuner, space: Space, points: dict[str, dict[str, Value]]) -> None:
-    """Run the trials that are left, and show them."""
+def _run(
+    tuner: SchedulerTuner, space: Space, points: dict[str, dict[str, Value]], record: Callable[[SweepResults], None]
+) -> None:
+    """Run the trials that are left, and show them; call `record` with the finished ones, at first and after each."""
     scheduler = tuner.oracle.scheduler
     results = SweepResults(space.parameters, space.fixed, space.metric, space.direction)
     for trial in scheduler.list_finished():
         if trial.id in points:
             results.add(make_result(trial.id, space.decode(trial.values), trial.result, space.metric))
+    record(results)
     progress = SweepProgress(results, len(points), list)
 
     def finish(trial: Trial) -> None:
         get_weights_path(scheduler.files.get_folder(trial.id)).unlink(missing_ok=True)
         result = make_result(trial.id, space.decode(trial.values), trial.result, space.metric)
         results.add(result)
+        record(results)
         progress.show(result)
 
     scheduler.add_listener(finish)
@@ -150,16 +157,24 @@ def _run(tuner: SchedulerTuner, space: Space, points: dict[str, dict[str, Value]
 
 
 def _summarize(
-    finalist: TrialResult, metric: str, points: dict[str, dict[str, Value]], trials: dict[str, Trial]
-) -> RepeatedTrial | None:
-    """Return the scores of a trial's repeats; None if none was completed."""
+    finalist: TrialResult, metric: str, points: dict[str, dict[str, Value]], finished: Mapping[str, float | None]
+) -> RepeatedTrial:
+    """Return the scores of a trial's repeats.
+
+    Args:
+        finalist: the trial.
+        metric: by which the sweep ranks its trials.
+        points: repeat -> its values.
+        finished: repeat -> its score, None if it failed; of those that have ended.
+    """
+    assert finalist.score is not None  # a finalist is one of the best
+    own = [name for name in points if name.rpartition("-seed")[0] == finalist.id]
     scores: dict[Any, float] = {}
-    for name, point in points.items():
-        trial = trials.get(name)
-        if name.rpartition("-seed")[0] == finalist.id and trial is not None and trial.score is not None:
-            scores[point["seed"]] = trial.score
-    if not scores or finalist.score is None:
-        return None
-    values = list(scores.values())
+    for name in own:
+        score = finished.get(name)
+        if score is not None:
+            scores[points[name]["seed"]] = score
+    values, unfinished = list(scores.values()), sum(name not in finished for name in own)
+    mean = statistics.mean(values) if values else None
     deviation = statistics.stdev(values) if len(values) > 1 else None
-    return RepeatedTrial(finalist.id, metric, finalist.score, list(scores), values, statistics.mean(values), deviation)
+    return RepeatedTrial(finalist.id, metric, finalist.score, list(scores), values, mean, deviation, unfinished)

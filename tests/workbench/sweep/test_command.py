@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from tests.processes import PIPE, Process, limit_file_size, run
-from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopTuneConfig, main, tune
+from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopHyperModel, NoopTuneConfig, main, tune
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json, write_json
+from workbench.reporting.sweep_statistics import build_repeats_section
 
 
 def command(*words):
@@ -135,6 +136,33 @@ def test_repeats_that_are_interrupted_leave_the_winner(workdir, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tune(build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0, repeat=1))
     assert {"model.keras", "best.yaml", "metrics.json"} <= {path.name for path in Path("runs/s").iterdir()}
+
+
+def test_interrupted_repeats_are_reported_and_continued(workdir, monkeypatch, capsys):
+    write_space(learning_rate=[0.001, 0.002], batch_size=[1])
+    fit, ids = NoopHyperModel.fit, []
+
+    def interrupt(self, hp, model, *, trial):
+        if len(ids) == 5:  # two trials and three repeats
+            raise KeyboardInterrupt
+        ids.append(trial.id)
+        return fit(self, hp, model, trial=trial)
+
+    config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0, repeat=2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match=r"To continue:\n.*--repeat 2"):
+        patch.setattr(NoopHyperModel, "fit", interrupt)
+        tune(config)
+    assert ids[2:] == ["0-seed1", "0-seed2", "1-seed1"]
+    text = build_repeats_section(Path("runs/s")).text
+    assert "with 2 further seeds 55.0% on average, standard deviation" in text
+    assert "with 1 further seed 36.6% on average; 1 more is not finished." in text
+    assert "The command that began the repeats continues them" in text
+
+    capsys.readouterr()
+    tune(config)
+    assert "with 2 further seeds" in build_repeats_section(Path("runs/s")).text
+    assert "not finished" not in build_repeats_section(Path("runs/s")).text
+    assert [len(entry["scores"]) for entry in read_json("runs/s/repeats.json")] == [2, 2]
 
 
 def test_repeats_of_a_swept_seed_have_seeds_that_the_sweep_has_not(workdir):
