@@ -23,6 +23,8 @@ import numpy as np
 
 from workbench.console import console, show_decoding
 from workbench.errors import UserError
+from workbench.evaluation.calibration.saved_calibration import read_calibration
+from workbench.exporting.calibrated import divide_logits
 from workbench.exporting.ensemble import build_ensemble_model, describe_members, load_ensemble
 from workbench.exporting.format import Format, Predict
 from workbench.exporting.litert import LITERT
@@ -30,7 +32,7 @@ from workbench.exporting.onnx import ONNX
 from workbench.exporting.openvino import OPENVINO
 from workbench.exporting.readme import describe_use
 from workbench.exporting.savedmodel import SAVEDMODEL
-from workbench.exporting.space import SPACE, write_page
+from workbench.exporting.space import SPACE, Page, write_page
 from workbench.files import format_bytes, write_json, write_text
 from workbench.finished_run import open_run
 from workbench.runtime import hold_back_stderr
@@ -79,7 +81,8 @@ def export(config: ExportConfig) -> Exported:
     With `--ensemble` it is that of several trials of a sweep, see `workbench/exporting/ensemble.py`.
 
     In every format the model takes uint8 RGB images (batch, size, size, 3) and returns float32 logits
-    (batch, num_classes). In float32 it must return the same logits; in float16 and int8 it may lose as much accuracy
+    (batch, num_classes). If the run has a calibration, they are those of the Keras model divided by its temperature. In
+    float32 it must return the same logits; in float16 and int8 it may lose as much accuracy
     as the option `tolerance` allows. The names of the classes are saved in classes.json in the same folder,
     and README.txt there says how images are resized.
 
@@ -98,6 +101,10 @@ def export(config: ExportConfig) -> Exported:
         members = load_ensemble(run)
         model = build_ensemble_model(members)
         console.print(describe_members(members))
+    calibrated = None if config.ensemble else read_calibration(run)
+    if calibrated:
+        model = divide_logits(model, calibrated.temperature)
+        console.print(calibrated.describe())
     if config.precision == "int8" and not len(dataset.train):
         raise UserError(
             f"--precision int8: is calibrated on training images, and {run.data_config.data} has none of those of "
@@ -114,12 +121,13 @@ def export(config: ExportConfig) -> Exported:
         exported = _compare(target, expected, logits, labels)
         _check(exported, config)
         if form is SPACE:
-            write_page(temporary, run.name, run.class_names, run.data_config.resize, images, labels.tolist())
+            page = Page(run.name, run.class_names, run.data_config.resize, calibrated)
+            write_page(temporary, page, images, labels.tolist())
         if target.is_dir():
             shutil.rmtree(target)
         os.replace(temporary, target)
     write_json(target.parent / "classes.json", run.class_names)
-    use = describe_use(run.image_size, run.data_config.resize, len(run.class_names))
+    use = describe_use(run.image_size, run.data_config.resize, len(run.class_names), calibrated)
     write_text(target.parent / "README.txt", use)
     console.print(f"{target} ({format_bytes(_count_bytes(target))})", *_summarize(exported, config), sep="\n")
     return exported

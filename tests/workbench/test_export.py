@@ -21,11 +21,13 @@ from workbench.config import build
 from workbench.data.decoding import decode
 from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
+from workbench.evaluation.calibration.saved_calibration import fit_calibration
 from workbench.evaluation.probabilities import softmax
 from workbench.explain import explain
 from workbench.export import FORMATS, export
 from workbench.exporting import litert
 from workbench.exporting.format import Format
+from workbench.files import write_json
 from workbench.finished_run import open_run
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.image_hypermodel import load_weights
@@ -73,6 +75,36 @@ def test_savedmodel_replaces_an_earlier_one(tiny_run, configure, images, capsys)
     printed = capsys.readouterr().out
     assert f"{exported.difference:.1e}" in printed
     assert f"{exported.accuracy:.1%} in Keras, {exported.accuracy:.1%} as savedmodel" in printed
+
+
+@pytest.fixture
+def calibration(tiny_run):
+    """A calibration of the run, of temperature 2."""
+    run = open_run(tiny_run)
+    dataset = run.load_dataset()
+    rows = dataset.validation
+    fitted = fit_calibration(run.model.predict_on_batch(dataset.images[rows]), dataset.labels[rows], run.hash_model())
+    chosen = dataclasses.replace(fitted, temperature=2.0, unknown={**fitted.unknown, "threshold": 0.375})
+    write_json(tiny_run / "calibration.json", dataclasses.asdict(chosen))
+    return chosen
+
+
+@pytest.mark.parametrize(("form", "precision"), [("savedmodel", "float32"), ("litert", "int8"), ("space", "float32")])
+def test_the_temperature_is_a_part_of_the_export(tiny_run, calibration, images, form, precision, gradio, capsys):
+    exported = export(ExportConfig(str(tiny_run), form, precision=precision, tolerance=0.5))
+    logits, expected = FORMATS[form].load(exported.path)(images), keras_logits(tiny_run, images)
+    np.testing.assert_allclose(logits, expected / 2, atol=1e-4 if precision == "float32" else 0.1)
+    assert precision != "float32" or exported.same_class == exported.images
+    assert calibration.describe() in capsys.readouterr().out
+    use = (exported.path.parent / "README.txt").read_text()
+    assert "calibrated probabilities (temperature 2.00, fitted on 6 validation images)" in use
+    assert "unknown if its probability is below 0.375" in use
+    if form == "space":
+        assert "below 0.375" in (exported.path / "README.md").read_text()
+        app = runpy.run_path(str(exported.path / "app.py"))
+        assert app["PAGE"].description == "Below 38%, call the photo unknown."
+        answer = app["classify"](Image.fromarray(images[0]))
+        assert list(answer.values()) == pytest.approx(softmax(expected[0] / 2), abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +214,7 @@ def test_a_space_runs_without_this_project(tiny_run, configure, gradio, resize, 
         assert max(answer, key=answer.get) == ["daisy", "iris", "rose"][logits.argmax()]
         assert sum(answer.values()) == pytest.approx(1)
     assert app["classify"](None) == {}
+    assert app["PAGE"].description is None
 
 
 def test_litert(tiny_run, images, tmp_path):

@@ -1,5 +1,6 @@
 """A folder with a page that classifies photos, in the layout of a Hugging Face Space: it runs without this project."""
 
+import dataclasses
 import importlib.metadata
 import shutil
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ import yaml
 from PIL import Image
 
 from workbench.data.decoding import PAD_COLOUR
+from workbench.evaluation.calibration.saved_calibration import SavedCalibration
+from workbench.exporting.calibrated import describe_calibration
 from workbench.exporting.format import Format, Predict
 from workbench.files import write_json, write_text
 from workbench.training.checkpoints import save_model
@@ -31,21 +34,40 @@ def load_space(path: Path) -> Predict:
     return keras.saving.load_model(path / _MODEL, compile=False).predict_on_batch
 
 
-def write_page(
-    path: Path, name: str, class_names: Sequence[str], resize: str, images: np.ndarray, labels: Sequence[int]
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What the page says of its model.
+
+    Attributes:
+        name: of the run.
+        class_names: in the order of the labels.
+        resize: how the images of its training were made square, see `workbench.data.decoding.decode`.
+        calibration: of its probabilities; None if they are the network's own.
+    """
+
+    name: str
+    class_names: Sequence[str]
+    resize: str
+    calibration: SavedCalibration | None
+
+
+def write_page(path: Path, page: Page, images: np.ndarray, labels: Sequence[int]) -> None:
     """Add the page to a folder that holds the model: app.py, its settings and requirements, examples, README.md.
 
     Args:
         path: of the folder.
-        name: of the run.
-        class_names: in the order of the labels.
-        resize: how the images of its training were made square, see `workbench.data.decoding.decode`.
+        page: what it says.
         images: photos from which the examples are chosen, uint8 RGB (n, size, size, 3).
         labels: their classes.
     """
     shutil.copyfile(Path(__file__).parent / "space_app.py", path / "app.py")
-    settings = {"name": name, "classes": list(class_names), "resize": resize, "pad_colour": PAD_COLOUR}
+    settings = {
+        "name": page.name,
+        "classes": list(page.class_names),
+        "resize": page.resize,
+        "pad_colour": PAD_COLOUR,
+        "unknown_below": page.calibration.threshold if page.calibration else None,
+    }
     write_json(path / "settings.json", settings)
     needed = [f"gradio{GRADIO}", f"keras=={keras.__version__}", "numpy", "pillow"]
     write_text(path / "requirements.txt", "\n".join([*needed, f"tensorflow=={_find_tensorflow()}"]) + "\n")
@@ -53,7 +75,7 @@ def write_page(
     first = {int(label): number for number, label in reversed(list(enumerate(labels)))}  # one of each class
     for place, number in enumerate(sorted(first.values())[:_EXAMPLES]):
         Image.fromarray(images[number]).save(path / "examples" / f"example-{place + 1}.png")
-    write_text(path / "README.md", _describe(name, class_names))
+    write_text(path / "README.md", _describe(page))
 
 
 def _find_tensorflow() -> str:
@@ -64,23 +86,27 @@ def _find_tensorflow() -> str:
         return importlib.metadata.version("tensorflow-cpu")
 
 
-def _describe(name: str, class_names: Sequence[str]) -> str:
+def _describe(page: Page) -> str:
     """Return the README of a Space: the settings that its host reads, then what it is."""
     head = {
-        "title": name,
+        "title": page.name,
         "emoji": "🔬",
         "sdk": "gradio",
         "python_version": "3.11",  # Keras needs it, and the host's own may be older
         "app_file": "app.py",
         "pinned": False,
     }
-    listed = ", ".join(class_names[:20]) + (", ..." if len(class_names) > 20 else "")
+    names = page.class_names
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    probabilities = describe_calibration(page.calibration) if page.calibration else "They are not calibrated."
     return f"""---
 {yaml.safe_dump(head, allow_unicode=True, sort_keys=False)}---
 
-# {name}
+# {page.name}
 
-A classifier of {len(class_names)} classes: {listed}.
+A classifier of {len(names)} classes: {listed}.
+
+The page shows the probabilities of the classes. {probabilities}
 
 Run it on your machine:
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 FOLDER = Path(__file__).parent
-SETTINGS = json.loads((FOLDER / "settings.json").read_text(encoding="utf-8"))  # name, classes, resize, pad_colour
+SETTINGS = json.loads((FOLDER / "settings.json").read_text(encoding="utf-8"))  # what `write_page` writes
 MODEL = keras.saving.load_model(FOLDER / "model.keras", compile=False)
 SIZE = MODEL.input_shape[1]
 
@@ -44,12 +44,14 @@ def classify(photo: Image.Image | None) -> dict[str, float]:
     return {name: float(share) for name, share in zip(SETTINGS["classes"], probabilities, strict=True)}
 
 
+UNKNOWN_BELOW = SETTINGS["unknown_below"]
 PAGE = gr.Interface(
     classify,
     gr.Image(type="pil", image_mode=None, label="Photo"),
     gr.Label(num_top_classes=min(5, len(SETTINGS["classes"])), label="Class"),
     examples=[[str(path)] for path in sorted((FOLDER / "examples").glob("*.png"))],
     cache_examples=False,
+    description=f"Below {UNKNOWN_BELOW:.0%}, call the photo unknown." if UNKNOWN_BELOW else None,
     title=html.escape(SETTINGS["name"]),
     flagging_mode="never",
 )
