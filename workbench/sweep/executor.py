@@ -1,5 +1,6 @@
 """Where the trials of a sweep run: in processes of this machine, or on a Ray cluster. Both have this interface."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -7,6 +8,7 @@ from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.scheduling.trial import Trial
 
 MAX_DEATHS = 3  # of workers with no finished trial in between; after these the sweep ends with an error
+WantsWeights = Callable[[str, Mapping[str, Any]], bool]  # of a trial with this id and result
 TICK = 0.1  # seconds between two looks at the workers
 
 
@@ -56,6 +58,9 @@ class Executor(Protocol):
 
     def keep_logs(self, folder: Path) -> None:
         """Keep what the workers print in a folder of the sweep, also what they have printed so far."""
+
+    def choose_weights(self, wants_weights: WantsWeights) -> None:
+        """Bring the weights of those trials alone to this machine. By default all are brought."""
 
     def describe_device(self) -> str:
         """Return what the trials compute on."""

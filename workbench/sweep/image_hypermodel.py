@@ -281,7 +281,7 @@ def _make_state_key(config: Any) -> str:
 
 def get_weights_path(folder: Path) -> Path:
     """Return where a trial's best weights are, in its folder."""
-    return folder / "weights.npz"
+    return folder / results.WEIGHTS
 
 
 def save_weights(path: Path, weights: list[np.ndarray]) -> None:

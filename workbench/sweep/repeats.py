@@ -91,6 +91,7 @@ def repeat_finalists(
     workers = None if is_complete else start_workers(config)
     if workers:
         workers.keep_logs(folder / _PROJECT / "workers")
+        workers.choose_weights(lambda trial, result: False)
     tuner = SchedulerTuner(oracle, hypermodel, workers=workers, directory=str(folder), project_name=_PROJECT)
     repeated: list[RepeatedTrial] = []
 

@@ -11,6 +11,7 @@ from workbench.errors import UserError
 from workbench.files import append_csv, read_csv, read_json, write_csv
 
 Value = bool | int | float | str | list[int] | None  # of a hyperparameter
+WEIGHTS = "weights.npz"  # name of the file in a trial's folder
 _FEW = 100  # trials that are put in their places one by one; more are sorted
 METRIC_NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
 
@@ -199,8 +200,13 @@ class ResultsRecorder:
         if trial.id not in {best.id for best in self.results.scored[: self._keep]}:
             self._remove_weights(trial)
 
+    def may_keep(self, trial: TrialResult) -> bool:
+        """Return whether the weights of a trial that ends now are kept, unless better trials follow."""
+        scored = self.results.scored
+        return not trial.failed and (len(scored) < self._keep or self.results.is_better(trial, scored[self._keep - 1]))
+
     def _remove_weights(self, trial: TrialResult) -> None:
-        (self._trial_dir(trial.id) / "weights.npz").unlink(missing_ok=True)
+        (self._trial_dir(trial.id) / WEIGHTS).unlink(missing_ok=True)
 
 
 def is_sweep(folder: Path | str) -> bool:

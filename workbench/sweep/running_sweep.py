@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -115,6 +116,9 @@ class Sweep:
         recorder = ResultsRecorder(
             self.folder.path / "trials.csv", self.results, search.keep, scheduler.files.get_folder
         )
+        if self.executor:
+            make = functools.partial(make_result, values={}, metric=self.space.metric)
+            self.executor.choose_weights(lambda trial, result: recorder.may_keep(make(trial, result=result)))
         outcomes = self._open_outcomes(scheduler)
         kind = f"{self.command} --tuner {search.tuner}"
         expected = print_cost(scheduler, self.space, tuner.hypermodel, self.executor, search, kind)

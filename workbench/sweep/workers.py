@@ -18,7 +18,7 @@ from typing import IO, Any, Protocol
 
 from workbench.devices.device import describe_cpu, describe_gpus
 from workbench.errors import UserError
-from workbench.sweep.executor import TICK, DeathCounter, ServedOracle
+from workbench.sweep.executor import TICK, DeathCounter, ServedOracle, WantsWeights
 from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.worker import COMMAND_ENDED, DISK_FULL, REPLACE_ME
 from workbench.sweep.worker_allocation import WorkerAllocation, list_usable_gpus
@@ -128,6 +128,9 @@ class WorkerPool:
         with contextlib.suppress(OSError):
             self._logs.rmdir()
         self._logs = folder
+
+    def choose_weights(self, wants_weights: WantsWeights) -> None:
+        """Do nothing: the weights are on this machine already."""
 
     def describe_device(self) -> str:
         """Return the GPUs of the workers, or the CPU."""

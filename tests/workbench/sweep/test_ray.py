@@ -1,26 +1,27 @@
 """Sweeps on a Ray cluster of two nodes, which are raylets of this machine with an address each."""
 
-import dataclasses
+import contextlib
 import os
+import signal
 import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
+from benchmarks.loopback_cluster import LoopbackCluster
 from cnn_scratch.config import TuneConfig
 from cnn_scratch.tune import tune as cnn_tune
-from tests.workbench.sweep.noop import MISBEHAVE, NoopTuneConfig, main, tune
-from workbench.config import build, replace
+from tests.workbench.sweep.noop import KILLER, NoopTuneConfig, main, tune
+from workbench.config import build
 from workbench.data.dataset import Dataset
-from workbench.files import read_csv
-from workbench.sweep.ray_cluster.shared_dataset import share_dataset
+from workbench.files import read_csv, read_json
+from workbench.sweep.ray_cluster.shared_dataset import SharedDataset, share_dataset, share_images
 
-STORE = 80 << 20  # bytes of a node's object store
 ROOT = Path(__file__).parents[3]
 
 
@@ -30,29 +31,18 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
         patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
-        head = {"node_ip_address": "127.0.0.2", "include_dashboard": False, "object_store_memory": STORE}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        add_node(cluster)
-        yield cluster
-        cluster.shutdown()
-
-
-def add_node(cluster):
-    return cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3", object_store_memory=STORE)
-
-
-@pytest.fixture
-def config(cluster, workdir):
-    """Return a sweep of 40 trials that wait 50 ms each."""
-    write_space(seed=list(range(40)))
-    options = {"executor": "ray", "ray_address": cluster.address, "max_trials": "all"}
-    return build(NoopTuneConfig, space="space.yaml", name="s", **options)
+        with LoopbackCluster(2) as cluster:
+            yield cluster
 
 
 def write_space(**parameters):
     parameters = {"batch_size": [50], "epochs": [1], **parameters}
     lines = [f"  {name}: {{values: {values}}}" for name, values in parameters.items()]
     Path("space.yaml").write_text("\n".join(["parameters:", *lines]))
+
+
+def make_words(cluster, *words):
+    return ["--space=space.yaml", "--name=s", "--max-trials=all", *cluster.options, *words]
 
 
 def read_points():
@@ -63,34 +53,103 @@ def read_points():
     return sorted(int(row["seed"]) for row in rows)
 
 
-def test_a_sweep_begun_locally_goes_on_on_ray_and_back(config, capsys):
-    tune(replace(config, executor="local", ray_address=None, workers=0, max_trials=5))
+def count_finished():
+    return len(list(Path("runs/s").glob("tuner/*/trial.json")))
+
+
+def list_workers():
+    """Return the names of the workers that have finished a trial."""
+    results = [read_json(path) for path in Path("runs/s").glob("tuner/trial_*/result.json")]
+    return {result["worker"] for result in results if result}
+
+
+def list_actors():
+    """Return the titles of our processes in the cluster."""
+    titles = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            titles += process.cmdline()[:1]
+    return [title for title in titles if title.startswith(("ray::TrialWorker", "ray::Mailbox"))]
+
+
+@contextlib.contextmanager
+def stop_when(condition, number):
+    """Send this process a signal as soon as a condition holds, if this block has not ended by then."""
+    ended = threading.Event()
+
+    def watch():
+        while not ended.wait(0.05):
+            if condition():
+                os.kill(os.getpid(), number)
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def test_a_sweep_begun_locally_is_stopped_on_ray_and_continued_locally(cluster, workdir, capsys):
+    write_space(seed=list(range(150)))
+    local = ["--space=space.yaml", "--name=s", "--workers=0"]
+    assert main([*local, "--max-trials=5"]) == 0
     begun = read_csv("runs/s/trials.csv")
-    tune(replace(config, max_trials=25))
-    assert "device: Ray, 2 workers with 1 CPU core each" in capsys.readouterr().out
+    with stop_when(lambda: count_finished() >= 15 and len(list_workers()) == 3, signal.SIGTERM):
+        assert main(make_words(cluster)) == 130
+    shown = capsys.readouterr()
+    assert "device: Ray, 2 workers with 1 CPU core each" in shown.out
+    says = (
+        "\nstopped; finished trials are kept. To continue:\n  python -m tests.workbench.sweep.noop --space space.yaml "
+    )
+    assert says in shown.err
+    assert f" --executor ray --ray-address {cluster.address}" in shown.err
     rows = read_csv("runs/s/trials.csv")
     assert rows[:5] == begun
-    assert len({row["worker"] for row in rows[5:]}) == 2
-    assert len(list(Path("runs/s").glob("tuner/*/weights.npz"))) == 5
+    assert len(rows) == count_finished() < 150
     assert not ray.is_initialized()
-    tune(replace(config, executor="local", ray_address=None, workers=0))
-    assert read_points() == list(range(40))
+    assert list_actors() == []
+    assert main([*local, "--max-trials=all"]) == 0
+    assert read_points() == list(range(150))
+    assert len(list(Path("runs/s").glob("tuner/*/weights.npz"))) == 5
+
+
+def test_a_sweep_that_no_machine_has_room_for_can_be_stopped(cluster, workdir, capsys):
+    write_space(seed=[0, 1])
+    with stop_when(Path("runs/s/status.json").exists, signal.SIGINT):
+        assert main(make_words(cluster, "--worker-cpus=9")) == 130
+    assert "stopped; finished trials are kept. To continue:" in capsys.readouterr().err
+    ray.init(cluster.address, log_to_driver=False)
+    try:
+        assert {actor["State"] for actor in ray._private.state.actors().values()} == {"DEAD"}
+    finally:
+        ray.shutdown()
 
 
 def share_without_file(dataset):
     """Share a data set as if its file of decoded images were on no other machine."""
-    return dataclasses.replace(share_dataset(dataset), path=None)
+    shared = share_dataset(dataset)
+    return SharedDataset(shared.dataset, None, shared.shape)
 
 
-def test_networks_are_trained_with_images_from_the_object_store(cluster, workdir, shared_red_and_blue, monkeypatch):
-    monkeypatch.setattr("workbench.sweep.ray_cluster.executor.share_dataset", share_without_file)
-    write_space(batch_size=[8], num_filters=[2], dense_units=[2], dropout=[0.1, 0.2])
-    data = {"data": str(shared_red_and_blue), "image_size": 32}
-    options = {"executor": "ray", "ray_address": cluster.address, "workers": 1, "max_trials": "all"}
+def test_hyperband_trains_networks_with_images_from_the_object_store(
+    cluster, workdir, shared_red_and_blue, monkeypatch
+):
+    monkeypatch.setattr("workbench.sweep.ray_cluster.call_server.share_dataset", share_without_file)
+    fixed = {"batch_size": [8], "num_filters": [2], "dense_units": [2], "epochs": [3], "schedule": ["constant"]}
+    write_space(**fixed, dropout=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
+    data = {"data": str(shared_red_and_blue), "image_size": 32, "tuner": "hyperband", "keep": 1}
+    options = {"executor": "ray", "ray_address": cluster.address, "workers": 1}
     folder = cnn_tune(build(TuneConfig, space="space.yaml", name="s", **data, **options))
-    assert [row["status"] for row in read_csv(folder / "trials.csv")] == ["completed"] * 2
+    rows = read_csv(folder / "trials.csv")
+    assert {row["status"] for row in rows} == {"completed"}
+    assert {row["epochs"] for row in rows} == {"1", "3"}
+    assert 1 in [read_json(path)["resumed_after"] for path in folder.glob("tuner/trial_*/result.json")]
+    assert len(list(folder.glob("tuner/trial_*/weights.npz"))) == 1
     assert (folder / "model.keras").exists()
-    assert {path.parent.name for path in Path("logs/s").glob("*/*tfevents*")} >= {"0", "1"}
+    assert {path.parent.name for path in Path("logs/s").glob("*/*tfevents*")} == {row["trial"] for row in rows}
 
 
 def test_images_are_mapped_and_not_copied(cluster, tmp_path):
@@ -104,11 +163,13 @@ def test_images_are_mapped_and_not_copied(cluster, tmp_path):
     ray.init(cluster.address, log_to_driver=False)
     try:
         shared = share_dataset(dataset)
-        from_store = shared.open().images  # the file is not complete: it has no index
+        from_store = shared.open(
+            lambda: ray.get(share_images(dataset))
+        ).images  # there is no index: the file is not complete
         assert not from_store.flags.writeable
         assert not from_store.flags.owndata
         (path.parent / "index.json").write_text("{}")
-        from_file = shared.open().images
+        from_file = shared.open(lambda: pytest.fail("the images were sent")).images
         assert Path(from_file.filename) == path
         assert (from_store == images).all()
         assert (from_file == images).all()
@@ -116,27 +177,37 @@ def test_images_are_mapped_and_not_copied(cluster, tmp_path):
         ray.shutdown()
 
 
-def test_a_trial_that_kills_its_worker_fails_and_the_others_do_not(config):
-    write_space(learning_rate=[0.001, MISBEHAVE], batch_size=[20])
-    tune(config)
-    status = {float(row["learning_rate"]): (row["status"], row["reason"]) for row in read_csv("runs/s/trials.csv")}
-    assert status[0.001] == ("completed", "")
-    assert status[MISBEHAVE][0] == "failed"
-    assert "its worker died 3 times" in status[MISBEHAVE][1]
+def test_halving_waits_for_no_rung_and_a_trial_that_kills_its_worker_fails(cluster, workdir):
+    write_space(seed=[*range(20), KILLER], epochs=[16])
+    assert main(make_words(cluster, "--prune=halving")) == 0
+    rows = read_csv("runs/s/trials.csv")
+    assert len(rows) == 21
+    (killed,) = [row for row in rows if row["status"] == "failed"]
+    assert int(killed["seed"]) == KILLER
+    assert killed["reason"].startswith("its worker died 3 times, the last time with ")
+    pruned = [row for row in rows if row["status"] == "pruned"]
+    assert {row["epochs"] for row in pruned} <= {"1", "4"}
+    assert min(float(row["ended"]) for row in pruned) < max(float(row["started"]) for row in rows)
+    assert {row["epochs"] for row in rows if row["status"] == "completed"} == {"16"}
 
 
-def test_a_raylet_that_is_killed_loses_no_trial(config, cluster):
-    def kill_when_it_runs(node):
-        while len(list(Path("runs/s").glob("tuner/*/trial.json"))) < 5:
-            time.sleep(0.05)
-        cluster.remove_node(node, allow_graceful=False)
-
-    (node,) = cluster.worker_nodes
-    killer = threading.Thread(target=kill_when_it_runs, args=(node,))
-    killer.start()
-    tune(config)
-    killer.join()
-    assert read_points() == list(range(40))
+def test_a_machine_that_joins_gets_trials_and_one_that_vanishes_loses_none(cluster, workdir):
+    """The workers ask for two cores, which only the machines have that join while the sweep runs."""
+    write_space(seed=list(range(80)))
+    options = {"executor": "ray", "ray_address": cluster.address, "max_trials": "all", "worker_cpus": 2}
+    config = build(NoopTuneConfig, space="space.yaml", name="s", **options)
+    sweep = threading.Thread(target=tune, args=(config,), daemon=True)  # only the main thread can start nodes
+    sweep.start()
+    cluster.add_node(num_cpus=2)
+    while count_finished() < 5:
+        assert sweep.is_alive()
+        time.sleep(0.05)
+    cluster.kill_node()
+    cluster.add_node(num_cpus=2)
+    sweep.join()
+    cluster.kill_node()
+    assert read_points() == list(range(80))
+    assert len(list_workers()) == 2
     assert not Path("runs/s/repeated.log").exists()
 
 

@@ -17,7 +17,7 @@ from workbench.sweep.analysis.ensemble import build_ensemble
 from workbench.sweep.analysis.honest_winner import HonestWinner, compute_losses, estimate_winner
 from workbench.sweep.analysis.indistinguishable import compare_with_winner
 from workbench.sweep.outcomes.sweep_outcomes import SweepOutcomes, read_outcomes
-from workbench.sweep.results import SweepResults, TrialResult
+from workbench.sweep.results import WEIGHTS, SweepResults, TrialResult
 from workbench.wording import agree, format_count
 
 ANALYSIS = "analysis.json"
@@ -201,7 +201,7 @@ def list_members(sweep: Path, trials: Sequence[TrialResult]) -> list[TrialResult
         sweep: folder of the sweep.
         trials: the best first.
     """
-    kept = [trial for trial in trials if (sweep / "tuner" / f"trial_{trial.id}" / "weights.npz").exists()]
+    kept = [trial for trial in trials if (sweep / "tuner" / f"trial_{trial.id}" / WEIGHTS).exists()]
     return [trial for trial in kept if trial.values.get("image_size") == kept[0].values.get("image_size")]
 
 

@@ -4,31 +4,27 @@ import contextlib
 import dataclasses
 import itertools
 import logging
-import pickle
+import signal
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, GetTimeoutError, ObjectLostError, RayError
+from ray.exceptions import ActorDiedError, RayError
 
 from workbench.errors import UserError
 from workbench.runtime import list_package_folders
 from workbench.sweep.config import WorkersConfig
-from workbench.sweep.executor import TICK, DeathCounter, ServedOracle
-from workbench.sweep.ray_cluster.mailbox import Call, Message, start_mailbox
-from workbench.sweep.ray_cluster.shared_dataset import share_dataset
-from workbench.sweep.ray_cluster.trial_files import unpack_files
+from workbench.sweep.executor import DeathCounter, ServedOracle, WantsWeights
+from workbench.sweep.ray_cluster.call_server import CallServer
+from workbench.sweep.ray_cluster.mailbox import start_mailbox
 from workbench.sweep.ray_cluster.trial_worker import TrialWorker
 from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.wording import format_count
 
 _FAREWELL = 3  # seconds that workers have to end by themselves
-_SHORT_TICK = 0.005  # seconds for which the command waits for calls while it answers others
-_THREADS = 64  # calls that are answered at the same time
-_PATIENCE = 600  # seconds that the files of a trial may take
 _LOOK = 5.0  # seconds between two looks at what the cluster has
 
 
@@ -63,9 +59,8 @@ class RayExecutor:
         self._wanted, self._looked = 0, 0.0
         self._has_connected = False
         self._task: ray.ObjectRef | None = None
-        self._folders: dict[str, Path] = {}
-        self._loader, self._threads = ThreadPoolExecutor(1), ThreadPoolExecutor(_THREADS)
-        self._datasets: dict[int, Future[Message]] = {}
+        self._mailbox: Any = None
+        self._wants_weights: WantsWeights = lambda trial, result: True
 
     def start(self) -> None:
         """Connect to the cluster and ask it for actors, which import TensorFlow as soon as they are placed.
@@ -87,6 +82,10 @@ class RayExecutor:
 
     def keep_logs(self, folder: Path) -> None:
         """Do nothing: Ray keeps what its workers print on their nodes."""
+
+    def choose_weights(self, wants_weights: WantsWeights) -> None:
+        """Let workers keep the weights of other trials to themselves."""
+        self._wants_weights = wants_weights
 
     def describe_device(self) -> str:
         """Return what Ray gives each worker."""
@@ -112,28 +111,31 @@ class RayExecutor:
         Raises:
             UserError: the workers cannot run, or a disk is full.
         """
-        tuner, scheduler = task[0], oracle.scheduler
-        self._task, self._folders = ray.put(ray.cloudpickle.dumps(task)), tuner.list_folders()
+        scheduler = oracle.scheduler
+        server = CallServer(self._mailbox, task[0], oracle, self._wants_weights)
+        self._task = ray.put(ray.cloudpickle.dumps(task))
         self._deaths.follow(scheduler)
         for worker in self._workers.values():
             self._send_orders(worker)
-        pending: dict[int, Future[Message]] = {}
-        while not scheduler.is_complete():
-            self._watch(scheduler)
-            pending = self._exchange(pending, tuner, oracle)
-        deadline = time.monotonic() + _FAREWELL
-        while self._workers and time.monotonic() < deadline:  # each is answered that it is over
-            self._watch(scheduler, replace=False)
-            pending = self._exchange(pending, tuner, oracle)
+        try:
+            while not scheduler.is_complete():
+                self._watch(scheduler)
+                server.serve(self._workers)
+            deadline = time.monotonic() + _FAREWELL
+            while self._workers and time.monotonic() < deadline:  # each is answered that it is over
+                self._watch(scheduler, replace=False)
+                server.serve(self._workers)
+        finally:
+            server.finish(self._workers)
 
     def stop(self) -> None:
         """End all workers, and Ray too if it was started for this sweep."""
-        for worker in self._workers.values():
+        actors = [worker.actor for worker in self._workers.values()]
+        for actor in [*actors, self._mailbox] if self._mailbox else actors:
             with contextlib.suppress(RayError):
-                ray.kill(worker.actor)
+                ray.kill(actor)
         self._workers.clear()
-        for threads in (self._loader, self._threads):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._mailbox = None
         if self._has_connected:
             self._has_connected = False
             ray.shutdown()
@@ -142,12 +144,13 @@ class RayExecutor:
         modules = [str(folder) for folder in list_package_folders(self._packages)]
         address = self._config.ray_address
         try:
-            ray.init(
-                address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"py_modules": modules, "excludes": ["**/__pycache__"]},
-            )
+            with _keep_sigterm_handler():
+                ray.init(
+                    address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"py_modules": modules, "excludes": ["**/__pycache__"]},
+                )
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"--ray-address {address or 'auto'}: {reason}") from error
@@ -182,48 +185,6 @@ class RayExecutor:
 
     def _send_orders(self, worker: _Worker) -> None:
         worker.result = worker.actor.run.remote(self._task, self._mailbox, worker.name)
-
-    # The calls of the workers.
-
-    def _exchange(self, pending: dict[int, Future[Message]], tuner: Any, oracle: ServedOracle) -> dict:
-        """Send the answers that are ready, begin to answer the calls that have come, and return the other answers."""
-        ready = {number: answer.result() for number, answer in pending.items() if answer.done()}
-        waiting = {number: answer for number, answer in pending.items() if number not in ready}
-        patience = _SHORT_TICK if waiting else TICK
-        calls: list[Call] = ray.get(self._mailbox.exchange.remote(ready, patience))
-        for number, name, (call, large) in calls:
-            if name in self._workers:
-                method, arguments = pickle.loads(call)
-                if method == "load_dataset":
-                    waiting[number] = self._share_dataset(tuner.hypermodel, *arguments)
-                else:
-                    waiting[number] = self._threads.submit(self._answer, oracle, method, arguments, large)
-        return waiting
-
-    def _answer(self, oracle: ServedOracle, method: str, arguments: tuple, large: list["ray.ObjectRef"]) -> Message:
-        """Answer a call. The files of a trial may take a while: those of a machine that is gone never come.
-
-        Those of a trial that another worker has finished are not needed.
-        """
-        try:
-            if method == "end_trial":
-                trial = oracle.scheduler.trials.get(arguments[0].trial_id)
-                if trial is not None and not trial.is_finished:
-                    unpack_files(ray.get(large[0], timeout=_PATIENCE), self._folders, trial.id)
-        except (
-            ObjectLostError,
-            GetTimeoutError,
-        ):  # `_watch` will see that the worker is gone; a living one tries again
-            return pickle.dumps(None), []
-        return pickle.dumps(oracle.answer(method, *arguments)), []
-
-    def _share_dataset(self, hypermodel: Any, image_size: int) -> "Future[Message]":
-        """Load a data set in a thread, so that other workers are answered meanwhile, and share it once."""
-        if image_size not in self._datasets:
-            self._datasets[image_size] = self._loader.submit(
-                lambda: (b"", [ray.put(share_dataset(hypermodel.load_dataset(image_size)))])
-            )
-        return self._datasets[image_size]
 
     # The ends of the workers.
 
@@ -261,6 +222,17 @@ class RayExecutor:
         finally:
             with contextlib.suppress(RayError):
                 ray.kill(worker.actor)
+
+
+@contextlib.contextmanager
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Let SIGTERM do what it did before this block: Ray sets a handler that ends the process without a message."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _find_reason(error: RayError) -> str | None:

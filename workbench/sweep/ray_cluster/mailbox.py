@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -32,12 +31,8 @@ class Mailbox:
         finally:
             del self._answers[number]
 
-    async def exchange(self, answers: Mapping[int, Message], patience: float) -> list[Call]:
-        """Give answers, and return the calls that have come, none after `patience` seconds. For the command."""
-        for number, answer in answers.items():
-            waiting = self._answers.get(number)
-            if waiting and not waiting.done():
-                waiting.set_result(answer)
+    async def collect(self, patience: float) -> list[Call]:
+        """Return the calls that have come, none after `patience` seconds. For the command."""
         try:
             await asyncio.wait_for(self._new.wait(), patience)
         except TimeoutError:
@@ -45,6 +40,12 @@ class Mailbox:
         self._new.clear()
         calls, self._calls = self._calls, []
         return calls
+
+    async def answer(self, number: int, answer: Message) -> None:
+        """Answer a call. For the command."""
+        waiting = self._answers.get(number)
+        if waiting and not waiting.done():
+            waiting.set_result(answer)
 
 
 def start_mailbox() -> Any:

@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from workbench.files import replace_file
+from workbench.sweep.results import WEIGHTS
 from workbench.sweep.saved_states import STATES
 
 Files = dict[tuple[str, str], np.ndarray]  # (name of a folder, path in it) -> bytes
+RESULT = "result.json"
 
 
 def move_folders(folders: Mapping[str, Path], root: Path) -> dict[str, Path]:
@@ -17,14 +19,18 @@ def move_folders(folders: Mapping[str, Path], root: Path) -> dict[str, Path]:
     return {name: root / name / folder.name for name, folder in folders.items()}
 
 
-def pack_files(folders: Mapping[str, Path]) -> Files:
-    """Read what a trial has written into these folders, and remove it; but for states, which longer trials may need."""
-    files = {}
+def pack_files(folders: Mapping[str, Path]) -> tuple[Files, Files]:
+    """Read what a trial has written into these folders, and remove it; but for states, which longer trials may need.
+
+    Returns:
+        (files that the command needs of each trial, weights).
+    """
+    files: tuple[Files, Files] = ({}, {})
     for name, folder in folders.items():
         for path in sorted(folder.rglob("*")):
             inner = path.relative_to(folder)
             if path.is_file() and not path.is_symlink() and STATES not in inner.parts:
-                files[name, inner.as_posix()] = np.fromfile(path, np.uint8)
+                files[path.name == WEIGHTS][name, inner.as_posix()] = np.fromfile(path, np.uint8)
                 path.unlink()
     return files
 
@@ -36,7 +42,7 @@ def unpack_files(files: Files, folders: Mapping[str, Path], trial_id: str) -> No
     """
     if "logs" in folders:
         shutil.rmtree(folders["logs"] / trial_id, ignore_errors=True)
-    in_order = sorted(files.items(), key=lambda item: PurePosixPath(item[0][1]).name == "result.json")
+    in_order = sorted(files.items(), key=lambda item: PurePosixPath(item[0][1]).name == RESULT)
     for (name, inner), content in in_order:
         path = folders[name] / inner
         path.parent.mkdir(parents=True, exist_ok=True)

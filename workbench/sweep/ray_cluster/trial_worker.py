@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from workbench.data.dataset import Dataset
 from workbench.runtime import load_tensorflow
 from workbench.sweep.ray_cluster.mailbox import Message
 from workbench.sweep.ray_cluster.trial_files import move_folders, pack_files
@@ -40,11 +41,14 @@ class TrialWorker:
             folders = move_folders(tuner.list_folders(), Path(root))
 
             def ask(method: str, *call_arguments: Any) -> Any:
-                files = [ray.put(pack_files(folders))] if method == "end_trial" else []
+                files = [ray.put(part) for part in pack_files(folders)] if method == "end_trial" else []
                 call: Message = (pickle.dumps((method, call_arguments)), files)
                 reply: Message = ray.get(mailbox.ask.remote(name, call))
                 answer, large = reply
                 return ray.get(large[0]) if large else pickle.loads(answer)
 
-            tuner.move_folders(folders, lambda image_size: ask("load_dataset", image_size).open())
+            def load_dataset(image_size: int) -> Dataset:
+                return ask("load_dataset", image_size).open(lambda: ask("load_images", image_size))
+
+            tuner.move_folders(folders, load_dataset)
             return run_task(tuner, arguments, keywords, ask, name)
