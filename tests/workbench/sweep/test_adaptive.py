@@ -103,6 +103,17 @@ def test_a_search_waits_for_trials_that_decide_on_the_next_ones(tmp_path):
     assert not oracle.scheduler.is_complete()
 
 
+def test_hyperband_hands_out_longer_trials_while_a_shorter_one_still_runs(tmp_path):
+    oracle = make_hyperband(tmp_path)
+    slow = oracle.create_trial("slow").hyperparameters.values
+    later = []
+    while (trial := oracle.create_trial("fast")).status == TrialStatus.RUNNING:
+        later.append(trial.hyperparameters.values)
+        finish(oracle, trial, len(later) / 100)
+    assert (slow["tuner/round"], slow["tuner/epochs"]) == (0, 1)
+    assert {(values["tuner/bracket"], values["tuner/round"]) for values in later} >= {(slow["tuner/bracket"], 1)}
+
+
 def test_bayesian_optimization_works_in_a_command_which_imports_keras_tuner_without_scikit_learn():
     code = """
 from workbench.runtime import load_tensorflow
