@@ -4,7 +4,8 @@
 
 Runs one-epoch trials of a small network, sends SIGKILL at random moments and starts the same command again. At the end
 every point must have been tried exactly once, no finished trial may be lost or repeated, and no file incomplete. The
-outcome of each trial must be there once, with the checksum that the trial's record says.
+outcome of each trial must be there once, with the checksum that the trial's record says. `benchmarks.raylet_kills` does
+the same on a Ray cluster.
 """
 
 import argparse
@@ -102,15 +103,30 @@ def stress(
             process.kill()
             process.wait()
         counts[f"killed: {victim}"] += 1
-        earlier, finished = finished, _read_finished(folder)
-        counts["lost"] += _count_changed(earlier, finished)
+        earlier, finished = finished, read_finished(folder)
+        counts["lost"] += count_changed(earlier, finished)
         if victim != "worker":
             process = start()
+    counts.update(check_end(process, folder, trials, finished))
+    return counts
+
+
+def check_end(
+    process: CommandProcess, folder: Path, trials: int, finished: Mapping[str, str]
+) -> collections.Counter[str]:
+    """Wait for the end of a sweep, and return the counts of `stress` without those of kills.
+
+    Args:
+        process: its command.
+        folder: its run folder.
+        trials: how many it has.
+        finished: its trials at the last look, see `read_finished`.
+    """
     if process.wait() != 0:
         raise RuntimeError(f"the sweep ended with exit code {process.returncode}")
-    earlier, finished = finished, _read_finished(folder)
-    rows = read_csv(folder / "trials.csv")
-    counts["lost"] += _count_changed(earlier, finished)
+    earlier, finished = finished, read_finished(folder)
+    rows, counts = read_csv(folder / "trials.csv"), collections.Counter[str]()
+    counts["lost"] = count_changed(earlier, finished)
     counts["doubled"] = len(rows) - len({row["trial"] for row in rows})
     counts["missing"] = trials - len(rows)
     counts["failed"] = sum(row["status"] == "failed" for row in rows)
@@ -118,6 +134,12 @@ def stress(
     counts["finished"] = len(finished)
     counts.update(_count_outcomes(folder))
     return counts
+
+
+def check_running(process: CommandProcess) -> None:
+    """Raise an error if the command of a sweep has ended before all kills."""
+    if process.poll() is not None:
+        raise RuntimeError(f"the sweep ended with exit code {process.returncode} before all kills")
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -130,17 +152,16 @@ def _is_worker(process: psutil.Process) -> bool:
 def _wait_for_trial(process: CommandProcess, folder: Path, finished: int) -> None:
     """Wait until more than `finished` trials have finished."""
     while len(list(folder.glob("tuner/trial_*/trial.json"))) <= finished:
-        if process.poll() is not None:
-            raise RuntimeError(f"the sweep ended with exit code {process.returncode} before all kills")
+        check_running(process)
         time.sleep(0.02)
 
 
-def _read_finished(folder: Path) -> dict[str, str]:
+def read_finished(folder: Path) -> dict[str, str]:
     """Return trial -> text of its file, for every finished trial."""
     return {path.parent.name: path.read_text() for path in folder.glob("tuner/trial_*/trial.json")}
 
 
-def _count_changed(earlier: Mapping[str, str], now: Mapping[str, str]) -> int:
+def count_changed(earlier: Mapping[str, str], now: Mapping[str, str]) -> int:
     """Count the finished trials that are gone or have other results: they were lost or repeated."""
     return sum(now.get(trial) != text for trial, text in earlier.items())
 
