@@ -26,7 +26,7 @@ RUN python -m venv /opt/venv \
 
 FROM wheel AS gpu-packages
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,ray]"
+    && /opt/venv/bin/pip install --no-cache-dir "$(echo /wheels/*.whl)[gpu,ray]" "ray[default]>=2.49,<3"
 
 # Any user may write to HOME, so that `docker run --user` works: decoded images and downloaded weights are cached there.
 FROM python:${PYTHON}-slim AS base
