@@ -26,6 +26,7 @@ from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
 from workbench.files import read_csv
 from workbench.finished_run import open_run
+from workbench.labels.predictions import collect_predictions
 from workbench.sweep.image_hypermodel import load_weights
 from workbench.sweep.outcomes.sweep_outcomes import read_outcomes
 
@@ -245,6 +246,16 @@ def test_outcomes_are_the_predictions_of_the_saved_weights(config, capsys):
         expected = softmax(network.predict_on_batch(dataset.images[dataset.validation]))
         np.testing.assert_allclose(outcomes.get_probabilities(trial), expected, atol=2e-3)
         assert correct.mean() == pytest.approx(float(rows[trial]["val_accuracy"]))
+
+    # The search for wrong labels averages the trials whose accuracy is within two standard errors of the best one.
+    accuracies = outcomes.compute_correct().mean(axis=1)
+    least = accuracies.max() - 2 * np.sqrt(accuracies.max() * (1 - accuracies.max()) / 4)
+    good = [trial for trial, accuracy in zip(outcomes.trials, accuracies, strict=True) if accuracy >= least]
+    found = collect_predictions([str(folder)])
+    assert found.names == list(outcomes.names)
+    assert (found.votes.sum(axis=1) == len(good)).all()
+    expected = np.mean([outcomes.get_probabilities(trial) for trial in good], axis=0)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-3)
 
 
 def test_a_sweep_can_keep_no_outcomes(config):

@@ -21,7 +21,10 @@ from workbench.data.description import describe
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.data.splits.saved_split import read_split, write_split
 from workbench.errors import UserError
+from workbench.evaluation.probabilities import softmax
 from workbench.files import write_csv, write_json
+from workbench.finished_run import open_run
+from workbench.labels.predictions import collect_predictions
 from workbench.labels.search import search_labels
 from workbench.training.cross_validation import FOLDS, IMAGES, OUT_OF_FOLD
 from workbench.training.run_folder import RunFolder
@@ -144,6 +147,14 @@ def test_images_that_the_network_of_from_was_trained_on_are_left_out(data, tmp_p
     write_cross_validation(tmp_path / "all", data, seen=names)
     with pytest.raises(UserError, match="all: the network of --from was trained on all its validation images"):
         search_labels(LabelsConfig([str(tmp_path / "all")]))
+
+
+def test_a_run_without_folds_is_searched_in_its_validation_images(tiny_run):
+    run = open_run(tiny_run)
+    dataset, found = run.load_dataset(), collect_predictions([str(tiny_run)])
+    assert found.names == [dataset.names[row] for row in dataset.validation]
+    expected = softmax(run.model.predict_on_batch(dataset.images[dataset.validation]))
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
 
 
 def test_images_whose_photo_the_models_were_trained_on_are_left_out(data, tmp_path, capsys):
