@@ -27,7 +27,7 @@ class _Package(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in self._offered:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        load_tensorflow()
+        load_tensorflow(with_pandas=True)
         value = getattr(importlib.import_module(self._offered[name]), name)
         setattr(self, name, value)
         return value

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -21,10 +21,12 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 # Keras and KerasTuner import these where they are installed. Nothing here needs that, and it takes a third of the time.
-_OPTIONAL = "sklearn", "matplotlib"
+_OPTIONAL = "sklearn", "matplotlib", "pandas"
 
 
-def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bool = False) -> ModuleType:
+def load_tensorflow(
+    threads: int = 0, use_gpu: bool = True, with_keras_tuner: bool = False, with_pandas: bool = False
+) -> ModuleType:
     """Import TensorFlow without its start-up messages, initialize its devices, and return the module.
 
     GPU memory is allocated as needed, so that several processes can share a GPU. If the import fails, the messages
@@ -34,8 +36,9 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bo
         threads: CPU threads of one operation; 0 uses one per core.
         use_gpu: False hides the GPUs, so that other processes can use them.
         with_keras_tuner: also import KerasTuner, without its slow optional libraries.
+        with_pandas: see `import_tensorflow`.
     """
-    tf = import_tensorflow(with_keras_tuner)
+    tf = import_tensorflow(with_keras_tuner, with_pandas)
     with hold_back_stderr():
         with contextlib.suppress(RuntimeError):  # the devices are already initialized
             if threads:
@@ -51,15 +54,16 @@ def load_tensorflow(threads: int = 0, use_gpu: bool = True, with_keras_tuner: bo
     return tf
 
 
-def import_tensorflow(with_keras_tuner: bool = False) -> ModuleType:
+def import_tensorflow(with_keras_tuner: bool = False, with_pandas: bool = False) -> ModuleType:
     """Import TensorFlow without its start-up messages, and return the module. Its devices are not initialized.
 
     Args:
         with_keras_tuner: see `load_tensorflow`.
+        with_pandas: let Keras import pandas where it is installed, so that the caller can fit models to data frames.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with hold_back_stderr(), skip_optional_imports():
+    with hold_back_stderr(), skip_optional_imports(kept={"pandas"} if with_pandas else ()):
         import keras  # noqa: F401
         import tensorflow as tf
 
@@ -69,9 +73,9 @@ def import_tensorflow(with_keras_tuner: bool = False) -> ModuleType:
 
 
 @contextlib.contextmanager
-def skip_optional_imports() -> Iterator[None]:
-    """Let Keras and KerasTuner be imported in this block without their slow optional libraries."""
-    absent = [name for name in _OPTIONAL if name not in sys.modules]
+def skip_optional_imports(kept: Collection[str] = ()) -> Iterator[None]:
+    """Let Keras and KerasTuner be imported in this block without their slow optional libraries, except `kept`."""
+    absent = [name for name in _OPTIONAL if name not in (*sys.modules, *kept)]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None makes an import fail
     try:
         yield

@@ -12,7 +12,6 @@ from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import write_csv
-from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_figure
 from workbench.training.batches import make_training_batches
 from workbench.training.callbacks import Logs, SeedEpochs
 
@@ -118,6 +117,9 @@ def suggest_learning_rate(model: keras.Model, dataset: Dataset, training: Traini
 
 def save_range_test(test: RangeTest, folder: Path) -> Path:
     """Write `lr_find.csv` and `lr_find.png` into a folder, and return the picture's path."""
+    # imported late: a training must not wait for Matplotlib
+    from workbench.reporting.figures import BLUE, GREY, ORANGE, open_figure, save_figure
+
     columns = {"learning_rate": test.rates, "loss": test.losses, "smoothed_loss": test.smoothed}
     rows = [dict(zip(columns, map(float, values), strict=True)) for values in zip(*columns.values(), strict=True)]
     write_csv(folder / "lr_find.csv", rows)
