@@ -83,9 +83,9 @@ def leave_empty_reports(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
             monkeypatch.setattr(f"{module}.leave_report", write_empty_report)
 
 
-def write_empty_report(folder: str | Path) -> str:
+def write_empty_report(folder: str | Path, output: str | Path | None = None) -> str:
     """Write an empty report.html, and return its path, as `leave_report` does."""
-    path = Path(folder) / "report.html"
+    path = Path(output or folder) / "report.html"
     path.touch()
     return str(path)
 

@@ -1,3 +1,6 @@
+import contextlib
+import functools
+import io
 import itertools
 import json
 import os
@@ -14,7 +17,7 @@ import pytest
 import yaml
 
 from tests import processes
-from tests.models import measure_saved_model
+from tests.models import leave_stopped_copies, measure_saved_model
 from tests.processes import PIPE, Process
 from transfer.backbone import build_network
 from transfer.config import TransferConfig
@@ -52,10 +55,40 @@ def images(count=4):
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
 
 
+@pytest.fixture(scope="module")
+def train_once(scratch, tmp_path_factory):
+    """Function that fine-tunes as `config` says, once in each mode: (working folder, what was printed)."""
+    exact = {"precision": "float32", "feature_precision": "float32"}
+    options = {"data": str(scratch[0]), "from_": str(scratch[1]), "epochs": 2, "batch_size": 8, "name": "r", **exact}
+
+    @functools.cache
+    def train(mode):
+        root = tmp_path_factory.mktemp(mode)
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
+            patch.chdir(root)
+            patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+            run(build(TransferConfig, mode=mode, **MODES[mode], **options))
+        return root, shown.getvalue()
+
+    return train
+
+
+@pytest.fixture
+def finish(train_once, workdir):
+    """Function that returns the path `runs/r` of a copy of that run, which a test may write to."""
+
+    def finish(mode):
+        shutil.copytree(train_once(mode)[0] / "runs", workdir / "runs", dirs_exist_ok=True)
+        return Path("runs/r")
+
+    return finish
+
+
 @pytest.mark.parametrize("mode", ["first_k", "all"])
-def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, mode, capsys):
+def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, initial, finish, train_once, mode, capsys):
     """Where the part behind stored features is trained, and where the whole network is."""
-    folder = run(replace(config, mode=mode, **MODES[mode]))
+    folder = finish(mode)
+    check_trained(folder, initial, mode, "float32")
     model = load(folder / "model.keras")
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
     assert model.inputs[0].dtype == "uint8"
@@ -66,7 +99,7 @@ def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, mode,
     assert metrics["val_accuracy"] == max(float(row["val_accuracy"]) for row in history)
     assert metrics["parameters"] == model.count_params()
     assert metrics["feature_images"] == 30  # for `all`, to train the head first
-    assert "frozen parameters" in capsys.readouterr().out
+    assert "frozen parameters" in train_once(mode)[1]
     assert evaluate(EvaluateConfig(str(folder)))["images"] == 9
 
     photo = next((Path(config.data.data) / "test" / "red").iterdir())
@@ -81,7 +114,7 @@ def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, mode,
 
 
 def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
-    seconds = itertools.count(1000, 0.125)
+    seconds = itertools.count(1000, 0.5)
     monkeypatch.setattr("workbench.training.timeline.perf_counter", lambda: next(seconds))
     monkeypatch.setattr("workbench.training.timeline.get_command_start", lambda: 1000.0)
     folder = run(replace(config, mode="first_k", until="block3_pool", budget="40s"))
@@ -179,34 +212,52 @@ def test_stages_are_unfrozen_from_the_head_downwards(config, initial, capsys):
     ]
 
 
-def test_stored_features_and_the_plain_way_end_in_the_same_network(config):
-    config = replace(config, mode="first_k", feature_precision="float32", until="block3_pool")
-    stored = load(run(replace(config, name="stored")) / "model.keras")
-    plain = load(run(replace(config, name="plain", views=0)) / "model.keras")
+def test_stored_features_and_the_plain_way_end_in_the_same_network(config, initial, finish):
+    stored = load(finish("first_k") / "model.keras")
+    folder = run(replace(config, mode="first_k", precision="float32", until="block3_pool", name="plain", views=0))
+    check_trained(folder, initial, "first_k", "float32")
+    plain = load(folder / "model.keras")
     np.testing.assert_allclose(stored(images()), plain(images()), rtol=1e-3, atol=1e-4)
     assert not np.allclose(stored(images()), load_initial(config)(images()), atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("mode", "precision", "options"),
     [
-        {"mode": "last_layer", "feature_precision": "auto"},
-        {"mode": "last_layer", "feature_precision": "bfloat16", "data_aug": True, "views": 2},
-        {"mode": "last_layer", "feature_precision": "float16"},
-        {"mode": "first_k", "feature_precision": "bfloat16", "precision": "bfloat16", "ema": 0.8},
-        {"mode": "first_k", "feature_precision": "float16", "views": 0, "precision": "bfloat16"},
-        {"mode": "all", "feature_precision": "bfloat16", "precision": "bfloat16"},
+        ("last_layer", "float32", {"feature_precision": "auto"}),
+        ("last_layer", "float32", {"feature_precision": "bfloat16", "data_aug": True, "views": 2}),
+        ("last_layer", "bfloat16", {"feature_precision": "float16", "views": 0}),
+        ("first_k", "bfloat16", {"feature_precision": "bfloat16", "ema": 0.8}),
+        ("first_k", "bfloat16", {"feature_precision": "float16"}),
+        ("all", "bfloat16", {"feature_precision": "bfloat16", "views": 0}),
     ],
 )
-def test_the_validation_accuracy_is_that_of_the_saved_model(config, options):
-    until = {"until": "block3_pool"} if options["mode"] == "first_k" else {}
-    folder = run(replace(config, **options, **until, learning_rate=0.01))
+def test_what_is_saved_was_validated_and_what_is_frozen_is_bit_identical(config, initial, mode, precision, options):
+    """With the other callers of `check_trained`, each pair of mode, precision and kind of features occurs."""
+    folder = run(replace(config, mode=mode, precision=precision, **options, **MODES[mode], learning_rate=0.01))
+    check_trained(folder, initial, mode, precision)
+
+
+def check_trained(folder, initial, mode, precision):
+    """Check that the validation accuracy is that of the saved model, and which of its weights have changed."""
     metrics = json.loads((folder / "metrics.json").read_text())
     accuracy, loss = measure_saved_model(folder)
     assert metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
     best = read_csv(folder / "history.csv")[metrics["best_epoch"] - 1]
     assert float(best["val_loss"]) == metrics["val_loss"]
+    assert metrics["precision"] == precision
+    after = arrays(load(folder / "model.keras"))
+    assert {array.dtype for array in after.values()} == {np.dtype("float32")}
+    changed = {path.split("/")[0] for path in initial if not np.array_equal(initial[path], after[path])}
+    assert (
+        changed
+        == {
+            "last_layer": {"logits"},
+            "first_k": {"block4_conv", "block5_conv", "dense", "logits"},
+            "all": {*(f"block{number}_conv" for number in range(1, 6)), "dense", "logits"},
+        }[mode]
+    )
 
 
 def test_rounded_features_are_used_only_where_predictions_agree(config, monkeypatch, capsys):
@@ -250,32 +301,6 @@ def initial(scratch):
     return arrays(load_initial(build(TransferConfig, data=str(data), from_=str(run))))
 
 
-@pytest.mark.parametrize(
-    ("mode", "views", "precision"),
-    [
-        ("last_layer", 1, "float32"),
-        ("last_layer", 0, "bfloat16"),
-        ("first_k", 1, "bfloat16"),
-        ("first_k", 0, "float32"),
-        ("all", 1, "float32"),
-        ("all", 0, "bfloat16"),
-    ],
-)
-def test_what_is_frozen_is_bit_identical_and_the_rest_changes(config, initial, mode, views, precision):
-    """Each pair of two of the settings' values occurs in a case."""
-    config = replace(config, mode=mode, views=views, precision=precision, epochs=1, **MODES[mode])
-    after = arrays(load(run(config) / "model.keras"))
-    assert {array.dtype for array in after.values()} == {np.dtype("float32")}
-    assert json.loads(Path("runs/r/metrics.json").read_text())["precision"] == precision
-    changed = {path.split("/")[0] for path in initial if not np.array_equal(initial[path], after[path])}
-    trained = {
-        "last_layer": {"logits"},
-        "first_k": {"block4_conv", "block5_conv", "dense", "logits"},
-        "all": {*(f"block{number}_conv" for number in range(1, 6)), "dense", "logits"},
-    }[mode]
-    assert changed == trained
-
-
 def test_batch_norm_is_trained_on_request(config, initial):
     config = replace(config, mode="first_k", until="block4_pool", train_bn=True, epochs=1)
     after = arrays(load(run(config) / "model.keras"))
@@ -285,6 +310,8 @@ def test_batch_norm_is_trained_on_request(config, initial):
 
 
 def test_features_are_shared_by_later_runs(config, capsys):
+    """Augmented views take the place of augmentation; the validation images have none."""
+    config = replace(config, epochs=1)
     first = run(config)
     shown = " ".join(capsys.readouterr().out.split())
     assert "computing the frozen layers once for 6 validation images in float32" in shown
@@ -298,28 +325,21 @@ def test_features_are_shared_by_later_runs(config, capsys):
     assert [cost["feature_images"] for cost in costs] == [30, 0]
     assert costs[1]["feature_seconds"] == costs[0]["feature_seconds"] > 0
     assert load(first / "model.keras").count_params() == load(second / "model.keras").count_params()
-    run(replace(config, name="t", data_aug=True, views=1))
+
+    third = run(replace(config, name="t", data_aug=True, views=3))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "computing the frozen layers once for 24 training images" in shown
+    assert "computing the frozen layers once for 72 training images" in shown  # 3 views of 24
     assert "validation images in float32" not in shown
-
-
-def test_augmented_views_take_the_place_of_augmentation(config, capsys):
-    folder = run(replace(config, data_aug=True, views=3, epochs=1))
-    assert "once for 72 training images" in capsys.readouterr().out  # 3 views of 24
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["feature_images"] == 78
+    assert json.loads((third / "metrics.json").read_text())["feature_images"] == 72
     files = Path(os.environ["XDG_CACHE_HOME"]).glob("*/features-*/features.bin")
-    training = max(files, key=lambda path: path.stat().st_size)  # the others are 6 validation images
+    training = max(files, key=lambda path: path.stat().st_size)
     views = np.fromfile(training, np.float16).reshape(3, 24, -1)
     assert not np.allclose(views[0], views[1], atol=1e-3)
-    run(replace(config, data_aug=True, views=3, epochs=1, rand_augment=9, name="s"))
+    run(replace(config, data_aug=True, views=3, rand_augment=9, name="u"))
     assert "once for 72 training images" in capsys.readouterr().out  # they have other views
 
 
-@pytest.mark.parametrize(
-    ("mode", "kill"), [("last_layer", signal.SIGKILL), ("first_k", signal.SIGINT), ("all", signal.SIGKILL)]
-)
+@pytest.mark.parametrize(("mode", "kill"), [("first_k", signal.SIGINT), ("all", signal.SIGKILL)])
 def test_a_killed_run_is_resumed(config, mode, kill):
     config = replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
     command = [sys.executable, "-m", "transfer.run", *shlex.split(cli.format_options(config))]
@@ -339,13 +359,18 @@ def test_a_killed_run_is_resumed(config, mode, kill):
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
 
 
-@pytest.mark.parametrize(("precision", "ema", "unfreeze_epochs"), [("float32", 0.0, 0.0), ("bfloat16", 0.8, 2.0)])
-def test_a_resumed_run_equals_an_uninterrupted_one(config, precision, ema, unfreeze_epochs):
-    config = replace(config, mode="first_k", until="block3_pool", precision=precision, ema=ema)
+@pytest.mark.parametrize(
+    ("mode", "precision", "ema", "unfreeze_epochs"),
+    [("last_layer", "float32", 0.0, 0.0), ("first_k", "bfloat16", 0.8, 1.0)],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(config, monkeypatch, mode, precision, ema, unfreeze_epochs):
+    """It continues what SIGKILL leaves after the first epoch."""
+    config = replace(config, mode=mode, **MODES[mode], precision=precision, ema=ema)
     config = replace(config, schedule="constant", warmup_epochs=0, unfreeze_epochs=unfreeze_epochs)
-    whole = run(replace(config, epochs=3, name="whole"))
-    part = run(replace(config, epochs=2, name="part"))
-    run(build(type(config), resume=str(part), epochs=3))
+    leave_stopped_copies(monkeypatch)
+    whole = run(config)
+    part = run(build(TransferConfig, resume="runs/r-stopped"))
+    assert [row["epoch"] for row in read_csv(part / "history.csv")] == ["1", "2"]
     assert read_split(part) == read_split(whole) == open_run(part).load_dataset().split
     assert {image.part for image in read_split(part)} == {"train", "validation", "test"}
     np.testing.assert_allclose(
@@ -357,31 +382,24 @@ def read_config_file():
     return yaml.safe_load(Path("runs/r/config.yaml").read_text())
 
 
-def test_a_resumed_run_keeps_the_precision_that_was_chosen(config, monkeypatch):
-    def choose(fastest):
+def test_a_resumed_run_keeps_the_precisions_that_were_chosen(config, monkeypatch):
+    """Those of the trained layers and of the stored features."""
+
+    def choose(fastest, fastest_of_features):
         monkeypatch.setattr(
             "transfer.precision.choose_precision", lambda asked, *_: fastest if asked == "auto" else asked
         )
+        monkeypatch.setattr("transfer.feature_precision.choose_fastest_precision", lambda network: fastest_of_features)
 
-    choose("bfloat16")
-    run(replace(config, mode="all", head_epochs=0, epochs=1))
-    assert read_config_file()["precision"] == "bfloat16"
-    choose("float32")  # as on another machine
-    run(build(TransferConfig, resume="runs/r", epochs=2))
-    assert read_config_file()["precision"] == "bfloat16"
-    assert json.loads(Path("runs/r/metrics.json").read_text())["precision"] == "bfloat16"
-
-
-def test_a_resumed_run_keeps_the_precision_of_its_features(config, monkeypatch):
-    fastest = "transfer.feature_precision.choose_fastest_precision"
     monkeypatch.setattr("transfer.feature_precision._AGREEING", 0.0)
-    monkeypatch.setattr(fastest, lambda network: "bfloat16")
-    run(replace(config, epochs=1))
-    assert read_config_file()["feature_precision"] == "bfloat16"
-    monkeypatch.setattr(fastest, lambda network: "float16")  # as on another machine
+    choose("bfloat16", "bfloat16")
+    run(replace(config, mode="first_k", **MODES["first_k"], epochs=1))
+    assert (read_config_file()["precision"], read_config_file()["feature_precision"]) == ("bfloat16", "bfloat16")
+    choose("float32", "float16")  # as on another machine
     run(build(TransferConfig, resume="runs/r", epochs=2))
-    assert read_config_file()["feature_precision"] == "bfloat16"
-    assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 0
+    assert (read_config_file()["precision"], read_config_file()["feature_precision"]) == ("bfloat16", "bfloat16")
+    metrics = json.loads(Path("runs/r/metrics.json").read_text())
+    assert (metrics["precision"], metrics["feature_images"]) == ("bfloat16", 0)
 
     path = Path("runs/r/config.yaml")  # as an earlier version wrote it
     path.write_text(path.read_text().replace("feature_precision: bfloat16", "feature_precision: auto"))
@@ -390,10 +408,15 @@ def test_a_resumed_run_keeps_the_precision_of_its_features(config, monkeypatch):
     assert json.loads(Path("runs/r/metrics.json").read_text())["feature_images"] == 24  # those to train on
 
 
-@pytest.mark.parametrize("options", [{"mode": "last_layer", "views": 0}, {"mode": "all"}])
-def test_images_that_are_trained_on_can_be_mixed(config, options):
-    plain = run(replace(config, **options, epochs=1, name="plain"))
-    mixed = run(replace(config, **options, epochs=1, mixup=0.4, cutmix=1.0, erasing=0.5))
+@pytest.mark.parametrize("mode", ["last_layer", "all"])
+def test_images_that_are_trained_on_can_be_mixed(config, finish, mode):
+    config = replace(config, mode=mode, precision="float32", feature_precision="float32")
+    if mode == "last_layer":
+        config = replace(config, views=0, epochs=1)
+        plain = run(config)
+    else:
+        plain = finish("all")
+    mixed = run(replace(config, name="mixed", mixup=0.4, cutmix=1.0, erasing=0.5))
     losses = [read_csv(folder / "history.csv")[0]["loss"] for folder in (plain, mixed)]
     assert losses[0] != losses[1]
 
@@ -401,7 +424,7 @@ def test_images_that_are_trained_on_can_be_mixed(config, options):
 @pytest.mark.parametrize("mode", ["last_layer", "all"])
 def test_a_backbone_of_keras_applications_is_flat(config, mode):
     config = replace(config, from_=None, backbone="MobileNetV2", weights="none", image_size=32, epochs=1)
-    model = load(run(replace(config, mode=mode)) / "model.keras")
+    model = load(run(replace(config, mode=mode, head_epochs=0)) / "model.keras")
     assert model.get_layer("block_12_add").output.shape[-1] == 96
     assert model.output_shape == (None, 3)
 
@@ -477,8 +500,8 @@ def test_two_devices_share_a_training_with_the_same_losses(config):
     np.testing.assert_allclose(*histories, rtol=1e-3)
 
 
-def test_a_damaged_run_is_refused_in_one_line_and_left_alone(config, capsys):
-    folder = run(replace(config, mode="first_k", until="block3_pool"))
+def test_a_damaged_run_is_refused_in_one_line_and_left_alone(finish, capsys):
+    folder = finish("first_k")
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     for name, content, says in (
         ("last.keras", None, "last.keras: missing"),
