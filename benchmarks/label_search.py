@@ -175,7 +175,7 @@ def fix_labels(
     labels = {name: original.class_names[label] for name, label in zip(original.names, original.labels, strict=True)}
     rows = {row.image: row for row in swapped}
     for image, name in suggested.items():
-        rows[image] = Correction(image, labels[image], name, "", action)
+        rows[image] = Correction(image, labels[image], name, action=action)
     return [*rows.values()]
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import filelock
 import numpy as np
 
 from workbench.data.source import Source
 from workbench.data.store import Store
-from workbench.data.table_file import read_table
+from workbench.data.table_file import edit_row, read_table
 from workbench.errors import UserError
 from workbench.files import write_csv
 from workbench.wording import format_count
@@ -24,6 +25,8 @@ from workbench.wording import format_count
 CORRECTIONS = "corrections.csv"  # in the folder of a run
 KEEP, RELABEL, EXCLUDE = "keep", "relabel", "exclude"
 _ACTIONS = ("", KEEP, RELABEL, EXCLUDE)
+_NEEDED, _OPTIONAL = ("image", "label", "suggested", "action"), ("score", "seen", "confidence", "votes")
+_PATIENCE = 10.0  # seconds that a choice waits for another one, or for a search, to be written
 
 
 class Correction(NamedTuple):
@@ -32,8 +35,11 @@ class Correction(NamedTuple):
     Attributes:
         image: name of the image, as in the source.
         label: class that it has in the source.
-        suggested: class that the models see in it.
+        suggested: class that `relabel` gives it: the one that the models see, until it is edited.
         score: how well its label fits, 0 to 1; as text.
+        seen: class that the models see in it.
+        confidence: mean probability of this class, 0 to 1; as text.
+        votes: how many of the models see this class, such as `3 of 4`.
         action: `keep`, `relabel`, `exclude`, or an empty text.
     """
 
@@ -41,6 +47,9 @@ class Correction(NamedTuple):
     label: str
     suggested: str
     score: str = ""
+    seen: str = ""
+    confidence: str = ""
+    votes: str = ""
     action: str = ""
 
 
@@ -70,7 +79,7 @@ def read_corrections(path: Path) -> list[Correction]:
         UserError: it is not such a table, or has an unknown action, or an image twice; names the row.
     """
     rows, seen = [], set()
-    for number, values in read_table(path, ("image", "label", "suggested", "action"), ("score",), option="--labels"):
+    for number, values in read_table(path, _NEEDED, _OPTIONAL, option="--labels"):
         row = Correction(**{**values, "action": values["action"].lower()})
         where = f"{path}: row {number}"
         if row.action not in _ACTIONS:
@@ -93,6 +102,40 @@ def write_corrections(path: Path, rows: Sequence[Correction]) -> None:
         write_csv(path, [row._asdict() for row in rows])
     else:
         path.write_text(",".join(Correction._fields) + "\n", encoding="utf-8")
+
+
+def lock_corrections(path: Path) -> filelock.FileLock:
+    """Return a lock for a table, which whoever reads it and then writes it must hold. The folder must exist."""
+    return filelock.FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def choose_action(path: Path, image: str, action: str, class_name: str = "") -> None:
+    """Write an action into the row of an image; other rows, columns and their order stay.
+
+    Args:
+        path: of the table.
+        image: name of the image.
+        action: `keep`, `relabel`, `exclude`, or an empty text to take the action back.
+        class_name: the image's new class, for `relabel`.
+
+    Raises:
+        UserError: the table has no such image, the action cannot be used, or the file cannot be written.
+    """
+    if action not in _ACTIONS:
+        raise UserError(f"unknown action '{action}': choose keep, relabel or exclude, or nothing")
+    try:
+        with lock_corrections(path).acquire(timeout=_PATIENCE):
+            row = next((row for row in read_corrections(path) if row.image == image), None)
+            if row is None:
+                raise UserError(f"{path}: has no image '{image}' any more")
+            if action == RELABEL and class_name in ("", row.label):
+                raise UserError(f"'{image}' is labelled '{row.label}' already; choose another class, or keep")
+            suggested = class_name if action == RELABEL else row.seen or row.suggested
+            edit_row(path, ("image", image), {"action": action, "suggested": suggested})
+    except filelock.Timeout:
+        raise UserError(f"{path}: is being written by another command; choose again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def apply_corrections(path: Path, source: Source, store: Store) -> Corrected:

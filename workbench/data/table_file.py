@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from workbench.errors import UserError
+from workbench.files import write_text
 
 SUFFIXES = (".csv", ".tsv")
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")  # byte-order marks
 _DELIMITERS = ",;\t"  # Excel writes semicolons where a comma separates the decimals
 
 
@@ -28,8 +30,7 @@ def read_table(
         UserError: the file is not such a table; names the row.
     """
     text = _read_text(path, option)
-    heading = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=heading.count)
+    delimiter = _find_delimiter(text)
     table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number, places = 0, dict[str, int]()
     while True:
@@ -51,13 +52,43 @@ def read_table(
             yield number, {column: "".join(cells[place : place + 1]) for column, place in places.items()}
 
 
+def edit_row(path: Path, key: tuple[str, str], values: Mapping[str, str]) -> None:
+    """Change cells of a row; the file is replaced at once. All other rows and columns stay, also those of the user.
+
+    Args:
+        path: of a table that `read_table` reads.
+        key: (column, text) of the row.
+        values: column -> text of its new cell.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = _read_text(path, "")
+    delimiter = _find_delimiter(text)
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    places = {name.strip().lower(): place for place, name in enumerate(rows[0])}
+    for row in rows[1:]:
+        if row[places[key[0]] : places[key[0]] + 1] and row[places[key[0]]].strip() == key[1]:
+            row += [""] * (len(rows[0]) - len(row))
+            for column, value in values.items():
+                row[places[column]] = value
+    written = io.StringIO()
+    csv.writer(written, delimiter=delimiter, lineterminator="\n").writerows(rows)
+    mark = "\ufeff" if path.read_bytes().startswith(_MARKS) else ""  # by which Excel knows that it is UTF-8
+    write_text(path, mark + written.getvalue())
+
+
+def _find_delimiter(text: str) -> str:
+    return max(_DELIMITERS, key=text.partition("\n")[0].count)
+
+
 def _read_text(path: Path, option: str) -> str:
     """Return the content of a text file in UTF-8, or in UTF-16 with a byte-order mark, as Excel writes them."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{option} {path}: {error.strerror}") from None
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    encoding = "utf-16" if data.startswith(_MARKS[1:]) else "utf-8-sig"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

@@ -64,5 +64,16 @@ def find_problems(predictions: Predictions, earlier: Sequence[Correction]) -> li
 
 def make_table(problems: Sequence[LabelProblem], earlier: Sequence[Correction]) -> list[Correction]:
     """Return the rows of labels.csv: what was reviewed before, then the problems, without an action."""
-    new = [Correction(item.image, item.label, item.suggested, f"{item.score:.4f}") for item in problems]
+    new = [
+        Correction(
+            image=item.image,
+            label=item.label,
+            suggested=item.suggested,
+            score=f"{item.score:.4f}",
+            seen=item.suggested,
+            confidence=f"{item.confidence:.4f}",
+            votes=f"{item.agreeing} of {item.models}",
+        )
+        for item in problems
+    ]
     return [*earlier, *new]

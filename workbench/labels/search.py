@@ -5,15 +5,21 @@ from pathlib import Path
 from workbench.commandline.calls import format_call
 from workbench.console import console
 from workbench.data.config import LabelsConfig
-from workbench.data.corrections import merge_corrections, read_corrections, write_corrections
+from workbench.data.corrections import (
+    Correction,
+    lock_corrections,
+    merge_corrections,
+    read_corrections,
+    write_corrections,
+)
 from workbench.errors import UserError
 from workbench.labels.predictions import collect_predictions
 from workbench.labels.problems import LabelProblem, find_problems, make_table
 from workbench.labels.ranking import check_cleanlab
+from workbench.labels.table import FOLDER, PAGE, TABLE
 from workbench.reporting.labels_page import write_page
 from workbench.wording import format_count
 
-PAGE, TABLE, FOLDER = "labels.html", "labels.csv", "labels"
 _SHOWN = 5
 
 
@@ -31,14 +37,14 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
     if not config.runs:
         raise UserError("name a run: one with --folds, a sweep, or any other")
     folder = Path(config.out or Path(config.runs[0]) / FOLDER)
-    reviewed = read_corrections(folder / TABLE) if (folder / TABLE).exists() else []
+    _read_review(folder)  # refused before the predictions are made
     predictions = collect_predictions(config.runs, config.data)
-    earlier = merge_corrections(predictions.corrections, reviewed)
-    problems = find_problems(predictions, earlier)
-    rows = make_table(problems, earlier)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_corrections(folder / TABLE, rows)
+        with lock_corrections(folder / TABLE):  # the live pages may write choices meanwhile
+            earlier = merge_corrections(predictions.corrections, _read_review(folder))
+            problems = find_problems(predictions, earlier)
+            write_corrections(folder / TABLE, make_table(problems, earlier))
         write_page(folder / PAGE, problems, predictions)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; choose another folder with --out") from error
@@ -59,3 +65,8 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
     train = f"{format_call('transfer.run')} --data ... --labels {folder / TABLE}"
     console.print(f"apply:    {train}")
     return problems
+
+
+def _read_review(folder: Path) -> list[Correction]:
+    """Return the rows of the table that an earlier search left; none if there is none."""
+    return read_corrections(folder / TABLE) if (folder / TABLE).exists() else []

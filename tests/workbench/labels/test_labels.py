@@ -12,6 +12,7 @@ from workbench.data.config import LabelsConfig
 from workbench.data.corrections import (
     CORRECTIONS,
     Correction,
+    choose_action,
     merge_corrections,
     read_corrections,
     write_corrections,
@@ -24,6 +25,7 @@ from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
 from workbench.files import write_csv, write_json
 from workbench.finished_run import open_run
+from workbench.labels import search
 from workbench.labels.predictions import collect_predictions
 from workbench.labels.search import search_labels
 from workbench.training.cross_validation import FOLDS, IMAGES, OUT_OF_FOLD
@@ -80,7 +82,7 @@ def set_actions(path, actions):
     write_csv(path, rows)
 
 
-def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys):
+def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys, monkeypatch):
     pytest.importorskip("cleanlab")
     run = tmp_path / "cv"
     names = write_cross_validation(run, data)
@@ -118,6 +120,16 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys):
         first: "relabel",
         **dict.fromkeys(others, "exclude"),
     }
+
+    def collect(*arguments):  # while a search runs, somebody decides in the live pages
+        choose_action(table, first, "keep")
+        return collect_predictions(*arguments)
+
+    monkeypatch.setattr(search, "collect_predictions", collect)
+    search_labels(LabelsConfig([str(run)]))
+    assert {row["image"]: row["action"] for row in read_table(run)}[first] == "keep"
+    assert all(row["seen"] for row in read_table(run))
+    choose_action(table, first, "relabel", wrong[first][1])
     assert f"labels.csv: 1 image relabelled, {len(others)} excluded" in describe(after)
     assert (data / first).exists()
 
