@@ -21,18 +21,23 @@ from workbench.saved_metrics import find_damage
 from workbench.sweep.live_results import LiveResults
 from workbench.sweep.results import SweepResults
 from workbench.sweep.status import STATUS, SweepStatus, read_status
+from workbench.training.fold_scores import FOLDS, FoldsSummary, read_folds
 from workbench.training.history import EpochLog, find_best_epoch, read_history
 from workbench.wording import format_count
 
 State = Literal["running", "finished", "stopped", "damaged"]
 _WRITTEN_FIRST = ("config.yaml", "classes.json")  # once the data has been read
-_FILES = (*_WRITTEN_FIRST, "metrics.json", "history.csv", "sweep.json", "trials.csv", STATUS, "best.yaml")
+_FIRST_FOLD = "fold-1/classes.json"  # a cross-validation has its own only at the end
+_FILES = (
+    *(*_WRITTEN_FIRST, "metrics.json", "history.csv", "sweep.json", "trials.csv", STATUS, "best.yaml"),
+    *(FOLDS, _FIRST_FOLD),
+)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A run or a sweep.
+    """A run, a sweep or a cross-validation.
 
     Attributes:
         name: of its folder.
@@ -46,6 +51,8 @@ class Entry:
         history: the epochs of a training.
         results: the trials of a sweep.
         status: what a sweep does, or did when it ended.
+        folds: the result of a cross-validation that is finished.
+        folds_done: how many of its folds are trained.
         holder: the process that trains or sweeps.
         changed: Unix time of the last change.
     """
@@ -61,6 +68,8 @@ class Entry:
     history: list[EpochLog] = dataclasses.field(default_factory=list)
     results: SweepResults | None = None
     status: SweepStatus | None = None
+    folds: FoldsSummary | None = None
+    folds_done: int = 0
     holder: Holder | None = None
     changed: float = 0.0
 
@@ -80,6 +89,12 @@ class Entry:
         return self.state != "damaged" and (self.path / "model.keras").is_file()
 
     @property
+    def num_folds(self) -> int:
+        """Number of folds of a cross-validation; 0 of anything else."""
+        folds = self.config.get("folds")
+        return folds if isinstance(folds, int) and not self.is_sweep else 0
+
+    @property
     def is_starting(self) -> bool:
         """Whether its command reads the data now, and has not written its files yet."""
         return self.holder is not None and not self.class_names and not self.problem
@@ -87,6 +102,8 @@ class Entry:
     @property
     def accuracy(self) -> float | None:
         """Best validation accuracy so far."""
+        if self.num_folds:
+            return self.folds["val_accuracy"] if self.folds else None
         if self.results:
             return self.results.best.val_accuracy if self.results.best else None
         return find_best_epoch(self.history)["val_accuracy"] if self.history else self.metrics.get("val_accuracy")
@@ -105,11 +122,13 @@ class Entry:
 
     @property
     def progress(self) -> str:
-        """How far it is: `3 of 10 epochs`, `12 of 16 trials`."""
+        """How far it is: `3 of 10 epochs`, `12 of 16 trials`, `2 of 5 folds`."""
         if self.results is not None:
             done = len(self.results)
             total = self.status.total if self.status else None
             return f"{done:,} of {format_count(total, 'trial')}" if total else format_count(done, "trial")
+        if self.num_folds and not self.is_starting:
+            return f"{self.folds_done} of {format_count(self.num_folds, 'fold')}"
         done, epochs = len(self.history), self.config.get("epochs")
         if not done and not self.config:
             return "reading the data" if self.is_starting else ""
@@ -183,6 +202,9 @@ class Catalogue:
             if before is None or before[0] != times:
                 before = self._read[name] = times, self._read_files(name, path)
         entry = dataclasses.replace(before[1], holder=holder, changed=max(times))
+        if entry.num_folds:
+            folds = [_get_time(str(file)) for file in path.glob("fold-*/metrics.json")]
+            entry = dataclasses.replace(entry, folds_done=len(folds), changed=max(entry.changed, *folds, 0.0))
         if holder and not all(times[: len(_WRITTEN_FIRST)]):
             entry = dataclasses.replace(entry, problem="")
         return dataclasses.replace(entry, state=_judge(entry))
@@ -193,6 +215,10 @@ class Catalogue:
         try:
             config = _read_config(path)
             entry = dataclasses.replace(entry, config=config)
+            if entry.num_folds:
+                where = path if (path / FOLDS).exists() else path / "fold-1"
+                class_names = _read_class_names(where) if (where / "classes.json").exists() else []
+                return dataclasses.replace(entry, class_names=class_names, folds=read_folds(path))
             class_names, metrics = _read_class_names(path), _read_metrics(path)
             entry = dataclasses.replace(entry, class_names=class_names, metrics=metrics)
             if entry.is_sweep:
@@ -213,6 +239,8 @@ def _judge(entry: Entry) -> State:
         return "damaged"
     if entry.results is not None:
         return _judge_sweep(entry.results, entry.status, entry.metrics)
+    if entry.num_folds:
+        return "finished" if entry.folds else "stopped"
     epochs = entry.metrics.get("epochs")
     return "finished" if entry.metrics and epochs in (None, len(entry.history)) else "stopped"
 

@@ -4,7 +4,7 @@ import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,35 +19,12 @@ from workbench.data.splits.saved_split import SplitImage, read_split
 from workbench.errors import UserError
 from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.files import read_csv, read_json, replace_file, write_csv, write_json
+from workbench.training.fold_scores import FOLDS, FoldsSummary, describe_folds
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.run_results import PROBABILITIES
-from workbench.wording import agree
 
-FOLDS, OUT_OF_FOLD, IMAGES = "folds.json", "out_of_fold.npy", "out_of_fold.csv"
+OUT_OF_FOLD, IMAGES = "out_of_fold.npy", "out_of_fold.csv"
 _MAY_DIFFER = {"name", "runs_dir", "logs_dir", "overwrite", "resume", "cache_dir", "wandb"}
-
-
-class FoldsSummary(TypedDict):
-    """The result of a cross-validation, as it is saved in folds.json.
-
-    Attributes:
-        folds: number of folds.
-        images: number of images, each of which validates once.
-        seen: how many of them the network that `--from` names was trained on; their accuracy is too high.
-        val_accuracy: share of the images that are classified correctly by the model that has not seen them.
-        val_accuracy_interval: its 95 % interval by Wilson's method.
-        fold_accuracies: validation accuracy of each fold.
-        mean, standard_deviation: of the folds' accuracies; the sample standard deviation.
-    """
-
-    folds: int
-    images: int
-    seen: int
-    val_accuracy: float
-    val_accuracy_interval: tuple[float, float]
-    fold_accuracies: list[float]
-    mean: float
-    standard_deviation: float
 
 
 class OutOfFold(NamedTuple):
@@ -103,19 +80,10 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
             console.print(f"\nfold {number} of {count}", style="bold")
             train(_make_fold_config(config, folder, path, number))
         summary = collect_folds(folder.path, count)
-    low, high = summary["val_accuracy_interval"]
-    each = ", ".join(f"{accuracy:.1%}" for accuracy in summary["fold_accuracies"])
-    console.print(
-        f"\n{count} folds: validation accuracy {summary['val_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
-        f"on {summary['images']:,} images{'' if summary['seen'] else ', each by the model that has not seen it'}"
-    )
-    if summary["seen"]:
-        were = agree(summary["seen"], "was", "were")
-        console.print(
-            f"warning: {summary['seen']:,} of these images {were} already used to train the network that --from names; "
-            "the accuracy is too high"
-        )
-    console.print(f"folds:       {each}; standard deviation {100 * summary['standard_deviation']:.1f} points")
+    first, *others = describe_folds(summary)
+    console.print(f"\n{first}")
+    for line in others:
+        console.print(line)
     console.print(f"numbers:     {folder.path / FOLDS}, each image in {folder.path / IMAGES}")
     console.print(f"find wrong labels:  {format_call('workbench.data')} labels {folder.path}")
     return folder.path

@@ -104,6 +104,24 @@ def test_a_command_that_reads_its_data_is_not_called_damaged(runs):
         assert "does not hold options" in catalogue.find("new").problem
 
 
+def test_a_cross_validation_is_followed_fold_by_fold(runs):
+    folder, catalogue = runs / "folds", Catalogue(runs)
+    folder.mkdir()
+    (folder / "config.yaml").write_text("data: photos\nfolds: 2\nepochs: 4\n")
+    shutil.copytree(runs / "cnn", folder / "fold-1")
+    entry = catalogue.find("folds")
+    assert (entry.state, entry.progress, entry.class_names) == ("stopped", "1 of 2 folds", ["daisy", "rose"])
+    shutil.copytree(runs / "cnn", folder / "fold-2")
+    shutil.copy(runs / "cnn" / "classes.json", folder)
+    summary = {"folds": 2, "images": 40, "seen": 0, "val_accuracy": 0.85, "val_accuracy_interval": [0.7, 0.9]}
+    summary |= {"fold_accuracies": [0.8, 0.9], "mean": 0.85, "standard_deviation": 0.07}
+    (folder / "folds.json").write_text(json.dumps(summary))
+    entry = catalogue.find("folds")
+    assert (entry.state, entry.progress, entry.accuracy) == ("finished", "2 of 2 folds", 0.85)
+    (folder / "folds.json").write_text(json.dumps({**summary, "fold_accuracies": ["high"]}))
+    assert "folds.json: damaged" in catalogue.find("folds").problem
+
+
 def test_a_folder_in_the_place_of_the_holder_is_nobody(runs):
     (runs / ".cnn.json").mkdir()
     assert {entry.name for entry in Catalogue(runs).list_entries()} == {"cnn", "interrupted", "sweep"}

@@ -101,6 +101,7 @@ def _describe(entries: Sequence[Entry]) -> str:
 def _make_row(entry: Entry) -> Row:
     href = f"/{'sweep' if entry.is_sweep else 'run'}/{quote(entry.name, safe='')}"
     left = entry.seconds_left
+    kind = "sweep" if entry.is_sweep else "cross-validation" if entry.num_folds else "run"
     progress = entry.problem if entry.state == "damaged" else entry.progress
     cells = [
         (entry.name, entry.name),
@@ -109,7 +110,7 @@ def _make_row(entry: Entry) -> Row:
         _format_share(entry.test_accuracy),
         (progress, progress),
         ("" if left is None else format_duration(left), left),
-        ("sweep" if entry.is_sweep else "run", entry.is_sweep),
+        (kind, kind),
         (entry.data_name, entry.data),
         (entry.device, entry.device),
         (format_age(time.time() - entry.changed) if entry.changed else "", entry.changed or None),
