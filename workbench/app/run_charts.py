@@ -10,6 +10,7 @@ from workbench.wording import format_count
 
 _FEW_EPOCHS = 10
 _MAX_CLASSES = 60  # more rows cannot be pointed at
+_HEIGHT_OF_RUN, _HEIGHT_OF_AXIS = 44, 90  # pixels, in the chart of test accuracies
 
 
 def build_curves(history: Sequence[EpochLog]) -> list[Chart]:
@@ -104,7 +105,13 @@ def build_comparison(rows: Sequence[ComparedRun], curves: Sequence[Sequence[Curv
         "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
     }
     axis = make_axis("test accuracy", tickformat=".0%")
-    accuracy = make_figure([dots], xaxis=axis, yaxis={"automargin": True, "autorange": "reversed"}, showlegend=False)
+    accuracy = make_figure(
+        [dots],
+        xaxis=axis,
+        yaxis={"automargin": True, "range": [len(rows) - 0.5, -0.5]},
+        showlegend=False,
+        height=_HEIGHT_OF_RUN * len(rows) + _HEIGHT_OF_AXIS,
+    )
     charts = [
         Chart("accuracy", "Test accuracy with its 95 % interval", "Whether runs differ is decided above.", accuracy)
     ]

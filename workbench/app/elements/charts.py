@@ -61,6 +61,9 @@ class ChartGrid:
             with Text("div", classes="scroll", role="group", tabindex="0", aria_label=chart.title):
                 plot = ui.plotly(self._make_figure(chart))
                 plot.classes("plot")
+                height = chart.figure["layout"].get("height")
+                if height:
+                    plot.style(f"height: {height}px")
                 if _has_axes(chart):
                     plot.on("plotly_restyle", lambda event: self._keep_axes(chart.id, event), js_handler=_EMIT_AXES)
             caption = Text("figcaption", chart.caption)
