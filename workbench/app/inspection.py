@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from workbench.app.photos import PhotoFinder
+from workbench.app.images.photos import PhotoFinder
 from workbench.data.inspecting.findings import Findings
 from workbench.data.inspecting.scan import find_scanned_repeats, scan_source
 from workbench.data.source import Item, Source

@@ -10,12 +10,13 @@ from nicegui import app, ui
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from workbench.app.images.figures import read_figure
+from workbench.app.images.photos import SIZES
+from workbench.app.images.uploads import MAX_BYTES, Uploads
 from workbench.app.pages import compare, data, runs, sweep, try_photos
 from workbench.app.pages import run as run_page
-from workbench.app.photos import SIZES, read_figure
 from workbench.app.security import LOOPBACK, Guard
 from workbench.app.state import AppState, make_state
-from workbench.app.uploads import MAX_BYTES, Uploads
 from workbench.commands import AppConfig
 from workbench.console import console
 from workbench.errors import UserError
@@ -86,16 +87,16 @@ def add_pages(state: AppState, *, host: str = LOOPBACK[0]) -> None:
             return Response(str(error), 404, media_type="text/plain")
         return Response(content, media_type="image/jpeg", headers=_CACHED)
 
-    @app.get("/figure/{name}/{figure}")
-    async def get_figure(name: str, figure: str) -> Response:
+    @app.get("/figure/{name}/{figure:path}")
+    async def get_figure(name: str, figure: str, part: int | None = None) -> Response:
         entry = await asyncio.to_thread(state.catalogue.find, name)
         if entry is None:
             return Response("no such run", 404)
         try:
-            content = await asyncio.to_thread(read_figure, entry.path, figure)
+            content = await asyncio.to_thread(read_figure, entry.path, figure, part)
         except UserError as error:
             return Response(str(error), 404, media_type="text/plain")
-        return Response(content, media_type="image/png")
+        return Response(content, media_type="image/png", headers=_CACHED)
 
     @app.post("/upload")
     async def add_upload(request: Request) -> Response:

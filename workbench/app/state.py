@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 from workbench.app.catalogue import Catalogue
+from workbench.app.images.photos import PhotoFinder
 from workbench.app.models import ModelShelf
-from workbench.app.photos import PhotoFinder
+from workbench.app.report_sections import ReportSections
 
 _KNOWN_FOR = 2.0  # seconds in which data that was found is not looked for again: a page asks for dozens of its photos
 
@@ -19,6 +20,7 @@ class AppState:
         catalogue: the runs and sweeps.
         photos: the images that may be shown.
         models: the models that are loaded.
+        reports: sections of reports, which pages show too.
         data: values of `--data` given to the command.
         found: values of `--data` that may be shown -> when that was found.
     """
@@ -26,6 +28,7 @@ class AppState:
     catalogue: Catalogue
     photos: PhotoFinder
     models: ModelShelf
+    reports: ReportSections
     data: tuple[str, ...]
     found: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -48,4 +51,4 @@ class AppState:
 def make_state(runs_dir: Path, data: tuple[str, ...] = ()) -> AppState:
     """Return the state of an app that shows a folder of runs."""
     catalogue = Catalogue(runs_dir)
-    return AppState(catalogue, PhotoFinder(), ModelShelf(), data)
+    return AppState(catalogue, PhotoFinder(), ModelShelf(), ReportSections(), data)

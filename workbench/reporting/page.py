@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import io
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -36,7 +36,7 @@ class Command:
 
 @dataclasses.dataclass(frozen=True)
 class PicturePart:
-    """A part of a figure, as a `data:` address."""
+    """A part of a figure: its address, which is a `data:` address in a page of one file, and its size in pixels."""
 
     uri: str
     width: int
@@ -46,6 +46,9 @@ class PicturePart:
     def is_wide(self) -> bool:
         """Whether it is wide, so that several figures fit on a printed page."""
         return self.width > 1.2 * self.height
+
+
+MakePart = Callable[[Path, Image.Image, Box, int | None], PicturePart]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,22 +122,29 @@ class Page:
         return render("report.html", page=shown, made=time.strftime("%Y-%m-%d %H:%M"), plotly=plotly)
 
 
-def load_pictures(paths: Iterable[Path]) -> list[Picture]:
-    """Load the figures at these paths; files that are not readable PNG files are skipped."""
-    pictures = []
+def load_pictures(paths: Iterable[Path], make_part: MakePart | None = None) -> list[Picture]:
+    """Load the figures at these paths; files that are not readable PNG files are skipped.
+
+    Args:
+        paths: of the figures.
+        make_part: returns a part from the path, the picture, the part's box, and its number, None for a whole figure.
+            By default the part is in its address.
+    """
+    pictures, make = [], make_part or _encode
     for path in paths:
         try:
             (title, caption), boxes = read_words(path), read_parts(path)
             with Image.open(path, formats=["PNG"]) as image:
                 whole = (0, 0, *image.size)
-                parts = [_encode(path, image, box) for box in boxes or [whole]]
+                parts = [make(path, image, box, number) for number, box in enumerate(boxes)]
+                parts = parts or [make(path, image, whole, None)]
         except (OSError, SyntaxError, ValueError):  # Pillow raises a SyntaxError for a damaged file
             continue
         pictures.append(Picture(title or path.stem, caption, parts, shows_title=bool(title) and not boxes))
     return pictures
 
 
-def _encode(path: Path, image: Image.Image, box: Box) -> PicturePart:
+def _encode(path: Path, image: Image.Image, box: Box, _: int | None) -> PicturePart:
     """Return a part of a figure as PNG or, if it is large, as WebP of about a fifth of the size."""
     part = image.convert("RGB").crop(box)
     share = part.width * part.height / (image.width * image.height)

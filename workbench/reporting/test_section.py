@@ -1,6 +1,7 @@
 """The sections of a report about tests: on the run's own test images, and on other photos."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from workbench.evaluation.other_data.class_matching import list_first, name_classes
@@ -13,8 +14,10 @@ from workbench.table import Column, Table
 from workbench.wording import agree, format_count
 
 TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "robustness", "most_wrong")
+CONFUSIONS = "The most frequent confusions"
 _MAX_PAIRS = 10
 Metrics = Mapping[str, Any]  # of a test
+LoadPictures = Callable[[Sequence[Path]], list[Picture]]
 
 
 def build_test_section(test: Metrics | None, figures: Sequence[Picture]) -> Section:
@@ -31,8 +34,12 @@ def build_test_section(test: Metrics | None, figures: Sequence[Picture]) -> Sect
     return Section("test", "Test", text, figures=figures, tables=_list_tables(test))
 
 
-def build_evaluation_sections(run: FinishedRun) -> list[Section]:
+def build_evaluation_sections(run: FinishedRun, load: LoadPictures = load_pictures) -> list[Section]:
     """Build one section for each other data that the run was evaluated on.
+
+    Args:
+        run: the run.
+        load: loads the figures at some paths.
 
     Raises:
         UserError: a saved result is damaged.
@@ -46,7 +53,7 @@ def build_evaluation_sections(run: FinishedRun) -> list[Section]:
         text += [*_describe_classes(metrics), *_describe_more(metrics)]
         if metrics["model_sha256"] != run.hash_model():
             text.insert(0, "The model has changed since then; evaluate it on these photos again.")
-        figures = load_pictures(path for name in TEST_FIGURES if (path := folder / "figures" / f"{name}.png").exists())
+        figures = load([path for name in TEST_FIGURES if (path := folder / "figures" / f"{name}.png").exists()])
         heading = f"On other photos: {metrics['name']}"
         section_id = f"{EVALUATIONS}-{len(sections) + 1}"
         sections.append(Section(section_id, heading, "\n".join(text), figures=figures, tables=_list_tables(metrics)))
@@ -187,7 +194,7 @@ def _list_tables(test: Metrics) -> list[Table]:
     if test["confused"]:
         columns = [Column("true class", False), Column("predicted class", False), Column("images")]
         pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]
-        tables.append(Table("The most frequent confusions", columns, pairs))
+        tables.append(Table(CONFUSIONS, columns, pairs))
     if test.get("robustness"):
         columns = [Column(name, name == "accuracy") for name in ("change", "strength", "accuracy", "95 % interval")]
         rows = [

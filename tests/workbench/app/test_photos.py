@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from tests.workbench.synthetic import write_run
-from workbench.app import photos
-from workbench.app.photos import PhotoFinder, read_figure
+from workbench.app.images import photos
+from workbench.app.images.figures import read_figure
+from workbench.app.images.photos import PhotoFinder
 from workbench.errors import UserError
 
 

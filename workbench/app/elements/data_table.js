@@ -2,8 +2,8 @@
 export default {
   template: `
     <div class="data-table">
-      <div class="table-tools">
-        <label v-if="searchable">Filter
+      <div v-if="searchable" class="table-tools">
+        <label>Filter
           <input type="search" :value="filter" @input="$emit('filter', $event.target.value)">
         </label>
         <span role="status">{{ summary }}</span>

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from workbench.app.catalogue import Entry
 from workbench.app.elements.charts import ChartGrid
-from workbench.app.elements.data_table import Column, DataTable, Row
 from workbench.app.elements.layout import PATIENCE, Text, add_command, add_notice, frame
+from workbench.app.elements.report_section import add_table
 from workbench.app.run_charts import build_comparison, build_time_curves
 from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
@@ -67,7 +67,7 @@ def add_page(state: AppState) -> None:
             for folder in comparison.untested:
                 add_command("Test it first:", f"{format_call('workbench.evaluate')} {shlex.quote(folder)}")
             if comparison.table:
-                _add_table(comparison.table)
+                add_table(comparison.table, "run", shows_caption=False)
             for verdict in comparison.verdicts:
                 Text("p", verdict)
             if comparison.charts:
@@ -93,19 +93,3 @@ def compare(entries: Sequence[Entry]) -> Comparison:
     untested = [str(opened.path) for opened, score in zip(runs, scores, strict=True) if not score]
     problem = "Runs are compared by their test, and not all of these are tested."
     return Comparison(None, [], [chart] if chart else [], [problem], untested)
-
-
-def _add_table(table: Table) -> None:
-    shown = DataTable(table.caption, "run", [Column(column.label, column.numeric) for column in table.columns])
-    shown.set_rows(
-        [Row(str(number), [(cell, _find_number(cell)) for cell in cells]) for number, cells in enumerate(table.rows)]
-    )
-
-
-def _find_number(text: str) -> float | str | None:
-    """Return the number that a cell begins with, by which it is sorted; else its text."""
-    first = text.split()[0].rstrip("%").replace(",", "") if text.split() else ""
-    try:
-        return float(first)
-    except ValueError:
-        return text or None

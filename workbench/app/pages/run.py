@@ -1,20 +1,19 @@
-"""The page of a run: its curves, live while it trains; its test; the images behind each number."""
+"""The page of a run: its curves, live while it trains; its tests, and the images behind each number."""
 
 import asyncio
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import quote
 
 from nicegui import ui
 
 from workbench.app.catalogue import Entry
 from workbench.app.elements.charts import ChartGrid
-from workbench.app.elements.data_table import Column, DataTable, Row
 from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, frame
 from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
-from workbench.app.photos import list_figures
+from workbench.app.elements.report_section import add_figures, add_sections, add_table, add_text
+from workbench.app.images.figures import list_figures, locate_pictures
 from workbench.app.processes import describe_stop, format_stop
 from workbench.app.run_charts import build_confusion, build_curves
 from workbench.app.state import AppState
@@ -24,9 +23,12 @@ from workbench.errors import UserError
 from workbench.evaluation.predictions_table import PREDICTIONS
 from workbench.files import read_csv
 from workbench.origin import describe_resuming
+from workbench.reporting.page import Picture, Section
+from workbench.reporting.test_section import CONFUSIONS
 from workbench.wording import format_count
 
 _MOST_WRONG, _OF_CELL = 24, 48  # images that are shown
+_EXPLANATIONS = ("gradcam", "integrated", "filters")  # beginnings of their names
 _NEEDED = {"image", "true", "predicted", "correct", "confidence", "true_probability"}
 Predictions = Sequence[Mapping[str, str]]
 
@@ -61,7 +63,7 @@ class RunPage(LivePage):
         self._curves_heading = Text("h2", "Training")
         self._curves = ChartGrid()
         Text("h2", "Test")
-        self._test = Text("div")
+        self._test, self._other = Text("div"), Text("div")
         self._explanations = Text("div")
 
     async def refresh(self) -> None:
@@ -78,15 +80,20 @@ class RunPage(LivePage):
         if self._shown.get("curves") != len(entry.history):
             self._shown["curves"] = len(entry.history)
             self._curves.show(build_curves(entry.history))
-        test = entry.metrics.get("test")
-        if self._shown.get("test") != (test, entry.has_model):
-            self._shown["test"] = test, entry.has_model
-            predictions = await asyncio.to_thread(_read_predictions, entry) if test else []
+        built = await asyncio.to_thread(self._state.reports.build_tests, entry)
+        if self._shown.get("tests") != (built, entry.has_model):
+            self._shown["tests"] = built, entry.has_model
+            predictions = await asyncio.to_thread(_read_predictions, entry) if entry.metrics.get("test") else []
             self._test.clear()
             with self._test:
-                _add_test(entry, predictions)
-        figures = [path.name for path in list_figures(entry.path)]
-        self._update("figures", figures, self._show_figures)
+                _add_test(entry, predictions, built.sections[0])
+            self._other.clear()
+            with self._other:
+                if built.problem and not entry.problem:
+                    add_notice(built.problem, "bad")
+                add_sections(built.sections[1:])
+        drawn = await asyncio.to_thread(_locate_explanations, entry)
+        self._update("explanations", drawn, self._show_explanations)
 
     def _show_actions(self, entry: Entry) -> None:
         where = quote(entry.name, safe="")
@@ -107,9 +114,8 @@ class RunPage(LivePage):
                 if line:
                     add_command("To continue it:", line)
 
-    def _show_figures(self, names: list[str]) -> None:
-        """Show the explanations that were drawn by `workbench.explain`."""
-        drawn = [name for name in names if name.split(".")[0].startswith(("gradcam", "integrated", "filters"))]
+    def _show_explanations(self, drawn: Sequence[Picture]) -> None:
+        """Show what was drawn by `workbench.explain`."""
         self._explanations.clear()
         with self._explanations:
             Text("h2", "What the network sees")
@@ -119,10 +125,12 @@ class RunPage(LivePage):
                     "To draw filters, feature maps, Grad-CAM and integrated gradients:",
                     f"{format_call('workbench.explain')} {shlex.quote(str(path))}",
                 )
-            for name in drawn:
-                with Text("div", classes="scroll", role="group", tabindex="0", aria_label=name):
-                    src = f"/figure/{quote(self._name, safe='')}/{quote(name, safe='')}"
-                    Text("img", src=src, alt=name.removesuffix(".png").replace("_", " "), style="max-width: 100%")
+            add_figures(drawn)
+
+
+def _locate_explanations(entry: Entry) -> list[Picture]:
+    figures = list_figures(entry.path)
+    return locate_pictures(entry.path, [path for name, path in figures.items() if name.startswith(_EXPLANATIONS)])
 
 
 def _describe(entry: Entry) -> str:
@@ -173,8 +181,8 @@ def _read_predictions(entry: Entry) -> Predictions:
     return rows if not rows or rows[0].keys() >= _NEEDED else []
 
 
-def _add_test(entry: Entry, predictions: Predictions) -> None:
-    """Add the test's numbers, the confusion matrix, and the images that are most wrong."""
+def _add_test(entry: Entry, predictions: Predictions, section: Section) -> None:
+    """Add the section of the report, with a confusion matrix whose images can be opened, and the most wrong images."""
     test = entry.metrics.get("test")
     if not test:
         if entry.has_model:
@@ -183,13 +191,10 @@ def _add_test(entry: Entry, predictions: Predictions) -> None:
         else:
             Text("p", "There is no model to test yet.", "soft")
         return
-    Text(
-        "p",
-        f"{format_count(test['images'], 'image')}: top-1 {test['accuracy']:.1%}, top-{test['top_k']} "
-        f"{test['top_k_accuracy']:.1%}, calibration error {test['ece']:.1%}.",
-    )
+    add_text(section)
     if not predictions:
         Text("p", f"{PREDICTIONS} is missing or damaged, so the images cannot be shown. Test the model again.", "soft")
+        _add_numbers(section)
         return
     charts = ChartGrid()
 
@@ -211,13 +216,13 @@ def _add_test(entry: Entry, predictions: Predictions) -> None:
                 label = f"{pair['true']} seen as {pair['predicted']} ({pair['count']})"
                 add_button(label, lambda _, pair=pair: open_cell(pair["true"], pair["predicted"]))
     opened = Text("div")
-    _add_classes(test["per_class"])
     wrong = sorted(
         (row for row in predictions if row["correct"] != "1"), key=lambda row: float(row["true_probability"])
     )
     if wrong:
         Text("h3", "The images that are most wrong")
         add_photo_grid([_make_photo(entry, row) for row in wrong[:_MOST_WRONG]])
+    _add_numbers(section)
 
 
 def _add_cell(entry: Entry, predictions: Predictions, true: str, predicted: str) -> None:
@@ -236,20 +241,9 @@ def _make_photo(entry: Entry, row: Mapping[str, str]) -> ShownPhoto:
     return ShownPhoto(locate_photo(entry.data, row["image"]), strong, text, is_wrong)
 
 
-def _add_classes(rows: Sequence[Mapping[str, Any]]) -> None:
-    columns = [Column("class"), *(Column(name, numeric=True) for name in ("images", "precision", "recall", "F1"))]
-    table = DataTable("Each class", "class", columns)
-    table.set_rows(
-        [
-            Row(
-                str(number),
-                [
-                    (row["class"], row["class"]),
-                    (f"{row['images']:,}", row["images"]),
-                    *((f"{row[name]:.1%}", row[name]) for name in ("precision", "recall")),
-                    (f"{row['f1']:.3f}", row["f1"]),
-                ],
-            )
-            for number, row in enumerate(rows)
-        ]
-    )
+def _add_numbers(section: Section) -> None:
+    """Add the tables and figures of the test; the confusions are shown as a chart that opens their images."""
+    for table in section.tables:
+        if table.caption != CONFUSIONS:
+            add_table(table)
+    add_figures(section.figures)

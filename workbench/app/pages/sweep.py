@@ -1,6 +1,7 @@
 """The page of a sweep: what it does now, its charts, its trials; it can be stopped and continued there."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +13,14 @@ from workbench.app.catalogue import Entry
 from workbench.app.continuing import Offer
 from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.data_table import Cell, Column, DataTable, Row
-from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, frame
+from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, frame
 from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
+from workbench.app.elements.report_section import add_sections
+from workbench.app.report_sections import BuiltSections
 from workbench.app.state import AppState
 from workbench.console import format_duration
 from workbench.errors import UserError
+from workbench.reporting.page import Tile
 from workbench.sweep.figures.importance import MIN_TRIALS, Importance, estimate_importance
 from workbench.sweep.figures.interactive import build_charts
 from workbench.sweep.results import RESULT_COLUMNS, SweepResults, TrialResult, format_value, format_values
@@ -56,6 +60,7 @@ class SweepPage(LivePage):
         self._bar = Text("progress", max="1", value="0", aria_label="Finished trials")
         self._control = Text("div")
         self._workers = Text("div")
+        self._new_images = Text("div")  # what the report says of new images
         Text("h2", "The trials in charts")
         self._few = Text("p", "The charts appear when two trials have finished.", "soft")
         self._charts = ChartGrid()
@@ -75,7 +80,9 @@ class SweepPage(LivePage):
         self._lead.text = _describe(entry)
         results = entry.results
         self._update("notices", _list_notices(entry) + self._describe_start(entry), self._show_notices)
-        self._update("tiles", _list_tiles(entry), self._show_tiles)
+        built = await asyncio.to_thread(self._state.reports.build_sweep, entry)
+        self._update("tiles", _list_tiles(entry, built.tiles), self._show_tiles)
+        self._update("new images", built, self._show_new_images)
         holder, offer = entry.holder, continuing.find_offer(entry)
         control = entry.state, holder, offer, continuing.is_started(entry.path)
         self._update("control", control, lambda _: self._show_control(entry, offer))
@@ -157,6 +164,13 @@ class SweepPage(LivePage):
             with Text("div", classes="scroll", role="region", tabindex="0", aria_label="Running trials"):
                 _add_running_table(running)
 
+    def _show_new_images(self, built: BuiltSections) -> None:
+        self._new_images.clear()
+        with self._new_images:
+            if built.problem:
+                add_notice(built.problem, "bad")
+            add_sections(built.sections)
+
     async def _stop(self) -> None:
         entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
         try:
@@ -212,7 +226,7 @@ def _describe(entry: Entry) -> str:
     return f"A {tuner} search over {count} hyperparameters on {data}."
 
 
-def _list_tiles(entry: Entry) -> list[tuple[str, str, str]]:
+def _list_tiles(entry: Entry, expected: Sequence[Tile]) -> list[tuple[str, str, str]]:
     results, status = entry.results, entry.status
     if results is None:
         return []
@@ -221,6 +235,7 @@ def _list_tiles(entry: Entry) -> list[tuple[str, str, str]]:
     tiles = []
     if best and best.score is not None:
         tiles.append((f"best {results.metric_name}", results.format_score(best.score), f"trial {best.id}"))
+    tiles += [(tile.label, tile.value, tile.note) for tile in expected]
     total = f" of {status.total:,}" if status else ""
     tiles.append(("trials", f"{done:,}{total}", f"{len(results.failed):,} failed, {pruned:,} pruned"))
     if entry.holder:

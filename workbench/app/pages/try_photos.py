@@ -22,8 +22,8 @@ from workbench.app.elements.layout import (
 )
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid
 from workbench.app.elements.photo_input import PhotoInput
+from workbench.app.images.uploads import Uploads
 from workbench.app.state import AppState
-from workbench.app.uploads import Uploads
 from workbench.commandline.calls import format_call
 
 if TYPE_CHECKING:

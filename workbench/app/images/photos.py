@@ -1,13 +1,13 @@
-"""The images that the pages show: photos of a data set by their names, and figures of a run.
+"""The photos of a data set by their names.
 
-Nobody can ask for a path. A photo is found by its name in the list of the data set's photos, a figure by its name in
-the list of the run's figures. What is served was decoded and encoded again, so that only images are.
+Nobody can ask for a path: a photo is found by its name in the list of the data set's photos. What is served was decoded
+and encoded again, so that only images are.
 """
 
 import io
 import threading
 import time
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
@@ -101,30 +101,4 @@ def make_thumbnail(content: bytes | np.ndarray, size: int) -> bytes:
         raise UserError(str(error)) from None
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
-
-
-def list_figures(run: Path) -> list[Path]:
-    """Return the PNG figures of a run that are in its own folder; links that lead out of it are left out."""
-    root = run.resolve()
-    found = sorted((run / "figures").glob("*.png"))
-    return [path for path in found if path.is_file() and path.resolve().is_relative_to(root)]
-
-
-def read_figure(run: Path, name: str) -> bytes:
-    """Return a figure of a run as PNG.
-
-    Raises:
-        UserError: the run has no such figure, or it is not a PNG file.
-    """
-    path = next((path for path in list_figures(run) if path.name == name), None)
-    if path is None:
-        raise UserError(f"{run.name}: has no figure {name}")
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            image.load()
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-    except (OSError, SyntaxError, ValueError):
-        raise UserError(f"{run.name}: the figure {name} is damaged") from None
     return buffer.getvalue()
