@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from workbench.app.images.figures import read_figure
 from workbench.app.images.photos import SIZES
 from workbench.app.images.uploads import MAX_BYTES, Uploads
-from workbench.app.pages import compare, data, runs, sweep, try_photos
+from workbench.app.pages import compare, data, labels, runs, sweep, try_photos
 from workbench.app.pages import run as run_page
 from workbench.app.security import LOOPBACK, Guard
 from workbench.app.state import AppState, make_state
@@ -73,6 +73,7 @@ def add_pages(state: AppState, *, host: str = LOOPBACK[0]) -> None:
     compare.add_page(state)
     try_photos.add_page(state, uploads)
     data.add_page(state)
+    labels.add_page(state)
     app.add_middleware(Guard, host=host)
 
     @app.get("/photo")

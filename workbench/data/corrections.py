@@ -105,7 +105,7 @@ def write_corrections(path: Path, rows: Sequence[Correction]) -> None:
 
 
 def lock_corrections(path: Path) -> filelock.FileLock:
-    """Return a lock for a table, which whoever reads it and then writes it must hold. The folder must exist."""
+    """Return the lock of a table, which must be held to read and then write the table. The folder must exist."""
     return filelock.FileLock(path.with_name(f".{path.name}.lock"))
 
 

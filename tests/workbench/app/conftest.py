@@ -15,8 +15,9 @@ from PIL import Image
 from tests import processes
 from tests.conftest import BROWSERS, skip_outside_ci
 from tests.workbench.conftest import set_config
-from tests.workbench.synthetic import write_sweep
+from tests.workbench.synthetic import write_outcomes, write_sweep
 from workbench.commands import EvaluateConfig
+from workbench.data.corrections import Correction, write_corrections
 from workbench.evaluate import evaluate
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -29,18 +30,46 @@ PATIENCE = 240_000  # milliseconds: other tests may use all cores
 
 @pytest.fixture(scope="session")
 def shown_runs(trained_once, tmp_path_factory):
-    """The folder that the server shows: a tested run, a finished sweep, a damaged folder, and an evil name."""
+    """The folder that the server shows: a tested run, a finished sweep, a damaged folder, and an evil name.
+
+    The run was also evaluated on other photos, and its labels were searched; the sweep has outcomes.
+    """
     folder = tmp_path_factory.mktemp("app") / "runs"
     shutil.copytree(trained_once, folder / "tiny")
     set_config(folder / "tiny", runs_dir=str(folder), logs_dir=str(folder.parent / "logs"))
     evaluate(EvaluateConfig(run=str(folder / "tiny")))
     shutil.copytree(folder / "tiny", folder / "twin")
     shutil.move(write_sweep(folder.parent, 30, failed=0.1, pruned=0.1), folder / "search")
+    write_outcomes(folder / "search")
     shutil.copytree(folder / "tiny", folder / EVIL)
     (folder / EVIL / "classes.json").write_text(json.dumps([EVIL, "iris", "rose"]))
     shutil.copytree(folder / "tiny", folder / "damaged")
     (folder / "damaged" / "metrics.json").write_text("{")
+    _add_evaluation(folder / "tiny")
+    add_label_search(folder / "tiny")
     return folder
+
+
+def add_label_search(run):
+    """Write the table of a label search: three photos of the run, the third of which was reviewed; return its path."""
+    folder = run / "labels"
+    folder.mkdir()
+    rows = [
+        Correction(f"train/daisy/daisy-0{number}.png", "daisy", "iris", f"0.0{number}", "iris", "0.9", "3 of 4")
+        for number in range(3)
+    ]
+    write_corrections(folder / "labels.csv", [*rows[:2], rows[2]._replace(action="keep")])
+    return folder / "labels.csv"
+
+
+def _add_evaluation(run):
+    """Write an evaluation on other photos, with the numbers of the run's own test, but for those of the classes."""
+    folder = run / "evaluations" / "field"
+    shutil.copytree(run / "figures", folder / "figures")
+    other = {"data": "/photos/field", "name": "field", "evaluated": "all of field, 18 images", "foreign_images": 0}
+    other |= {"only_in_run": [], "only_in_data": [], "renamed": [["Rosa", "rose"]]}
+    tested = json.loads((run / "metrics.json").read_text())["test"]
+    (folder / "metrics.json").write_text(json.dumps({**tested, **other}))
 
 
 @pytest.fixture(scope="session")

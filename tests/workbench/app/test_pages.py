@@ -1,5 +1,7 @@
 """The pages in a real browser."""
 
+import html
+import json
 import re
 import shlex
 import shutil
@@ -13,8 +15,14 @@ import pytest
 from tests import processes
 from tests.workbench.app.conftest import EVIL
 from workbench.app.models import ModelShelf
-from workbench.config import RunConfig
+from workbench.config import DataConfig, RunConfig
+from workbench.data.dataset import load_dataset
 from workbench.files import append_csv, read_csv
+from workbench.finished_run import open_run
+from workbench.reporting.sweep_statistics import build_expected_tile, build_statistics_section
+from workbench.reporting.test_section import build_evaluation_sections, build_test_section
+from workbench.sweep.analysis.sweep_analysis import analyse_sweep
+from workbench.sweep.results import read_results
 from workbench.training.run_folder import RunFolder
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -25,6 +33,7 @@ PAGES = {
     "/compare?run=tiny&run=twin": "Runs side by side",
     "/try?run=tiny": "Try a model on your photos",
     "/data": "Look through the photos",
+    "/labels/tiny": "Labels that may be wrong",
 }
 
 
@@ -42,6 +51,9 @@ def test_a_page_fits_a_desktop_and_a_phone_and_is_accessible(page, address):
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
     if address == "/data":
         page.get_by_role("heading", name="A contact sheet").wait_for()
+        assert page.get_by_role("link", name="tiny").get_attribute("href") == "/labels/tiny"
+    if address == "/labels/tiny":
+        page.locator(".label-card img").first.wait_for()
     assert find_violations(page) == []
     for width in (1280, 400):
         page.set_viewport_size({"width": width, "height": 800})
@@ -65,6 +77,9 @@ def test_the_table_of_runs_is_sorted_filtered_and_compared_by_keyboard(page):
     page.get_by_role("button", name="Compare").press("Enter")
     page.wait_for_url("**/compare?*")
     page.get_by_text("twin: no significant difference from tiny").wait_for()
+    chart = page.locator("#chart-accuracy .plot")
+    chart.locator(".main-svg").first.wait_for()
+    assert chart.bounding_box()["height"] < 200  # two rows need no more
 
 
 def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
@@ -80,6 +95,9 @@ def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
     page.locator("#chart-confusion .hovertext").first.wait_for()
     cell.click(position={"x": 10, "y": 10})
     page.get_by_text("daisy, rightly recognised").wait_for()
+    page.get_by_role("heading", name="On other photos: field").wait_for()
+    page.get_by_text(re.compile(r"^\d figures$")).click()
+    page.wait_for_function("document.querySelector('details .parts img').naturalWidth > 100")
 
 
 def test_a_run_that_is_opened_in_its_first_epoch_gets_its_results(page, shown_runs):
@@ -130,6 +148,38 @@ def test_what_is_brushed_and_moved_in_a_chart_stays_while_trials_are_added(page,
     assert page.evaluate(f"{plot}.data[0].dimensions[1].label") == "epochs"
     page.get_by_label("Filter").fill("gelu pruned")
     page.get_by_text(re.compile(r"^\d of 31 trials$")).wait_for()
+
+
+def test_labels_are_reviewed_in_two_windows_with_mouse_and_keyboard(page, browser, shown_runs, photos):
+    table = shown_runs / "tiny" / "labels" / "labels.csv"
+    page.goto("/labels/tiny")
+    page.get_by_text("1 of 3 images reviewed: 1 kept.").wait_for()
+    first, second, third = (page.get_by_role("group", name=f"daisy-0{number}.png") for number in range(3))
+    first.get_by_text("Models say: iris, probability 90%, 3 of 4 models").wait_for()
+    assert third.get_by_role("button", name="Keep daisy").get_attribute("aria-pressed") == "true"
+    first.get_by_role("button", name="Keep daisy").press("x")
+    page.get_by_text("2 of 3 images reviewed: 1 kept, 1 left out.").wait_for()
+    assert second.get_by_role("button", name="Keep daisy").evaluate("(button) => button === document.activeElement")
+    other = browser.new_page()
+    other.goto("/labels/tiny")
+    select = other.get_by_label(re.compile("^New class of .*daisy-01.png"))
+    assert select.locator("option").all_text_contents() == ["iris", "rose"]
+    select.select_option("rose")
+    page.get_by_text("3 of 3 images reviewed: 1 relabelled, 1 kept, 1 left out.").wait_for()  # of the other window
+    other.wait_for_function("[...document.images].every((image) => image.complete)")
+    other.close()
+    third.get_by_role("button", name="Undo").click()
+    page.get_by_text("2 of 3 images reviewed").wait_for()
+    page.reload()
+    second.get_by_role("button", name="Relabel as", pressed=True).wait_for()
+    assert page.get_by_label("New class of train/daisy/daisy-01.png").input_value() == "rose"
+    assert f"cnn_scratch.train --config {shlex.quote(str(shown_runs / 'tiny'))}" in page.locator("code").text_content()
+    assert f"--labels {shlex.quote(str(table))}" in page.locator("code").text_content()
+    page.get_by_label("Show").select_option("to review")
+    page.wait_for_function("document.querySelectorAll('.label-card').length === 1")
+    dataset = load_dataset(DataConfig(data=str(photos), image_size=16, labels=str(table)), seed=0)
+    assert dataset.left_out == ["train/daisy/daisy-00.png"]
+    assert dataset.class_names[dataset.labels[dataset.names.index("train/daisy/daisy-01.png")]] == "rose"
 
 
 def give(page, kind, files):
@@ -200,6 +250,22 @@ def ask(address, **headers):
         return error.code, error.headers, error.read()
 
 
+def test_pages_show_what_the_reports_of_a_sweep_and_of_a_run_say(server, shown_runs):
+    sweep, run = shown_runs / "search", open_run(shown_runs / "tiny")
+    analysis = analyse_sweep(sweep, read_results(sweep))
+    test = build_test_section(run.metrics["test"], [])
+    for address, tile, sections in (
+        ("/sweep/search", build_expected_tile(analysis), [build_statistics_section(analysis, sweep)]),
+        ("/run/tiny", None, [test, *build_evaluation_sections(run)]),
+    ):
+        body = html.unescape(ask(server + address)[2].decode())
+        paragraphs = [line for section in sections for line in section.text.splitlines()]
+        assert len(paragraphs) > 2
+        for text in [*paragraphs, *([tile.label, tile.value, tile.note] if tile else [])]:
+            assert json.dumps(text)[1:-1] in body
+    assert any("'Rosa' counts as 'rose'" in text for text in paragraphs)
+
+
 def test_only_photos_of_known_data_and_figures_of_runs_are_served(server, shown_runs, photos):
     known = urllib.parse.urlencode({"data": str(photos), "name": "train/daisy/daisy-00.png"})
     status, headers, body = ask(f"{server}/photo?{known}")
@@ -211,8 +277,18 @@ def test_only_photos_of_known_data_and_figures_of_runs_are_served(server, shown_
         (str(shown_runs), "tiny/config.yaml"),
     ):
         assert ask(f"{server}/photo?{urllib.parse.urlencode({'data': data, 'name': name})}")[0] == 404
-    assert ask(f"{server}/figure/tiny/confusion_matrix.png")[0] == 200
-    for path in ("tiny/..%2Fconfig.yaml", "..%2Fruns%2Ftiny/confusion_matrix.png", "tiny/config.yaml", "%2Fetc/passwd"):
+    for path in ("confusion_matrix.png", "confusion_matrix.png?part=0", "field/confusion_matrix.png"):
+        assert ask(f"{server}/figure/tiny/{path}")[0] == 200
+    for path in (
+        "tiny/confusion_matrix.png?part=9",
+        "tiny/field/figures/confusion_matrix.png",
+        "tiny/field/../../config.yaml",
+        "tiny/..%2Fevaluations%2Ffield%2Fmetrics.json",
+        "tiny/..%2Fconfig.yaml",
+        "..%2Fruns%2Ftiny/confusion_matrix.png",
+        "tiny/config.yaml",
+        "%2Fetc/passwd",
+    ):
         assert ask(f"{server}/figure/{path}")[0] == 404
     for path in ("/../../etc/passwd", "/runs/tiny/config.yaml", "/static/../config.yaml", "/run/..%2F..%2Fetc"):
         status, _, body = ask(server + path)
@@ -233,7 +309,11 @@ def test_other_sites_cannot_use_the_pages(server):
 
 
 def test_unknown_runs_are_explained(page):
-    for address, heading in (("/run/none", "There is no such run"), ("/sweep/tiny", "There is no such sweep")):
+    for address, heading in (
+        ("/run/none", "There is no such run"),
+        ("/sweep/tiny", "There is no such sweep"),
+        ("/labels/search", "There is no such label search"),
+    ):
         page.goto(address)
         page.get_by_role("heading", level=1, name=heading).wait_for()
     many = "&".join(f"run=r{number}" for number in range(7))

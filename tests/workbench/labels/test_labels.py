@@ -125,8 +125,9 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys, m
         choose_action(table, first, "keep")
         return collect_predictions(*arguments)
 
-    monkeypatch.setattr(search, "collect_predictions", collect)
-    search_labels(LabelsConfig([str(run)]))
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "collect_predictions", collect)
+        search_labels(LabelsConfig([str(run)]))
     assert {row["image"]: row["action"] for row in read_table(run)}[first] == "keep"
     assert all(row["seen"] for row in read_table(run))
     choose_action(table, first, "relabel", wrong[first][1])

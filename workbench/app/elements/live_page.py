@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from workbench.app.catalogue import Entry
 from workbench.app.elements.layout import Text, add_notice, add_tiles, frame
@@ -31,7 +32,7 @@ class LivePage:
         self._notices, self._tiles = Text("div"), Text("div")
 
     async def _read(self, kind: str) -> Entry | None:
-        """Read the folder, and show its state; None if it is gone. `kind` is `run` or `sweep`."""
+        """Read the folder, and show its state; None if it is gone. `kind` is what it is."""
         entry = await asyncio.to_thread(self._state.catalogue.find, self._name)
         if entry is None:
             self._update("notices", [f"The folder of this {kind} is gone."], self._show_notices)
@@ -58,8 +59,13 @@ class LivePage:
             add_tiles(tiles)
 
 
+def add_labels_link(name: str) -> None:
+    """Add a link to the page of a label search in the folder of a run or sweep."""
+    Text("a", "Labels that may be wrong", "button", href=f"/labels/{quote(name, safe='')}")
+
+
 def add_missing(kind: str, folder: Path) -> None:
-    """Add the page of a run or sweep that does not exist. `kind` is `run` or `sweep`."""
+    """Add the page of a run or sweep that does not exist. `kind` is what it would be."""
     with frame(f"No such {kind}", ""):
         Text("h1", f"There is no such {kind}")
         Text("p", f"{folder} has no {kind} of this name; it may have been moved or removed.")

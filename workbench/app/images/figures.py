@@ -13,7 +13,7 @@ from PIL import Image
 
 from workbench.errors import UserError
 from workbench.evaluation.other_data.other_score import EVALUATIONS
-from workbench.reporting.figures import Box, read_parts
+from workbench.reporting.figure_metadata import Box, read_parts
 from workbench.reporting.page import Picture, PicturePart, load_pictures
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
@@ -22,6 +23,7 @@ from workbench.app.elements.layout import (
 )
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
 from workbench.app.inspection import Inspection
+from workbench.app.label_review import list_reviews
 from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.data.inspecting.findings import Findings, summarize
@@ -71,6 +73,7 @@ class DataPage:
             add_choice("Data", known, data, self._choose)
         with Text("div", classes="actions"):
             add_button("Look through again", self._look_again)
+        self._labels = Text("div")
         self._progress = Text("div")
         self._content = Text("div")
         ui.timer(0.05, self._show, once=True)
@@ -92,6 +95,7 @@ class DataPage:
         inspection = self._inspections.setdefault(data, Inspection(self._state.photos, data))
         self._content.clear()
         self._progress.clear()
+        await self._show_labels(data)
         with self._progress:
             text = Text("p", "Reading the photos ...", "soft", role="status")
             bar = Text("progress", max="1", value="0", aria_label="Photos that were read")
@@ -122,6 +126,23 @@ class DataPage:
                 add_command("To look through it in a terminal:", line)
             else:
                 _add_findings(data, findings)
+
+    async def _show_labels(self, data: str) -> None:
+        """Show the label searches in this data, each with a link to its review; or how to search."""
+        entries = await asyncio.to_thread(self._state.catalogue.list_entries)
+        found = await asyncio.to_thread(list_reviews, [entry for entry in entries if entry.data == data])
+        self._labels.clear()
+        with self._labels:
+            Text("h2", "Labels that may be wrong")
+            if not found:
+                add_command(
+                    "To find them, train with --folds 5, or use a sweep or a run that you have:",
+                    f"{format_call('workbench.data')} labels RUN",
+                )
+            for name, progress in found:
+                with Text("p"):
+                    Text("a", name, href=f"/labels/{quote(name, safe='')}")
+                    Text("span", f": {progress}")
 
 
 def _add_findings(data: str, findings: Findings) -> None:

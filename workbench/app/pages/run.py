@@ -10,10 +10,12 @@ from nicegui import ui
 from workbench.app.catalogue import Entry
 from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, frame
-from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
+from workbench.app.elements.live_page import INTERVAL, LivePage, add_labels_link, add_missing
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid, locate_photo
 from workbench.app.elements.report_section import add_figures, add_sections, add_table, add_text
 from workbench.app.images.figures import list_figures, locate_pictures
+from workbench.app.label_review import find_table
+from workbench.app.pages.folds import FoldsPage
 from workbench.app.processes import describe_stop, format_stop
 from workbench.app.run_charts import build_confusion, build_curves
 from workbench.app.state import AppState
@@ -43,7 +45,7 @@ def add_page(state: AppState) -> None:
             add_missing("run", state.catalogue.folder)
             return
         with frame(entry.name, ""):
-            page = RunPage(state, entry)
+            page = FoldsPage(state, entry) if entry.num_folds else RunPage(state, entry)
             await page.refresh()
             ui.timer(INTERVAL, page.refresh, immediate=False)
 
@@ -73,7 +75,9 @@ class RunPage(LivePage):
             return
         self._lead.text = _describe(entry)
         self._update("notices", _list_notices(entry), self._show_notices)
-        self._update("actions", (entry.has_model, entry.is_sweep), lambda _: self._show_actions(entry))
+        has_table = find_table(entry) is not None
+        actions = entry.has_model, entry.is_sweep, has_table
+        self._update("actions", actions, lambda _: self._show_actions(entry, has_table))
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         self._update("command", (entry.state, entry.path), lambda _: self._show_command(entry))
         self._curves_heading.set_visibility(bool(entry.history))
@@ -95,7 +99,7 @@ class RunPage(LivePage):
         drawn = await asyncio.to_thread(_locate_explanations, entry)
         self._update("explanations", drawn, self._show_explanations)
 
-    def _show_actions(self, entry: Entry) -> None:
+    def _show_actions(self, entry: Entry, has_table: bool) -> None:
         where = quote(entry.name, safe="")
         self._actions.clear()
         with self._actions:
@@ -103,6 +107,8 @@ class RunPage(LivePage):
                 Text("a", "Try it on photos", "button primary", href=f"/try?run={where}")
             if entry.is_sweep:
                 Text("a", "The sweep", "button", href=f"/sweep/{where}")
+            if has_table:
+                add_labels_link(entry.name)
 
     def _show_command(self, entry: Entry) -> None:
         self._command.clear()

@@ -14,8 +14,9 @@ from workbench.app.continuing import Offer
 from workbench.app.elements.charts import ChartGrid
 from workbench.app.elements.data_table import Cell, Column, DataTable, Row
 from workbench.app.elements.layout import PATIENCE, Text, add_button, add_command, add_notice, frame
-from workbench.app.elements.live_page import INTERVAL, LivePage, add_missing
+from workbench.app.elements.live_page import INTERVAL, LivePage, add_labels_link, add_missing
 from workbench.app.elements.report_section import add_sections
+from workbench.app.label_review import find_table
 from workbench.app.report_sections import BuiltSections
 from workbench.app.state import AppState
 from workbench.console import format_duration
@@ -84,7 +85,7 @@ class SweepPage(LivePage):
         self._update("tiles", _list_tiles(entry, built.tiles), self._show_tiles)
         self._update("new images", built, self._show_new_images)
         holder, offer = entry.holder, continuing.find_offer(entry)
-        control = entry.state, holder, offer, continuing.is_started(entry.path)
+        control = entry.state, holder, offer, continuing.is_started(entry.path), find_table(entry)
         self._update("control", control, lambda _: self._show_control(entry, offer))
         running = entry.status.running if entry.status and holder else ()
         self._update("workers", running, self._show_workers)
@@ -147,6 +148,8 @@ class SweepPage(LivePage):
             if entry.has_model:
                 Text("a", "Results of the best model", f"button {'primary' if is_over else ''}", href=f"/run/{where}")
                 Text("a", "Try it on photos", "button", href=f"/try?run={where}")
+            if find_table(entry):
+                add_labels_link(entry.name)
 
     def _show_stop(self, holder: processes.Holder) -> None:
         if holder.is_here:
