@@ -86,8 +86,10 @@ parameters:
     folder = tune(settings)
     assert len(built) == 1
     assert keras.saving.load_model(folder / "model.keras", safe_mode=True).output_shape == (None, 3)
-    for row in read_csv(folder / "trials.csv"):
-        swept = {"mode": row["mode"], "dropout": float(row["dropout"])}
+    rows = {(row["mode"], float(row["dropout"])): row for row in read_csv(folder / "trials.csv")}
+    assert len(rows) == 4
+    for mode, dropout in (("all", 0.5), ("last_layer", 0.0)):
+        row, swept = rows[mode, dropout], {"mode": mode, "dropout": dropout}
         alone = replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")
         (epoch,) = read_csv(run(alone) / "history.csv")
         assert float(epoch["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-3)
