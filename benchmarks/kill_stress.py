@@ -4,8 +4,9 @@
 
 Runs one-epoch trials of a small network, sends SIGKILL at random moments and starts the same command again. At the end
 every point must have been tried exactly once, no finished trial may be lost or repeated, and no file incomplete. The
-outcome of each trial must be there once, with the checksum that the trial's record says. `benchmarks.raylet_kills` does
-the same on a Ray cluster.
+outcome of each trial must be there once, with the checksum that the trial's record says, and be what the saved model of
+the trial predicts (`benchmarks/outcome_checks.py`). `benchmarks.raylet_kills` does the same on a Ray cluster, without
+the comparison with saved models.
 """
 
 import argparse
@@ -191,6 +192,8 @@ def _is_torn(path: Path) -> bool:
 
 def main() -> None:
     """Run the command line."""
+    from benchmarks.outcome_checks import count_false_outcomes  # here: tests of `stress` must not wait for TensorFlow
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--trials", type=int, default=POINTS, help=f"of the {POINTS} points of the space")
@@ -211,6 +214,7 @@ def main() -> None:
             seconds=options.seconds,
         )
         seconds = time.perf_counter() - began
+        counts.update(count_false_outcomes(run_folder(folder)))
     print(f"{seconds:.0f} s: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
