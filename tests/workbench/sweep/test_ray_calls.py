@@ -1,5 +1,6 @@
 """What the command does with calls and deaths of Ray's workers, without a cluster."""
 
+import os
 import pickle
 import types
 
@@ -12,6 +13,7 @@ from workbench.sweep.config import WorkersConfig
 from workbench.sweep.ray_cluster.call_server import CallServer
 from workbench.sweep.ray_cluster.executor import RayExecutor, _Worker
 from workbench.sweep.ray_cluster.trial_files import unpack_files
+from workbench.sweep.ray_cluster.trial_worker import open_worker_folder
 from workbench.sweep.results import ResultsRecorder, SweepResults, make_result
 from workbench.sweep.scheduling.trial import Trial
 
@@ -144,6 +146,18 @@ def test_the_result_is_the_last_file_of_a_trial(tmp_path):
     with pytest.raises(OSError, match="directory"):
         unpack_files(files, {"tuner": tmp_path}, "0")
     assert not (tmp_path / "trial_0" / "result.json").exists()
+
+
+def test_a_worker_removes_the_folders_of_killed_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with open_worker_folder() as living:
+        killed = living.with_name(living.name.replace(f"-{os.getpid()}-", f"-{2**30}-"))
+        (killed / "run").mkdir(parents=True)
+        with open_worker_folder() as other:
+            assert other.parent == tmp_path
+            assert living.exists()
+            assert not killed.exists()
+    assert not any(tmp_path.iterdir())
 
 
 def test_deaths_after_the_end_of_the_sweep_are_no_error(monkeypatch):

@@ -1,12 +1,16 @@
 """The actor that runs trials, a worker of a sweep. It writes into a temporary folder and sends the files."""
 
+import contextlib
 import os
 import pickle
+import shutil
+import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 
 from workbench.data.dataset import Dataset
@@ -37,8 +41,8 @@ class TrialWorker:
             name: of this worker.
         """
         tuner, arguments, keywords = pickle.loads(task)
-        with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as root:
-            folders = move_folders(tuner.list_folders(), Path(root))
+        with open_worker_folder() as root:
+            folders = move_folders(tuner.list_folders(), root)
 
             def ask(method: str, *call_arguments: Any) -> Any:
                 files = [ray.put(part) for part in pack_files(folders)] if method == "end_trial" else []
@@ -52,3 +56,15 @@ class TrialWorker:
 
             tuner.move_folders(folders, load_dataset)
             return run_task(tuner, arguments, keywords, ask, name)
+
+
+@contextlib.contextmanager
+def open_worker_folder() -> Iterator[Path]:
+    """Yield a temporary folder, and remove those of workers of this machine that were killed."""
+    prefix = f"sweep-{socket.gethostname()}-"
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        pid = folder.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
