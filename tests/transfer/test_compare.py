@@ -1,9 +1,11 @@
 import json
 import shutil
+import types
 from pathlib import Path
 
 import pytest
 
+from tests import processes
 from transfer.compare import _build_strategy, _has_same_settings, compare
 from transfer.config import CompareConfig
 from transfer.defaults import resolve
@@ -19,7 +21,8 @@ def comparison(config):
     return build(CompareConfig, data=config.data.data, from_=scratch, epochs=1, name="c", scratch=scratch)
 
 
-def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, capsys):
+def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, monkeypatch):
+    monkeypatch.setattr("transfer.compare.subprocess", types.SimpleNamespace(run=processes.run))
     rows = compare(comparison)
     assert [Path(row["run"]).name for row in rows] == ["c-last_layer", "c-first_k", "c-all", "cnn"]
     assert all(row["low"] <= row["accuracy"] <= row["high"] and row["peak_memory_bytes"] > 1e8 for row in rows)
