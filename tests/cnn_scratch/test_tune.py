@@ -1,5 +1,4 @@
 import collections
-import itertools
 import json
 import re
 import shlex
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.graph_cache import GraphCache
@@ -38,6 +39,7 @@ parameters:
   activation: {values: [gelu, relu]}
   learning_rate: {values: [0.001, 0.005]}
 """  # 8 points, but only two graphs: tracing one takes longer than its trials
+LEARNING_RATES = [0.001, 0.002, 0.003, 0.005]
 SMALL_NETWORK = {"num_filters": 16, "dense_units": 16, "activation": "gelu"}  # has one of these graphs
 
 
@@ -75,7 +77,7 @@ def write_space(**parameters):
 
 def points(folder):
     names = ("epochs", "activation", "learning_rate")
-    return [tuple(row[name] for name in names) for row in read_csv(Path(folder) / "trials.csv")]
+    return [tuple(row.get(name) for name in names) for row in read_csv(Path(folder) / "trials.csv")]
 
 
 @pytest.mark.report
@@ -88,6 +90,8 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     model = keras.saving.load_model(folder / "model.keras", safe_mode=True)
     assert model.output_shape == (None, 2)
     assert len(list((folder.parents[1] / "logs" / "s").glob("?/*tfevents*"))) == 4
+    check_hparams(Path("logs/s"), "0")
+    assert json.loads((folder / "tuner" / "trial_0" / "result.json").read_text())["precision"] == "float32"
     assert yaml.safe_load((folder / "best.yaml").read_text())["precision"] == "float32"  # not measured by workers
     shown = capsys.readouterr().out
     assert "8 points of 3 parameters" in shown
@@ -96,6 +100,15 @@ def test_a_sweep_leaves_its_trials_the_winner_and_the_logs(config, capsys):
     assert "--max-trials" in shown
     assert re.search(r"^report: +runs/s/report.html$", shown, re.MULTILINE)
     assert "python -m cnn_scratch.train --config runs/s/best.yaml" in (folder / "report.html").read_text()
+
+
+def check_hparams(logs, trial):
+    """Check that TensorBoard's logs have the hyperparameters of a trial."""
+    events = EventAccumulator(str(logs / trial)).Reload()
+    assert {"val_accuracy", "loss", "learning_rate"} <= set(events.Tags()["tensors"])
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert HParamsPluginData.FromString(start).session_start_info.group_name == f"s/{trial}"
+    assert "_hparams_/experiment" in EventAccumulator(str(logs)).Reload().summary_metadata
 
 
 @pytest.mark.report
@@ -109,17 +122,8 @@ def test_a_page_that_cannot_be_made_does_not_harm_the_sweep(config, capsys):
     )
 
 
-def test_the_winner_can_be_trained_again_and_does_as_well(config):
-    folder = tune(config)
-    best = max(read_csv(folder / "trials.csv"), key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
-    config = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
-    again = yaml.safe_load((train(config) / "metrics.json").read_text())
-    assert again["val_accuracy"] == pytest.approx(float(best["val_accuracy"]))
-    assert again["val_loss"] == pytest.approx(float(best["val_loss"]), rel=1e-3)
-
-
 def test_the_winner_in_16_bits_has_the_accuracy_of_its_saved_model(config):
-    Path("space.yaml").write_text(SPACE + "  precision: {value: bfloat16}\n")
+    write_space(epochs=[1, 2], precision="bfloat16")
     folder = tune(replace(config, max_trials=2))
     metrics = json.loads((folder / "metrics.json").read_text())
     accuracy, loss = measure_saved_model(folder)
@@ -127,27 +131,23 @@ def test_the_winner_in_16_bits_has_the_accuracy_of_its_saved_model(config):
     assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
 
 
-def test_all_trials_share_one_split_whatever_their_seed(config, photo_folder):
+def test_all_trials_share_one_split_whatever_their_seed_and_the_winner_can_be_trained_again(config, photo_folder):
     write_space(seed=[3, 4], epochs=1)
     folder = tune(replace(config, data=str(photo_folder(classes=("daisy", "rose"), train=20, test=None, size=32))))
     split = open_run(folder).load_dataset().test
     best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml"), "--name", "again"])
     assert best.training.seed in (3, 4)
-    np.testing.assert_array_equal(open_run(train(best)).load_dataset().test, split)
-
-
-def test_raised_later_it_goes_on(config):
-    tune(replace(config, max_trials=1))
-    first = points("runs/s")
-    tune(replace(config, max_trials=2))
-    assert points("runs/s")[:1] == first
-    assert len(points("runs/s")) == 2
-    tune(replace(config, max_trials=4))
-    assert len(set(points("runs/s"))) == len(points("runs/s")) == 4
+    again = train(best)
+    np.testing.assert_array_equal(open_run(again).load_dataset().test, split)
+    rows, metrics = read_csv(folder / "trials.csv"), json.loads((again / "metrics.json").read_text())
+    winner = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert metrics["val_accuracy"] == pytest.approx(float(winner["val_accuracy"]))
+    assert metrics["val_loss"] == pytest.approx(float(winner["val_loss"]), rel=1e-3)
 
 
 def test_a_killed_sweep_is_continued_with_every_point_once(config):
     """SIGKILL of the command while two workers train; `sweep/test_stress.py` kills many times."""
+    write_space(epochs=[1, 2], learning_rate=LEARNING_RATES)
     options = shlex.split(cli.format_options(replace(config, max_trials="all", workers=2)))
     process = Process([sys.executable, "-m", "cnn_scratch.tune", *options], stdout=DEVNULL)
     while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 2:
@@ -160,7 +160,7 @@ def test_a_killed_sweep_is_continued_with_every_point_once(config):
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 8
 
 
-def test_another_sweep_in_the_folder_is_refused(config):
+def test_raised_later_it_goes_on_and_another_sweep_in_the_folder_is_refused(config):
     Path("other.yaml").write_text(SPACE.replace("[1, 2]", "[1, 3]"))
     tune(replace(config, max_trials=1))
     for change, says in (
@@ -174,6 +174,12 @@ def test_another_sweep_in_the_folder_is_refused(config):
         with pytest.raises(UserError, match=says):
             tune(replace(config, **change))
         assert len(points("runs/s")) == 1
+    first = points("runs/s")
+    tune(replace(config, max_trials=2))
+    assert points("runs/s")[:1] == first
+    assert len(points("runs/s")) == 2
+    tune(replace(config, max_trials=4))
+    assert len(set(points("runs/s"))) == len(points("runs/s")) == 4
     folder = tune(replace(config, overwrite=True, max_trials=1, space="other.yaml", seed=1))
     assert len(points(folder)) == 1
 
@@ -219,14 +225,6 @@ def test_only_failures_end_in_one_line(config):
         tune(config)
 
 
-def test_only_the_best_weights_are_kept(config):
-    folder = tune(replace(config, max_trials=8))
-    kept = {path.parent.name.removeprefix("trial_") for path in folder.glob("tuner/*/weights.npz")}
-    rows = read_csv(folder / "trials.csv")
-    rows.sort(key=lambda row: (-float(row["val_accuracy"]), float(row["val_loss"])))
-    assert kept == {row["trial"] for row in rows[:5]}
-
-
 def test_outcomes_are_the_predictions_of_the_saved_weights(config, capsys):
     """Of trials in 16 bits and in 32 bits, with averaged weights; half of them continue others."""
     write_space(epochs=[1, 2], precision=["bfloat16", "float32"], ema=0.9)
@@ -258,15 +256,9 @@ def test_outcomes_are_the_predictions_of_the_saved_weights(config, capsys):
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-3)
 
 
-def test_a_sweep_can_keep_no_outcomes(config):
-    folder = tune(replace(config, max_trials=1, keep_outcomes="none"))
-    assert read_outcomes(folder) is None
-    assert not (folder / "outcomes").exists()
-    assert "outcome_crc32" not in json.loads((folder / "tuner" / "trial_0" / "result.json").read_text())
-
-
 def test_workers_give_what_one_process_gives(config, forked_workers):
-    """Trial by trial; the longer ones continue from the shorter ones' state in either case."""
+    """Trial by trial; the longer ones continue from the shorter ones' state. Only the best weights are kept."""
+    write_space(epochs=[1, 2], learning_rate=LEARNING_RATES)
     alone = tune(replace(config, max_trials="all", name="alone"))
     together = tune(replace(config, max_trials="all", name="together", workers=2))
     rows = [sorted(read_csv(folder / "trials.csv"), key=lambda row: row["trial"]) for folder in (alone, together)]
@@ -274,6 +266,10 @@ def test_workers_give_what_one_process_gives(config, forked_workers):
         assert one["val_accuracy"] == pytest.approx(other["val_accuracy"]) or float(one["val_loss"])
         assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=2e-2)
     assert {row["worker"] for row in rows[1]} == {"worker-1", "worker-2"}
+    for folder, trials in zip((alone, together), rows, strict=True):
+        kept = {path.parent.name.removeprefix("trial_") for path in folder.glob("tuner/*/weights.npz")}
+        trials.sort(key=lambda row: (-float(row["val_accuracy"]), float(row["val_loss"])))
+        assert kept == {row["trial"] for row in trials[:5]}
 
 
 def test_a_longer_trial_continues_a_shorter_one_with_the_same_result(config):
@@ -295,10 +291,9 @@ def test_a_longer_trial_continues_a_shorter_one_with_the_same_result(config):
 
 def test_the_precision_of_the_training_is_recorded_with_the_winner(config, monkeypatch):
     """Also where the workers choose another one than this process would."""
-    folder = tune(replace(config, max_trials=1))
-    assert json.loads((folder / "tuner" / "trial_0" / "result.json").read_text())["precision"] == "float32"
+    write_space(epochs=[1, 2])
     monkeypatch.setattr(CnnHyperModel, "choose_precision", lambda self, config: "bfloat16")
-    folder = tune(replace(config, max_trials=1, overwrite=True))
+    folder = tune(replace(config, max_trials=1))
     assert yaml.safe_load((folder / "best.yaml").read_text())["precision"] == "bfloat16"
 
 
@@ -312,31 +307,22 @@ def test_the_other_searches(config, tuner):
 
 def test_the_image_size_and_the_filter_sizes_can_be_swept(config):
     write_space(image_size=[32, 48], epochs=1, filter_size=[[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]])
-    rows = read_csv(tune(config) / "trials.csv")
-    sizes = [(row["image_size"], row["filter_size"]) for row in rows]
-    lists = "[3, 3, 3, 3, 3]", "[2, 2, 2, 2, 2]"
-    assert sorted(sizes) == sorted(itertools.product(["32", "48"], lists))
+    rows = read_csv(tune(replace(config, seed=4, max_trials=2)) / "trials.csv")  # its first points differ in both
+    sizes = sorted((row["image_size"], row["filter_size"]) for row in rows)
+    assert sizes == [("32", "[3, 3, 3, 3, 3]"), ("48", "[2, 2, 2, 2, 2]")]
 
 
 def test_wandb_makes_one_offline_run_a_trial(config, monkeypatch):
+    """In a sweep that keeps no outcomes."""
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", "/nowhere")
     monkeypatch.setenv("HOME", str(Path.cwd()))
-    folder = tune(replace(config, max_trials=2, wandb=True))
+    folder = tune(replace(config, max_trials=2, wandb=True, keep_outcomes="none"))
     assert len(list(folder.glob("wandb/offline-run-*"))) == 2
-
-
-def test_hparams_are_in_the_logs(config):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-
-    tune(replace(config, max_trials=1))
-    events = EventAccumulator("logs/s/0").Reload()
-    assert {"val_accuracy", "loss", "learning_rate"} <= set(events.Tags()["tensors"])
-    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    assert HParamsPluginData.FromString(start).session_start_info.group_name == "s/0"
-    assert "_hparams_/experiment" in EventAccumulator("logs/s").Reload().summary_metadata
+    assert read_outcomes(folder) is None
+    assert not (folder / "outcomes").exists()
+    assert "outcome_crc32" not in json.loads((folder / "tuner" / "trial_0" / "result.json").read_text())
 
 
 @pytest.mark.parametrize(
