@@ -1,13 +1,12 @@
 """KerasTuner's Bayesian optimization and Hyperband on top of the scheduler."""
 
-import os
-import subprocess
 import sys
 
 import keras_tuner
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
+from tests.processes import run
 from workbench.files import write_json
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.tuners import BayesianOptimization, Hyperband
@@ -126,6 +125,4 @@ search = make_bayesian_search(keras_tuner.Objective("score", "max"), 9, hyperpar
 search.gpr.fit([[0.1], [0.9]], [0, 1])
 print(float(search.gpr.predict([[0.9]])[0]) > 0.5)
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout == "True\n"
+    assert run([sys.executable, "-c", code], check=True).stdout == "True\n"
