@@ -101,8 +101,12 @@ def run(files: list[int], command: list[str], environment: dict[str, str], folde
         sys.argv = ["-c", *words[1:]]
         main_module = sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(words[0], "<string>", "exec"), vars(main_module))
-    else:
+    elif kind.startswith("-"):
         raise ValueError(f"cannot run {command}")
+    else:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(kind)))
+        sys.argv = [kind, *words]
+        runpy.run_path(kind, run_name="__main__")
 
 
 if __name__ == "__main__":

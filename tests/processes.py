@@ -26,7 +26,8 @@ class Process:
     """A process like `subprocess.Popen`, with text instead of bytes except for standard input.
 
     Args:
-        command: `[sys.executable, "-m", module, ...]` or `[sys.executable, "-c", code, ...]`.
+        command: `[sys.executable, "-m", module, ...]`, `[sys.executable, "-c", code, ...]` or
+            `[sys.executable, script, ...]`.
         env: all its environment variables; None stands for this process's.
         stdin, stdout, stderr: None for this process's, PIPE, DEVNULL, or a file.
     """

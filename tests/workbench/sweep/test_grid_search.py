@@ -2,11 +2,8 @@
 
 import itertools
 import json
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import keras_tuner
@@ -14,6 +11,7 @@ import numpy as np
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
+from tests.processes import run
 from workbench.sweep import GridSearch
 
 X = np.linspace(0, 1, 8, dtype="float32").reshape(8, 1)
@@ -357,7 +355,6 @@ if __name__ == "__main__":
 
 
 def test_a_script_with_workers(workdir):
-    Path("script.py").write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "script.py"], env=environment, capture_output=True, text=True, timeout=120)
+    (workdir / "script.py").write_text(SCRIPT)
+    done = run([sys.executable, str(workdir / "script.py")])
     assert re.search("^3 trials$", done.stdout, re.M), done.stderr
