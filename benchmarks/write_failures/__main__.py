@@ -20,9 +20,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from workbench.runtime import load_tensorflow
+
+load_tensorflow(with_keras_tuner=True)  # as commands do it, before an import below does it otherwise
+
 from benchmarks.write_failures.commands import SCENARIOS, Scenario
 from benchmarks.write_failures.experiment import Experiment
-from workbench.runtime import load_tensorflow
 
 SMALL_DISK = 64 << 20  # bytes
 
@@ -35,7 +38,6 @@ def main() -> None:
     parser.add_argument("--small-disk", action="store_true", help="fill a real tmpfs; needs the right to mount one")
     parser.add_argument("--every", type=int, default=1, help="check only each so many changes")
     options = parser.parse_args()
-    load_tensorflow(with_keras_tuner=True)
     num_problems = 0
     for name, scenario in SCENARIOS.items():
         if options.command in (None, re.split(r"\W", name)[0]):
