@@ -28,6 +28,7 @@ from workbench.console import console, show_decoding
 from workbench.data.dataset import Dataset, choose_image_size, load_dataset
 from workbench.data.description import describe
 from workbench.data.pipeline import count_steps
+from workbench.devices.multi_worker import compare_processes
 from workbench.runtime import distribute
 from workbench.training.augmentation_options import check_augmentation_is_on, switch_augmentation_on
 from workbench.training.cross_validation import cross_validate
@@ -78,6 +79,7 @@ def train(config: TrainConfig) -> Path:
     check_memory(config.network, image_size, num_classes, min(config.training.batch_size, len(dataset.train)))
     precision = choose_cnn_precision(config.network, config.training, image_size)
     config = replace(config, precision=precision)  # written down: a resumed run keeps its number format
+    compare_processes(config, dataset.split)
     cost = compute_network_cost(config.network, image_size, num_classes)
     if config.finder.lr_find:
         return try_learning_rates(asked, config, dataset)

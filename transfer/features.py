@@ -24,6 +24,7 @@ from workbench.console import console, format_duration, open_bar
 from workbench.data.augmentation import Augmentation, augment
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
+from workbench.runtime import is_multi_worker
 from workbench.training.batches import read_augmentation
 from workbench.wording import format_count
 
@@ -125,6 +126,9 @@ def compute_features(
         UserError: the disk is full, or the activations are too large for float16.
     """
     frozen = FrozenPart(operation)
+    if is_multi_worker():  # all processes make the variables together, also those that find stored features
+        for name in ("float32", config.features.feature_precision):
+            frozen.build(FORMATS[name][0])
     # Each image validates in one fold, so all folds share exact features of all images.
     pool = np.sort(np.concatenate([dataset.train, dataset.validation])) if dataset.fold else None
     validation = dataset.validation if pool is None else pool

@@ -13,6 +13,7 @@ from transfer.backbone import DROPOUT, Network
 from transfer.config import FreezingConfig
 from workbench.errors import UserError
 from workbench.keras_graph import FLOAT32_LAYERS, find_cuts
+from workbench.runtime import count_replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,8 @@ def freeze(network: Network, freezing: FreezingConfig) -> int:
     for index, layer in enumerate(network.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = index >= num_frozen and (freezing.train_bn or not is_norm)
+        if is_norm:
+            layer.synchronized = count_replicas() > 1  # then statistics of the whole batch, as on one device
         if layer.name in network.dropout_rates:
             layer.rate = network.dropout_rates[layer.name] if index >= num_frozen else 0.0
     return num_frozen

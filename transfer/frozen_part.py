@@ -28,16 +28,20 @@ class FrozenPart:
     """
 
     def __init__(self, operation: keras.Operation) -> None:
-        """Take the layers up to an operation; nothing is built before `compute` is called."""
+        """Take the layers up to an operation; nothing is built before `build` or `compute` is called."""
         self.model = keras.Model(find_input(operation), operation.output)
         self._forward: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {}
 
-    def compute(self, images: tf.Tensor, dtype: str) -> tf.Tensor:
-        """Return the features of a batch of images; the graph of a number format is traced once."""
+    def build(self, dtype: str) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Return the function that computes features in a number format; make its variables once."""
         if dtype not in self._forward:
             folded = fold_batch_norm(self.model, dtype)
             self._forward[dtype] = tf.function(lambda batch: folded(batch, training=False), reduce_retracing=True)
-        return self._forward[dtype](images)
+        return self._forward[dtype]
+
+    def compute(self, images: tf.Tensor, dtype: str) -> tf.Tensor:
+        """Return the features of a batch of images; the graph of a number format is traced once."""
+        return self.build(dtype)(images)
 
     @functools.cached_property
     def digest(self) -> str:

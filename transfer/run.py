@@ -38,6 +38,7 @@ from workbench.console import console, show_decoding
 from workbench.data.dataset import load_dataset
 from workbench.data.description import describe
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
+from workbench.devices.multi_worker import compare_processes
 from workbench.runtime import distribute
 from workbench.training.augmentation_options import check_augmentation_is_on
 from workbench.training.cross_validation import cross_validate
@@ -72,6 +73,7 @@ def run(config: TransferConfig) -> Path:
     used, kept = find_used_images(config.backbone.from_), find_resumed_split(config.run)
     dataset = load_dataset(config.data, config.training.seed, show_decoding, kept, used)
 
+    compare_processes(config, dataset.split)
     with distribute(config.training.strategy):
         network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), config.training.seed)
         num_frozen = freeze(network, config.freezing)

@@ -20,6 +20,7 @@ from workbench.commandline.calls import read_summary
 from workbench.commandline.options import read_values
 from workbench.commandline.parser import make_app, make_group_app, parse_words
 from workbench.config import GIVEN, flatten, option_name
+from workbench.devices.multi_worker import join_processes
 from workbench.errors import UserError
 from workbench.failures import describe_failure
 from workbench.runtime import load_tensorflow
@@ -68,18 +69,19 @@ class Command:
         """Import TensorFlow where it is needed and say what it computes on; then import the target, and call it."""
         if self.before:
             self.before(config)
-        if self.needs_tensorflow:
-            from workbench.devices.device import announce_device  # imported late: a help text must not wait for it
+        with join_processes(config) as config:
+            if self.needs_tensorflow:
+                from workbench.devices.device import announce_device  # imported late: a help text must not wait for it
 
-            use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu
-            load_tensorflow(use_gpu=use_gpu, with_keras_tuner=self.needs_keras_tuner)
-            if use_gpu:
-                announce_device(flatten(config).get("strategy", "single"), to_stderr=self.prints_data)
-        if not isinstance(self.target, str):
-            self.target(config)
-            return
-        name, _, function = self.target.partition(":")
-        getattr(importlib.import_module(name), function)(config)
+                use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu
+                load_tensorflow(use_gpu=use_gpu, with_keras_tuner=self.needs_keras_tuner)
+                if use_gpu:
+                    announce_device(flatten(config).get("strategy", "single"), to_stderr=self.prints_data)
+            if not isinstance(self.target, str):
+                self.target(config)
+                return
+            name, _, function = self.target.partition(":")
+            getattr(importlib.import_module(name), function)(config)
 
 
 @dataclasses.dataclass(frozen=True)

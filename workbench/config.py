@@ -100,7 +100,9 @@ class TrainingConfig:
         patience: Epochs without a better validation accuracy after which training ends; 0 never ends it early.
         precision: Number format of activations and products in training; weights, statistics, logits and the saved
             model are always float32. `auto` measures once which is fastest; `float16` needs a GPU.
-        strategy: `mirrored` divides each batch between all GPUs of the machine; `single` trains on one device.
+        strategy: `mirrored` divides each batch between all GPUs of the machine, `multi_worker` between those of all
+            processes that the environment variable TF_CONFIG lists, such as one on each machine; `single` trains on
+            one device.
         seed: Seed of the split, the initial weights, shuffling, dropout and augmentation.
     """
 
@@ -127,7 +129,7 @@ class TrainingConfig:
     ema: float = 0.0
     patience: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    strategy: Literal["single", "mirrored"] = "single"
+    strategy: Literal["single", "mirrored", "multi_worker"] = "single"
     seed: int = 0
 
 

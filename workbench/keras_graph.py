@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from workbench.runtime import is_multi_worker
+
 LOGITS = "logits"  # name of the layer that gives the logits
 FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)  # they turn pixels into the network's inputs
 
@@ -144,6 +146,31 @@ def build_uncompiled(model: keras.Model) -> keras.Model:
 def get_weight_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
     """Return the moving averages that an optimizer with `use_ema` makes of the trainable variables, in their order."""
     return getattr(optimizer, "inner_optimizer", optimizer)._model_variables_moving_average
+
+
+class MultiWorkerModel(keras.Model):
+    """A model whose `fit` also works with tf.distribute.MultiWorkerMirroredStrategy, which Keras 3 does not support.
+
+    Keras would average the images of all processes to find out the shape of a batch, which TensorFlow refuses; it needs
+    the shape to make variables, but `compile_model` has made them. And it averages what a step returns over the
+    processes along the first axis, which scalars lack.
+    """
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        if not is_multi_worker():
+            super()._maybe_symbolic_build(*args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train one batch, as keras.Model does."""
+        return _add_axis(super().train_step(data))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Compute loss and metrics of a batch, as keras.Model does."""
+        return _add_axis(super().test_step(data))
+
+
+def _add_axis(logs: dict[str, Any]) -> dict[str, Any]:
+    return {name: keras.ops.reshape(value, (1,)) for name, value in logs.items()} if is_multi_worker() else logs
 
 
 def _copy_layer(layer: keras.Layer, dtype: str | None) -> keras.Layer:

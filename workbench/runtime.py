@@ -5,6 +5,7 @@ So the functions here import TensorFlow when they are called; no other module do
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 import sys
@@ -12,8 +13,11 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import psutil
+
+from workbench.errors import UserError
 
 try:
     import resource
@@ -25,7 +29,11 @@ _OPTIONAL = "sklearn", "matplotlib", "pandas"
 
 
 def load_tensorflow(
-    threads: int = 0, use_gpu: bool = True, with_keras_tuner: bool = False, with_pandas: bool = False
+    threads: int = 0,
+    use_gpu: bool = True,
+    with_keras_tuner: bool = False,
+    with_pandas: bool = False,
+    strategy: str = "single",
 ) -> ModuleType:
     """Import TensorFlow without its start-up messages, initialize its devices, and return the module.
 
@@ -37,6 +45,8 @@ def load_tensorflow(
         use_gpu: False hides the GPUs, so that other processes can use them.
         with_keras_tuner: also import KerasTuner, without its slow optional libraries.
         with_pandas: see `import_tensorflow`.
+        strategy: of a training. `multi_worker` waits for the other processes, to which TensorFlow can connect only
+            while it starts.
     """
     tf = import_tensorflow(with_keras_tuner, with_pandas)
     with hold_back_stderr():
@@ -49,6 +59,8 @@ def load_tensorflow(
         for gpu in tf.config.list_physical_devices("GPU"):
             with contextlib.suppress(RuntimeError):  # the devices are already initialized
                 tf.config.experimental.set_memory_growth(gpu, True)
+        if strategy == "multi_worker":
+            _get_multi_worker_strategy()
         tf.config.list_logical_devices()
     tf.get_logger().setLevel("ERROR")
     return tf
@@ -110,19 +122,61 @@ def distribute(strategy: str) -> contextlib.AbstractContextManager:
 
     Args:
         strategy: `single`, or `mirrored` for tf.distribute.MirroredStrategy: every GPU holds the weights and
-            computes its share of each batch. Without a GPU the logical CPU devices are used instead.
+            computes its share of each batch. Without a GPU the logical CPU devices are used instead. `multi_worker`
+            for tf.distribute.MultiWorkerMirroredStrategy: the same with the devices of all processes.
+
+    Raises:
+        UserError: `multi_worker`, but `load_tensorflow` has not connected this process with others.
     """
     import tensorflow as tf
 
     if strategy == "single":
         return contextlib.nullcontext()
+    if strategy == "multi_worker":
+        return _get_multi_worker_strategy().scope()
     with hold_back_stderr():
         return tf.distribute.MirroredStrategy(_list_mirrored_devices()).scope()
 
 
 def count_devices(strategy: str) -> int:
     """Return the number of devices that will share a batch under `distribute(strategy)`."""
+    if strategy == "multi_worker":
+        return _get_multi_worker_strategy().num_replicas_in_sync
     return 1 if strategy == "single" else len(_list_mirrored_devices())
+
+
+@functools.cache
+def _get_multi_worker_strategy() -> Any:
+    """Return the one tf.distribute.MultiWorkerMirroredStrategy of this process, which TF_CONFIG describes."""
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        if "program startup" not in str(error):
+            raise
+        raise UserError(
+            "--strategy multi_worker: processes can be connected only by a command line, such as "
+            "python -m cnn_scratch.train, because TensorFlow does it when it starts"
+        ) from error
+
+
+def is_multi_worker() -> bool:
+    """Return whether the present code runs in `distribute("multi_worker")`."""
+    import tensorflow as tf
+
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def gather_numbers(number: int) -> list[int]:
+    """Return the number that each process of a `multi_worker` training gives, in their order; wait for all of them.
+
+    Args:
+        number: of this process, 64 bits.
+    """
+    import tensorflow as tf
+
+    return _get_multi_worker_strategy().gather(tf.constant([number], tf.int64), axis=0).numpy().tolist()
 
 
 def _list_mirrored_devices() -> list[str]:
@@ -148,7 +202,7 @@ def read_gpu_names() -> list[str]:
 
 
 def count_replicas() -> int:
-    """Return the number of devices that share a batch: 1 outside `distribute("mirrored")`."""
+    """Return the number of devices that share a batch, of all processes: 1 outside of `distribute`."""
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync

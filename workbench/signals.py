@@ -1,10 +1,24 @@
-"""SIGTERM, which schedulers of clusters send, does what Ctrl-C does."""
+"""What signals do: SIGTERM, which schedulers of clusters send, does what Ctrl-C does."""
 
 import contextlib
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+
+
+@contextlib.contextmanager
+def end_at_once_on_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end this process without a word where native code waits, which Python cannot interrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

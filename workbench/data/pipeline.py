@@ -10,7 +10,7 @@ from workbench.data.augmentation import Augmentation, augment, choose_flips, to_
 from workbench.data.dataset import Dataset
 from workbench.data.mixing import erase_boxes, mix_images
 from workbench.errors import UserError
-from workbench.runtime import count_replicas, count_threads, list_gpus
+from workbench.runtime import count_replicas, count_threads, is_multi_worker, list_gpus
 
 EVALUATION_PIXELS = 1 << 18  # of a batch of small images
 # AutoGraph has nothing to convert in these functions, and takes as long as the tracing.
@@ -162,15 +162,38 @@ def _make_key(seed: int, stream: int, epoch: tf.Tensor, batch: tf.Tensor | int) 
     return tf.stack([tf.constant(2 * seed + stream, tf.int64), epoch * (1 << 32) + batch])
 
 
+def _share_out(batches: tf.data.Dataset, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    """Return the part of each batch that this process computes.
+
+    Each process makes whole batches, so that random numbers do not depend on the number of processes.
+    """
+    count, index = context.num_input_pipelines, context.input_pipeline_id
+
+    @_without_autograph
+    def take(*values: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        size = tf.shape(values[0])[0]
+        return tuple(value[index * size // count : (index + 1) * size // count] for value in values)
+
+    return batches.map(take)
+
+
 def _prefetch(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetch batches on the host, and to the GPU if there is one; TensorFlow distributes them to several GPUs."""
+    if is_multi_worker():
+        strategy = tf.distribute.get_strategy()
+        return strategy.distribute_datasets_from_function(lambda context: _set_up(_share_out(batches, context)))
+    batches = _set_up(batches)
+    devices = list_gpus()
+    if devices and count_replicas() == 1:
+        batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
+    return batches
+
+
+def _set_up(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Prefetch batches on the host."""
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False  # they would copy all images into the graph
     options.autotune.enabled = False  # its thread can miss that it should end, and delays the end by up to a minute
     if count_replicas() > 1:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    batches = batches.prefetch(_PREFETCH).with_options(options)
-    devices = list_gpus()
-    if devices and count_replicas() == 1:
-        batches = batches.apply(tf.data.experimental.prefetch_to_device(devices[0]))
-    return batches
+    return batches.prefetch(_PREFETCH).with_options(options)

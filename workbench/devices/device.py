@@ -47,14 +47,14 @@ def describe_device(strategy: str = "single") -> str:
     """Return what TensorFlow computes on, such as `2 CPU cores, AVX2` or `NVIDIA H100 80GB HBM3, 80 GB`.
 
     Args:
-        strategy: `mirrored` uses all GPUs, `single` the first one.
+        strategy: `single` uses the first GPU, the others use all of this machine.
     """
     names = read_gpu_names()
     if not names:
         return describe_cpu()
     known = {gpu.name: gpu.memory for gpu in list_visible_gpus()}
     gpus = [Gpu("", name, known.get(name)) for name in names]
-    return describe_gpus(gpus if strategy == "mirrored" else gpus[:1])
+    return describe_gpus(gpus[:1] if strategy == "single" else gpus)
 
 
 def describe_gpus(gpus: Sequence[Gpu]) -> str:

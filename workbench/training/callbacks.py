@@ -12,6 +12,7 @@ from rich.progress import TextColumn
 from workbench.console import console, format_duration, open_bar
 from workbench.errors import UserError
 from workbench.keras_graph import LOGITS, get_weight_averages
+from workbench.runtime import is_multi_worker
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.training.timeline import EpochTimeline, Timeline
 from workbench.training.training_model import TrainingModel, Unfreezing
@@ -29,13 +30,14 @@ class StopOnDivergence(keras.callbacks.Callback):
     """Callback that raises `Diverged` when the loss is NaN or infinite.
 
     The loss is a running mean, so one bad batch shows in every later one. It is read twice a second and at the end of
-    the epoch, because reading it waits for the device.
+    the epoch, because reading it waits for the device. Several processes that train together read it only at the end of
+    the epoch, so that all of them stop there.
     """
 
     def __init__(self, learning_rate: float) -> None:
         super().__init__()
         self._learning_rate = learning_rate
-        self._epoch, self._next_check = 0, 0.0
+        self._epoch, self._next_check = 0, math.inf if is_multi_worker() else 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch

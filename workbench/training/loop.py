@@ -24,6 +24,7 @@ from workbench.errors import UserError
 from workbench.failures import describe_full_disk
 from workbench.files import format_bytes, read_csv
 from workbench.keras_graph import build_uncompiled
+from workbench.runtime import is_multi_worker
 from workbench.training.batches import make_training_batches, make_validation_batches
 from workbench.training.callbacks import (
     AverageWeights,
@@ -140,7 +141,8 @@ def train_network(
             leave_missing_report(folder.path, history, training, run.logs_dir)
             return
         timeline = None if is_over else make_timeline(training, history, dataset.images.shape[1], steps)
-        pace = None if training.budget or is_over else measure_pace(model, dataset, training)
+        is_measured = not (training.budget or is_over or is_multi_worker())  # processes would measure different speeds
+        pace = measure_pace(model, dataset, training) if is_measured else None
         disk = _count_bytes(model, whole_network)
         check_room(folder, disk)
         if pace:

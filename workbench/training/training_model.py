@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from workbench.keras_graph import LOGITS
+from workbench.keras_graph import LOGITS, MultiWorkerModel
 from workbench.training.optimizers.fused import SavedAsKeras
 
 
@@ -59,7 +59,7 @@ class _State:
     returns_logits: bool = False
 
 
-class TrainingModel(keras.Model):
+class TrainingModel(MultiWorkerModel):
     """A functional model that is trained in place of another one, which is saved.
 
     The trained model may compute in another number format, or with layers of our own that run faster. The saved model
