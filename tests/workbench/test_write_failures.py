@@ -4,13 +4,16 @@
 """
 
 import contextlib
+import dataclasses
+import importlib
 import subprocess
 
 import pytest
 
 from benchmarks.write_failures.__main__ import open_disk
-from benchmarks.write_failures.commands import COMMANDS, SCENARIOS, Scenario
-from benchmarks.write_failures.experiment import Experiment
+from benchmarks.write_failures.commands import COMMANDS, SCENARIOS, TRAIN, Scenario, prepare_folder, run_command
+from benchmarks.write_failures.experiment import Experiment, restore
+from tests.conftest import write_empty_report
 from tests.workbench.sweep import noop
 
 NOOP = "tests.workbench.sweep.noop"
@@ -38,9 +41,27 @@ def root(tmp_path):
         yield tmp_path / "case"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a working folder in which `TRAIN` has run; it must not be written to."""
+    folder = tmp_path_factory.mktemp("trained") / "case"
+    prepare_folder(folder)
+    outcome = run_command(TRAIN, folder, COMMANDS)
+    assert outcome.code == 0, outcome
+    return folder
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_a_stopped_command_runs_again_to_the_same_end(root, tmp_path, case):
+def test_a_stopped_command_runs_again_to_the_same_end(root, tmp_path, trained, monkeypatch, case):
+    """Reports are empty: none of these failures is in one."""
+    monkeypatch.setattr(importlib.import_module("workbench.evaluate"), "leave_report", write_empty_report)
     scenario, names = CASES[case]
+    if scenario.before:
+        assert scenario.before == (TRAIN,)
+        scenario = dataclasses.replace(scenario, before=())
+        monkeypatch.setattr(
+            "benchmarks.write_failures.experiment.prepare_folder", lambda folder: restore(trained, folder)
+        )
     experiment = Experiment(scenario, root, tmp_path / "states", {**COMMANDS, NOOP: noop.COMMAND})
     experiment.record()
     for name in names:

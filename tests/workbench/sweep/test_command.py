@@ -82,15 +82,15 @@ def find_writers(folder):
 start_for_real = functools.partial(subprocess.Popen, text=True)
 
 
-@pytest.mark.parametrize(("stop", "start"), [(signal.SIGINT, start_for_real), (signal.SIGTERM, Process)])
-def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(workdir, stop, start):
+@pytest.mark.parametrize(("stop", "start", "count"), [(signal.SIGINT, start_for_real, 1), (signal.SIGTERM, Process, 2)])
+def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(workdir, stop, start, count):
     write_space(seed=list(range(200)), batch_size=[100])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with start(command("--max-trials=all", "--workers=2"), env=environment, stderr=PIPE) as process:
+    with start(command("--max-trials=all", f"--workers={count}"), env=environment, stderr=PIPE) as process:
         while len(list(Path("runs/s/tuner").glob("*/trial.json"))) < 3:
             time.sleep(0.05)
         workers = find_writers(Path("runs/s/workers"))
-        assert len(list(Path("runs/s/workers").glob("*.log"))) == len(workers) == 2
+        assert len(list(Path("runs/s/workers").glob("*.log"))) == len(workers) == count
         process.send_signal(stop)
         shown = process.stderr.read()
     assert process.returncode == 130
