@@ -1,6 +1,9 @@
 """Compiled networks, each traced once and used by every trial or training that can share its graph."""
 
+import contextlib
 import dataclasses
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -111,8 +114,10 @@ class GraphCache:
         """
         self._networks: dict[tuple, _SharedNetwork] = {}
         self._memory, self._adjusts_dropout = memory, adjusts_dropout
+        self._lock = threading.Lock()
 
-    def take(
+    @contextlib.contextmanager
+    def lend(
         self,
         network: NetworkConfig,
         training: TrainingConfig,
@@ -120,8 +125,10 @@ class GraphCache:
         num_classes: int,
         *,
         steps_per_execution: int = 1,
-    ) -> TrainingModel:
-        """Return a compiled model, reset to its initial state: weights from the seed, optimizer state zero.
+    ) -> Iterator[TrainingModel]:
+        """Give a compiled model to one training at a time: another thread gets another model.
+
+        After an error the model is not used again.
 
         Args:
             network: settings of the network.
@@ -132,19 +139,34 @@ class GraphCache:
         """
         rate = None if self._adjusts_dropout else network.dropout
         key = (*self.make_key(network, training, image_size), num_classes, steps_per_execution, rate)
-        shared = self._networks.pop(key, None)
+        with self._lock:
+            shared = self._networks.pop(key, None)
         if shared is None:
             dropout = AdjustableDropout(name="dropout") if self._adjusts_dropout else None
             plain = build_cnn(network, image_size, num_classes, dropout)
             model = build_fast_model(plain, choose_cnn_precision(network, training, image_size))
             compile_model(model, training, steps_per_execution=steps_per_execution)
             shared = _SharedNetwork(model, plain, dropout)
+        shared.reset(network, training)
+        yield shared.model
+        with self._lock:
+            self._keep(key, shared)
+
+    def take(
+        self, network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
+    ) -> TrainingModel:
+        """Return a compiled model, reset to its initial state: weights from the seed, optimizer state zero.
+
+        The next call may return the same one. See `lend` for the arguments.
+        """
+        with self.lend(network, training, image_size, num_classes) as model:
+            return model
+
+    def _keep(self, key: tuple, shared: _SharedNetwork) -> None:
         if shared.count_bytes() <= self._memory:
             while self._count_bytes() + shared.count_bytes() > self._memory:
                 self._networks.pop(next(iter(self._networks)))
             self._networks[key] = shared
-        shared.reset(network, training)
-        return shared.model
 
     @staticmethod
     def make_key(network: NetworkConfig, training: TrainingConfig, image_size: int) -> tuple:

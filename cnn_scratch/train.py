@@ -94,15 +94,16 @@ def train(config: TrainConfig) -> Path:
         at_once = choose_steps_per_execution(count_steps(dataset, config.training.batch_size))
         is_single = config.training.strategy == "single"  # a distributed network belongs to its strategy's scope
         graphs = _GRAPHS if is_single else GraphCache(adjusts_dropout=False)
-        model = graphs.take(config.network, config.training, image_size, num_classes, steps_per_execution=at_once)
-        train_network(
-            folder,
-            config,
-            model,
-            dataset,
-            command="cnn_scratch.train",
-            facts={**dataclasses.asdict(cost), "precision": precision},
-        )
+        sizes = image_size, num_classes
+        with graphs.lend(config.network, config.training, *sizes, steps_per_execution=at_once) as model:
+            train_network(
+                folder,
+                config,
+                model,
+                dataset,
+                command="cnn_scratch.train",
+                facts={**dataclasses.asdict(cost), "precision": precision},
+            )
     return folder.path
 
 
@@ -117,8 +118,8 @@ def try_learning_rates(asked: TrainConfig, config: TrainConfig, dataset: Dataset
         Path of the run folder.
     """
     folder = choose_run_folder(config.run, f"cnn-{dataset.name}-{dataset.image_size}px-lr-find")
-    with folder.lock():
-        model = _GRAPHS.take(config.network, config.training, dataset.image_size, len(dataset.class_names))
+    sizes = dataset.image_size, len(dataset.class_names)
+    with folder.lock(), _GRAPHS.lend(config.network, config.training, *sizes) as model:
         rate = suggest_learning_rate(model, dataset, config.training, folder.path)
     options = cli.format_options(asked, skip=("lr_find", "learning_rate", "name", "overwrite"))
     console.print(f"train with it:  {format_call('cnn_scratch.train')}{options} --learning-rate {rate:.2g}")
