@@ -1,7 +1,10 @@
 """docs/clusters and docs/distributed.md: their commands can be parsed, and Ray accepts the AWS file."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,7 +55,7 @@ def read_entrypoint():
 
 def test_the_commands_of_the_guide_are_understood(workdir):
     Path("runs/photos").mkdir(parents=True)
-    Path("runs/photos/best.yaml").touch()
+    Path("runs/photos/best.yaml").write_text("num_filters: 32\n")
     commands = list_guide_commands()
     assert sum(config_class is TuneConfig for config_class, _ in commands) >= 2
     for config_class, words in [*commands, *read_entrypoint()]:
@@ -64,10 +67,10 @@ def test_the_commands_of_the_guide_are_understood(workdir):
 
 def test_the_slurm_script_starts_ray_on_each_node_and_the_sweep_on_the_first():
     (words,) = [words for words in split_commands((CLUSTERS / "slurm.sh").read_text()) if words[0] == "srun"]
-    assert words[1:3] == ["ray", "symmetric-run"]
+    assert words[2:4] == ["ray", "symmetric-run"]
     end = words.index("--")
-    to_start = [word for word in curate_and_validate_ray_start_args(words[3:end]) if not word.startswith("$")]
-    values = ["16" if word.startswith("$") else word for word in words[3:end]]
+    to_start = [word for word in curate_and_validate_ray_start_args(words[4:end]) if not word.startswith("$")]
+    values = ["16" if word.startswith("$") else word for word in words[4:end]]
     options = start.make_context("start", values[4:]).params
     assert to_start == ["--num-cpus", "--num-gpus"]
     assert (options["num_cpus"], options["num_gpus"]) == (16, 16)
@@ -75,6 +78,27 @@ def test_the_slurm_script_starts_ray_on_each_node_and_the_sweep_on_the_first():
     config = cli.parse(config_class, own)
     assert (config.workers.executor, config.workers.ray_address) == ("ray", "auto")
     assert config.search.budget == "11h30m"  # less than the job's time
+
+
+def test_the_slurm_script_of_a_training_gives_each_task_its_place(tmp_path):
+    for name, line in (
+        ("scontrol", "echo node1; echo node2"),
+        ("srun", 'while [ "$1" != bash ]; do shift; done; for i in 0 7; do SLURM_PROCID=$i "$@"; done'),
+        ("python", 'echo "$TF_CONFIG"; echo "$@" >&2'),
+    ):
+        path = tmp_path / name
+        path.write_text(f"#!/bin/bash\n{line}\n")
+        path.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NODELIST": "n"}
+    command = ["bash", str(CLUSTERS / "slurm_training.sh")]
+    done = subprocess.run(
+        command, env={**environment, "SLURM_CPUS_PER_TASK": "16"}, capture_output=True, text=True, check=True
+    )
+    first, last = map(json.loads, done.stdout.splitlines())
+    assert first["cluster"]["worker"] == [f"node{node}:{port}" for node in (1, 2) for port in range(12345, 12349)]
+    assert (first["task"]["index"], last["task"]["index"]) == (0, 7)
+    words = done.stderr.splitlines()[0].split()
+    assert cli.parse(TrainConfig, words[2:]).training.strategy == "multi_worker"
 
 
 def test_the_aws_file_describes_a_cluster_of_spot_instances():

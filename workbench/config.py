@@ -100,8 +100,8 @@ class TrainingConfig:
         patience: Epochs without a better validation accuracy after which training ends; 0 never ends it early.
         precision: Number format of activations and products in training; weights, statistics, logits and the saved
             model are always float32. `auto` measures once which is fastest; `float16` needs a GPU.
-        strategy: `mirrored` divides each batch between all GPUs of the machine, `multi_worker` between those of all
-            processes that the environment variable TF_CONFIG lists, such as one on each machine; `single` trains on
+        strategy: `mirrored` divides each batch between all GPUs of the machine, `multi_worker` between all
+            processes that TF_CONFIG lists, one for each GPU, or for each machine without GPUs; `single` trains on
             one device.
         seed: Seed of the split, the initial weights, shuffling, dropout and augmentation.
     """

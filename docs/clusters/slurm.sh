@@ -10,7 +10,7 @@
 set -euo pipefail
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
-srun ray symmetric-run --address "$first:6379" --min-nodes "$SLURM_JOB_NUM_NODES" \
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" ray symmetric-run --address "$first:6379" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" -- \
     python -m cnn_scratch.tune --data "$HOME/photos" --runs-dir "$HOME/runs" --logs-dir "$HOME/logs" --name photos \
     --max-trials all --budget 11h30m --executor ray --ray-address auto

@@ -33,7 +33,12 @@ Config = TypeVar("Config")
 MULTI_WORKER = "multi_worker"
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 _MEASURED = ("precision", "feature_precision")  # options whose `auto` is measured, in each process differently
-_LOST = {"UnavailableError", "AbortedError", "CancelledError"}  # TensorFlow's, if another process cannot be reached
+_LOST = {
+    "UnavailableError",
+    "AbortedError",
+    "CancelledError",
+    "DeadlineExceededError",
+}  # TensorFlow's, if another process cannot be reached
 _MAY_DIFFER = {  # in the processes: paths of a machine, and what concerns only the first one
     *("data", "labels", "groups", "cache_dir", "weights", "from_"),
     *("name", "runs_dir", "logs_dir", "overwrite", "resume", "wandb"),
@@ -109,12 +114,12 @@ def join_processes(config: Config) -> Iterator[Config]:
     if _find_strategy(config) != MULTI_WORKER:
         yield config
         return
-    cluster = read_cluster()
     config = _settle(config)
+    cluster = read_cluster()
     was_quiet, console.quiet = console.quiet, not cluster.is_first
     try:
         console.print(f"{cluster}: waiting for the others")
-        with end_at_once_on_signals():
+        with end_at_once_on_signals(), _explain_connecting(cluster):
             load_tensorflow(strategy=MULTI_WORKER)
         if count_devices(MULTI_WORKER) != cluster.count:
             raise UserError(
@@ -133,7 +138,7 @@ def compare_processes(config: Any, images: Sequence[tuple]) -> None:
 
     Args:
         config: of a training, with the section `training`.
-        images: name, class, part and content of each image that this process has read.
+        images: begin with name, class, part and content of each image that this process has read; more is ignored.
 
     Raises:
         UserError: says which process differs from the first one.
@@ -143,7 +148,7 @@ def compare_processes(config: Any, images: Sequence[tuple]) -> None:
     options = {name: value for name, value in flatten(config).items() if name not in _MAY_DIFFER}
     history = Path(config.run.resume or "", "history.csv")
     done = history.read_text(encoding="utf-8") if config.run.resume and history.exists() else ""
-    facts = repr((options, list(images), done))
+    facts = repr((options, [image[:4] for image in images], done))
     digest = int.from_bytes(hashlib.sha256(facts.encode(errors="surrogateescape")).digest()[:7])
     first, *others = gather_numbers(digest)
     for number, other in enumerate(others, 2):
@@ -178,6 +183,20 @@ def _settle(config: Config) -> Config:
     if values["resume"]:
         return config  # the saved configuration is settled
     return replace(config, **{name: "float32" for name in _MEASURED if values.get(name) == "auto"})
+
+
+@contextlib.contextmanager
+def _explain_connecting(cluster: Cluster) -> Iterator[None]:
+    """Say in one line why a process cannot be connected with the others, such as a port that is in use."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{cluster}: cannot be connected ({reason}); are the addresses in TF_CONFIG right, and the ports free?"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -218,4 +237,4 @@ def _write_run_once(config: Config, cluster: Cluster) -> Iterator[Config]:
         shutil.copytree(resumed, copy)
         saved = read_yaml(copy / "config.yaml")
         write_text(copy / "config.yaml", yaml.safe_dump({**saved, "logs_dir": str(logs)}, sort_keys=False))
-        yield replace(config, resume=str(copy), wandb=False)
+        yield replace(config, resume=str(copy), logs_dir=str(logs), wandb=False)
