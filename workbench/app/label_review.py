@@ -82,7 +82,8 @@ def list_commands(entry: Entry, table: Path) -> list[Command]:
     if not entry.is_sweep:
         return [("To train again with these labels:", f"{line} {options}")]
     space = shlex.quote(str(entry.path / "space.yaml"))
-    commands = [("To sweep again with these labels:", f"{line} --space {space} {options}")]
+    again = f"{labels} --runs-dir {where} --name {shlex.quote(f'{name}-sweep')}"
+    commands = [("To sweep again with these labels:", f"{line} --space {space} {again}")]
     best, module = entry.path / "best.yaml", entry.metrics.get("train_module")
     if best.exists() and module:
         line = f"{format_call(str(module))} --config {shlex.quote(str(best))} {options}"

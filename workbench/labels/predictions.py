@@ -108,7 +108,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
     if repeated and not sums:
         raise UserError(
             f"{folders[0]}: its model was trained on the photos of all its validation images; train with --groups "
-            "duplicates, which keeps copies of a photo on one side"
+            "duplicates, which keeps copies of a photo on one side, or with --folds"
         )
     if seen and not sums:
         raise UserError(

@@ -42,7 +42,10 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock_corrections(folder / TABLE):  # the live pages may write choices meanwhile
-            earlier = merge_corrections(predictions.corrections, _read_review(folder))
+            reviewed = _read_review(folder)
+            open_again = {row.image for row in reviewed if not row.action}  # also actions that were taken back
+            trained = [row for row in predictions.corrections if row.image not in open_again]
+            earlier = merge_corrections(trained, reviewed)
             problems = find_problems(predictions, earlier)
             write_corrections(folder / TABLE, make_table(problems, earlier))
         write_page(folder / PAGE, problems, predictions)

@@ -71,4 +71,6 @@ def test_the_commands_train_a_run_a_sweep_and_folds_again(run, tmp_path):
     (sweep / "metrics.json").write_text(json.dumps({"train_module": "cnn_scratch.train"}))
     (sweep / "config.yaml").write_text("max_trials: 3\nkeep: 1\ndata: photos\n")
     found = Catalogue(sweep.parent).find(sweep.name)
-    assert [line.split()[2] for _, line in list_commands(found, table)] == ["cnn_scratch.train", "cnn_scratch.tune"]
+    lines = [line for _, line in list_commands(found, table)]
+    assert [line.split()[2] for line in lines] == ["cnn_scratch.train", "cnn_scratch.tune"]
+    assert len({line.partition(" --name ")[2] for line in lines}) == 2

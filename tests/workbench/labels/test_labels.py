@@ -149,6 +149,9 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys, m
     assert search_labels(LabelsConfig([str(corrected)])) == []
     kept_row = read_table(corrected)[0]
     assert (kept_row["image"], kept_row["action"]) == (first, "relabel")
+    choose_action(corrected / "labels" / "labels.csv", first, "")  # an action that is taken back does not return
+    search_labels(LabelsConfig([str(corrected)]))
+    assert first not in {row["image"] for row in read_table(corrected) if row["action"]}
 
 
 def test_images_that_the_network_of_from_was_trained_on_are_left_out(data, tmp_path, capsys):
