@@ -134,7 +134,8 @@ class AppConfig:
         runs_dir: Folder of the runs and sweeps to show.
         data: Data to look through on the page Data, besides the data of the runs: a folder, a CSV file, or `digits`;
             may be given several times.
-        host: Address to listen at. Other than the default, it lets other machines see your runs and photos.
+        host: Address to listen at. Other than the default, it lets other machines see your runs and photos, stop
+            and continue sweeps, and change decisions on labels.
         port: Port to listen at.
         show: Open the first page in the browser.
     """

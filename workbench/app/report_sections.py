@@ -18,7 +18,6 @@ from workbench.finished_run import open_run
 from workbench.reporting.page import Section, Tile
 from workbench.reporting.sweep_statistics import build_expected_tile, build_repeats_section, build_statistics_section
 from workbench.reporting.test_section import build_evaluation_sections, build_test_section
-from workbench.sweep.analysis.repeated_trial import REPEATS
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.outcomes.outcome_store import FOLDER as OUTCOMES
 from workbench.sweep.outcomes.outcome_store import INDEX
@@ -63,11 +62,12 @@ class ReportSections:
     def build_sweep(self, entry: Entry) -> BuiltSections:
         """Return what the outcomes of a sweep say of new images, and its repeats.
 
-        It takes a second or more, so a running sweep is analysed again only when enough trials have finished.
+        The first takes a second or more, so a running sweep is analysed again only when enough trials have finished.
         """
-        count = len(entry.results) if entry.results else 0
-        files = [entry.path / name for name in ("trials.csv", SPLIT, f"{OUTCOMES}/{INDEX}", REPEATS)]
-        return self._build("sweep", entry, files, _build_sweep, trials=count)
+        files = [entry.path / name for name in ("trials.csv", SPLIT, f"{OUTCOMES}/{INDEX}")]
+        built = self._build("sweep", entry, files, _build_analysis, trials=len(entry.results or ()))
+        repeats = build_repeats_section(entry.path)
+        return built if repeats.is_empty else dataclasses.replace(built, sections=[*built.sections, repeats])
 
     def build_tests(self, entry: Entry) -> BuiltSections:
         """Return the test of a run, which comes first, and its evaluations on other photos."""
@@ -88,19 +88,16 @@ class ReportSections:
             return kept.built
 
 
-def _build_sweep(entry: Entry) -> BuiltSections:
+def _build_analysis(entry: Entry) -> BuiltSections:
     if entry.results is None:
         return BuiltSections()
-    repeats, tiles, problem = build_repeats_section(entry.path), [], ""
-    sections = [] if repeats.is_empty else [repeats]
     try:
         analysis = analyse_sweep(entry.path, entry.results)
     except (UserError, OSError, ValueError) as error:
-        analysis, problem = None, f"What its trials predict cannot be read: {error}."
-    if analysis:
-        sections.insert(0, build_statistics_section(analysis, entry.path))
-        tiles.append(build_expected_tile(analysis))
-    return BuiltSections(sections, tiles, problem)
+        return BuiltSections([], [], f"What its trials predict cannot be read: {error}.")
+    if not analysis:
+        return BuiltSections([], [])
+    return BuiltSections([build_statistics_section(analysis, entry.path)], [build_expected_tile(analysis)])
 
 
 def _build_tests(entry: Entry) -> BuiltSections:

@@ -40,7 +40,7 @@ def serve(config: AppConfig) -> None:
     if config.host not in LOOPBACK:
         print(
             f"warning: --host {config.host} lets everyone who reaches this machine see your runs and photos, stop "
-            "sweeps and continue them; there is no password",
+            "and continue sweeps, and change decisions on labels; there is no password",
             file=sys.stderr,
         )
     host = f"[{config.host}]" if ":" in config.host else config.host

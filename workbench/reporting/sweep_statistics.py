@@ -37,12 +37,14 @@ def build_repeats_section(sweep: Path) -> Section:
     if not repeated:
         return Section("repeats", "Other seeds")
     text = (
-        "The best trials were trained again with other seeds, and validated on the same images. The score in the sweep "
-        "was chosen because it was high; these were not."
+        "The best trials are trained again with other seeds, and validated on the same images. The score in the sweep "
+        "was chosen because it was high; these are not."
     )
     lines = [text, *(f"{_capitalize(trial.describe())}." for trial in repeated)]
     if any(trial.unfinished for trial in repeated):
-        lines.append("The command that began the repeats continues them, and leaves finished ones as they are.")
+        lines.append(
+            "If the repeats were stopped, the same command continues them, and leaves finished ones as they are."
+        )
     return Section("repeats", "Other seeds", "\n".join(lines))
 
 

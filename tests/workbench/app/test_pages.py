@@ -106,6 +106,7 @@ def test_a_run_that_is_opened_in_its_first_epoch_gets_its_results(page, shown_ru
         with folder.lock():
             page.goto("/run/new")
             page.get_by_text("is reading the data").wait_for()
+            assert page.locator(".notice.bad").count() == 0
             for name in ("config.yaml", "classes.json"):
                 shutil.copy(shown_runs / "tiny" / name, folder.path)
             page.get_by_text("The first epoch is running").wait_for()

@@ -93,7 +93,7 @@ class RunPage(LivePage):
                 _add_test(entry, predictions, built.sections[0])
             self._other.clear()
             with self._other:
-                if built.problem and not entry.problem:
+                if built.problem and not entry.problem and not entry.is_starting:
                     add_notice(built.problem, "bad")
                 add_sections(built.sections[1:])
         drawn = await asyncio.to_thread(_locate_explanations, entry)
@@ -135,8 +135,8 @@ class RunPage(LivePage):
 
 
 def _locate_explanations(entry: Entry) -> list[Picture]:
-    figures = list_figures(entry.path)
-    return locate_pictures(entry.path, [path for name, path in figures.items() if name.startswith(_EXPLANATIONS)])
+    names = {name: path for name, path in list_figures(entry.path).items() if "/" not in name}  # not of other photos
+    return locate_pictures(entry.path, [path for name, path in names.items() if name.startswith(_EXPLANATIONS)])
 
 
 def _describe(entry: Entry) -> str:
