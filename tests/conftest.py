@@ -86,7 +86,7 @@ def leave_empty_reports(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 def write_empty_report(folder: str | Path, output: str | Path | None = None) -> str:
     """Write an empty report.html, and return its path, as `leave_report` does."""
     path = Path(output or folder) / "report.html"
-    path.touch()
+    path.write_text("")
     return str(path)
 
 

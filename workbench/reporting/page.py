@@ -102,6 +102,7 @@ class Page:
         sections: parts of the page; empty ones are left out.
         command: the command that makes the page again.
         notices: sentences that the reader must not miss.
+        epochs: of the run; None for other pages.
     """
 
     title: str
@@ -110,6 +111,7 @@ class Page:
     sections: Sequence[Section]
     command: str
     notices: Sequence[str] = ()
+    epochs: int | None = None
 
     def render(self) -> str:
         """Return the page as one HTML document. Figures, style and script are inside it; text from data is escaped.

@@ -46,6 +46,7 @@ def build_run_page(run: FinishedRun) -> Page:
         tiles=[*_build_training_tiles(history, metrics), *build_test_tiles(metrics)],
         sections=build_model_sections(run, metrics, history),
         command=report_command(run),
+        epochs=len(history),
     )
 
 

@@ -1,5 +1,6 @@
 """What a training leaves when its epochs are done: metrics.json and the report."""
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: Tr
     Raises:
         UserError: nothing is missing; says what to do.
     """
-    if _has_report(folder):
+    if _has_report(folder, history):
         if has_used_budget(training, history):
             raise UserError(f"{folder}: the budget of {training.budget} has passed; train again with a longer --budget")
         finished = agree(len(history), "its only epoch is", f"all {len(history):,} epochs are")
@@ -42,10 +43,13 @@ def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: Tr
     print_result(folder, history, logs_dir)
 
 
-def _has_report(folder: Path) -> bool:
-    """Return whether a run has a report of its metrics, not none or an older one."""
+def _has_report(folder: Path, history: Sequence[EpochLog]) -> bool:
+    """Return whether a run has a report of these epochs, not none or that of a shorter training."""
     report = folder / "report.html"
-    return report.exists() and report.stat().st_mtime_ns >= (folder / _METRICS).stat().st_mtime_ns
+    if not report.exists():
+        return False
+    epochs = re.search(r'<main data-epochs="(\d+)"', report.read_text(encoding="utf-8", errors="replace"))
+    return not epochs or int(epochs[1]) == len(history)  # reports of earlier versions do not say
 
 
 def write_probabilities(folder: Path, logits: np.ndarray) -> None:
