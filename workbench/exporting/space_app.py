@@ -51,7 +51,7 @@ PAGE = gr.Interface(
     gr.Label(num_top_classes=min(5, len(SETTINGS["classes"])), label="Class"),
     examples=[[str(path)] for path in sorted((FOLDER / "examples").glob("*.png"))],
     cache_examples=False,
-    description=f"Below {UNKNOWN_BELOW:.0%}, call the photo unknown." if UNKNOWN_BELOW else None,
+    description=f"Below {UNKNOWN_BELOW:.1%}, call the photo unknown." if UNKNOWN_BELOW else None,
     title=html.escape(SETTINGS["name"]),
     flagging_mode="never",
 )

@@ -91,10 +91,11 @@ def find_copies(store: Store, others: Store, parts: np.ndarray) -> dict[int, int
         store, others: images of one size and resize mode.
         parts: int (n,) of the images of `others`: indices into `PARTS`; -1 for images that are not compared.
     """
+    used = np.where(parts < 0, -1, PARTS.index(TRAIN))  # alike, or a copy of a copy in another part would be missed
     prints = [np.concatenate(both) for both in zip(*map(_compute_fingerprints, (others, store)), strict=True)]
     sides = np.concatenate([others.sides[:, 0], store.sides[:, 0]])
     pairs = find_pairs([*others.digests, *store.digests], prints[0], prints[1], sides)
-    ranks = np.concatenate([parts, np.full(len(store.names), PARTS.index(TEST))])
+    ranks = np.concatenate([used, np.full(len(store.names), PARTS.index(TEST))])
     first = len(others.names)
     return {row - first: other for row, other in find_repeats(pairs, ranks).items() if row >= first}
 
