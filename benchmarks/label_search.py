@@ -2,10 +2,11 @@
 
     python -m benchmarks.label_search FOLDER [--weights FILE] [--seeds 3]
 
-Of the training labels, 5 % are swapped for a random other class, by a table of corrections. Of as many top-ranked
-images as labels were swapped, the share of swapped ones is counted: by cleanlab's default ranking of one
-cross-validated fine-tuning, and by the average of several with other seeds and folds. Then heads are trained and tested
-with the swapped labels, without the images that the search lists, and with the classes that it suggests for them.
+FOLDER holds train/ and test/. Of the training labels, 5 % are swapped for a random other class, by a table of
+corrections. Of as many top-ranked images as labels were swapped, the share of swapped ones is counted: by cleanlab's
+default ranking of one cross-validated fine-tuning, and by the average of several with other seeds and folds. Then heads
+are trained and tested with the swapped labels, without the images that the search lists, and with the classes that it
+suggests for them.
 
 The frozen layers are computed once for all images. Every head is trained as by `transfer.run --mode last_layer`, with
 the same split, folds, model, optimizer, learning rates and choice of the best epoch; but the network is built and
@@ -223,6 +224,8 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=3, help="cross-validated fine-tunings whose mean is ranked")
     options = parser.parse_args()
     words = {"data": options.folder, "backbone": options.backbone, "weights": options.weights}
+    if not (Path(options.folder) / "test").is_dir():
+        parser.error(f"{options.folder}: has no test folder, so that each seed would test on other images")
     trainer = HeadTrainer(build(TransferConfig, **words))
     rows = []
     print("seed  found by one model  by the mean  test accuracy: swapped  excluded  relabelled")

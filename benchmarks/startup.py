@@ -70,7 +70,10 @@ def main() -> None:
         for name, words in commands.items():
             show(name, [measure_process(*words) for _ in range(repeats)])
         options = list_train_options(folder, "warm")
-        seconds = [measure_call(lambda: cli.main(TRAIN, options)) for _ in range(1 + repeats)]
+        codes: list[int] = []
+        seconds = [measure_call(lambda: codes.append(cli.main(TRAIN, options))) for _ in range(1 + repeats)]
+        if any(codes):
+            sys.exit("the training failed, see above")
     show("train again in one process", seconds[1:])
 
 

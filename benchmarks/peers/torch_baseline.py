@@ -196,7 +196,8 @@ def train(
     epochs, seconds = options.epochs or math.inf, options.seconds or math.inf
     images, trained, tested = 0, 0.0, 0.0
     history: list[dict[str, float]] = []
-    while len(history) < epochs and (begin := time.perf_counter()) < START + seconds + tested:
+    while len(history) < epochs and (not history or time.perf_counter() < START + seconds + tested):
+        begin = time.perf_counter()
         images += trainer.train_epoch(batches, START + seconds + tested)
         trained += time.perf_counter() - begin
         val_accuracy = trainer.measure_accuracy(validation)
