@@ -15,6 +15,7 @@ from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
 
 from cnn_scratch.config import TrainConfig, TuneConfig
 from workbench import cli
+from workbench.config import parse_duration
 
 ROOT = Path(__file__).parents[1]
 CLUSTERS = ROOT / "docs" / "clusters"
@@ -77,7 +78,7 @@ def test_the_slurm_script_starts_ray_on_each_node_and_the_sweep_on_the_first():
     ((config_class, own),) = find_own_commands(words[end + 1 :])
     config = cli.parse(config_class, own)
     assert (config.workers.executor, config.workers.ray_address) == ("ray", "auto")
-    assert config.search.budget == "11h30m"  # less than the job's time
+    assert parse_duration(config.search.budget) == 11.5 * 3600  # less than the job's time
 
 
 def test_the_slurm_script_of_a_training_gives_each_task_its_place(tmp_path):

@@ -286,14 +286,15 @@ def _given(config: Any, name: str) -> str:
 
 
 def parse_duration(budget: str | None) -> float | None:
-    """Return a budget such as `30m` in seconds; None for none.
+    """Return a budget such as `30m` or `1h30m` in seconds; None for none.
 
     Raises:
-        UserError: the text is not a number with s, m, h or d.
+        UserError: the text is not made of numbers with s, m, h or d.
     """
     if budget is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", budget)
-    if not match or float(match[1]) == 0:
-        raise UserError(f"--budget {budget}: give a time such as 45s, 30m, 2h or 1d")
-    return float(match[1]) * _UNITS[match[2]]
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", budget)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(map("".join, parts)) != budget or seconds == 0:
+        raise UserError(f"--budget {budget}: give a time such as 45s, 30m, 1h30m or 1d")
+    return seconds

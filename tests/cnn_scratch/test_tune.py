@@ -333,7 +333,7 @@ def test_wandb_makes_one_offline_run_a_trial(config, monkeypatch):
         (["--max-trials", "some"], "--max-trials: 'some' is not allowed; expected a whole number or all"),
         (["--data", "/no/such"], "--data /no/such"),
         (["--workers", "-1"], "--workers -1"),
-        (["--budget", "soon"], "--budget soon: give a time such as 45s, 30m, 2h or 1d"),
+        (["--budget", "soon"], "--budget soon: give a time such as 45s, 30m, 1h30m or 1d"),
         (["--seed", "-1"], "--seed -1: must be 0 or more"),
         (["--ray-address", "auto"], "--ray-address: is for --executor ray"),
         (["--executor", "ray", "--workers", "0"], "--workers 0: --executor ray needs at least one worker"),

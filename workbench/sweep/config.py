@@ -27,7 +27,7 @@ class SearchConfig:
         prune: Stop a trial that is worse at an epoch than the `median` of the others, or that is not among the best
             quarter at one of a few epochs (successive `halving`). For grid and random. By default halving at the
             epochs of `early_terminate` where the sweep file has it, else `off`.
-        budget: Start no trial that would not end within this time, such as 30m or 2h.
+        budget: Start no trial that would not end within this time, such as 30m or 1h30m.
         keep: Number of best trials whose weights are kept.
         keep_outcomes: What is kept of each trial's predictions for the validation images: `all` probabilities, or of
             the `true-class` alone, or `none`. Accuracy on new images and ensembles are estimated from them.

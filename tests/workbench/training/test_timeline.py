@@ -9,7 +9,7 @@ import yaml
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import main, train
-from workbench.config import TrainingConfig, build, replace
+from workbench.config import TrainingConfig, build, parse_duration, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json
 from workbench.training import checkpoints, timeline
@@ -177,5 +177,6 @@ def test_a_budget_counts_from_the_start_of_the_command(red_and_blue, workdir, mo
 
 
 def test_a_budget_is_a_time(config):
+    assert [parse_duration(text) for text in ("45s", "1.5m", "1h30m", "1d2h", None)] == [45, 90, 5400, 93_600, None]
     with pytest.raises(UserError, match="--budget soon: give a time such as 45s"):
         train(replace(config, budget="soon"))
