@@ -95,6 +95,7 @@ def run(config: TransferConfig) -> Path:
             console.print(f"precision of the trained layers: {precision}")
 
             has_trained_head = bool(config.run.resume) and has_checkpoint(folder.path)
+            head_is_done = bool(config.training.head_epochs) and has_trained_head
             computed = prepare_features(network, dataset, config, cut, needs_head=not has_trained_head)
             for features in computed:
                 config = replace(config, feature_precision=features.precision)  # written down like `precision`
@@ -117,8 +118,8 @@ def run(config: TransferConfig) -> Path:
                     "frozen_layers": num_frozen,
                     "parameters": network.model.count_params(),
                     "trained_parameters": count_trained_parameters(part),
-                    **describe_cost(computed, is_known=not (config.training.head_epochs and has_trained_head)),
-                    "feature_precision": config.features.feature_precision if computed else None,
+                    **describe_cost(computed, is_known=not head_is_done),
+                    "feature_precision": config.features.feature_precision if computed or head_is_done else None,
                     "precision": precision,
                 },
                 whole_network=None if cut is None else network.model,

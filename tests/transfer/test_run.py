@@ -35,7 +35,7 @@ from workbench.data.splits.saved_split import read_split
 from workbench.evaluate import evaluate
 from workbench.explain import explain
 from workbench.export import export
-from workbench.files import read_csv
+from workbench.files import read_csv, read_json
 from workbench.finished_run import open_run
 from workbench.predict import predict
 
@@ -356,6 +356,9 @@ def test_a_killed_run_is_resumed(config, mode, kill):
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
     resumed = run(build(type(config), resume="runs/r"))
     assert [row["epoch"] for row in read_csv("runs/r/history.csv")] == [str(n + 1) for n in range(done + 1)]
+    # where the head was trained on stored features before the kill too
+    used = read_json(resumed / "metrics.json")["feature_precision"]
+    assert f"feature_precision: {used}" in path.read_text()
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
 
 
