@@ -11,8 +11,6 @@ its side is left out.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,11 +18,13 @@ from workbench.runtime import load_tensorflow
 
 load_tensorflow()  # quietly, before an import below does it
 
+from benchmarks.trainings import run_torch
 from cnn_scratch.config import NetworkConfig
 from cnn_scratch.fast_model import build_fast_model
 from cnn_scratch.model import build_cnn
 from workbench.config import DataConfig, TrainingConfig
 from workbench.data.dataset import Dataset, load_dataset
+from workbench.data.pipeline import count_steps
 from workbench.training.loop import fit
 from workbench.training.optimizer import choose_steps_per_execution, compile_model
 
@@ -46,21 +46,17 @@ def measure_epochs(dataset: Dataset, precision: str, options: argparse.Namespace
     """Return the training photos a second of the fastest epoch after the first, which traces."""
     training = TrainingConfig(epochs=options.epochs, batch_size=options.batch, data_aug=augmented, shift=0.1)
     model = build_fast_model(build_cnn(NETWORK, options.size, len(dataset.class_names)), precision)
-    steps = -(-len(dataset.train) // options.batch)
-    compile_model(model, training, steps_per_execution=choose_steps_per_execution(steps))
+    at_once = choose_steps_per_execution(count_steps(dataset, options.batch))
+    compile_model(model, training, steps_per_execution=at_once)
     history = fit(model, dataset, training).history
     return len(dataset.train) / min(epoch["seconds"] for epoch in history[1:])
 
 
 def measure_torch_rates(folder: str, options: argparse.Namespace) -> dict[str, float]:
     """Return the training photos a second of PyTorch's settings; nothing if the interpreter has no PyTorch."""
-    if subprocess.run([options.python, "-c", "import torch"], capture_output=True).returncode:
-        print(f"PyTorch is left out: {options.python} has none; see benchmarks/peers/requirements.txt")
-        return {}
     network = ["--recipe=fixed", "--filters=32", "--filter-org=double", "--kernel=3", "--activation=relu"]
     numbers = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "epochs")]
-    command = [options.python, str(PEER), folder, *network, *numbers, *["--float32"] * options.float32]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return run_torch(options.python, PEER, folder, *network, *numbers, *["--float32"] * options.float32)
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ a process of its own by the interpreter PYTHON; if that has no PyTorch, its side
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +23,7 @@ load_tensorflow(threads=int("--one-core" in sys.argv))  # quietly, before an imp
 
 import keras
 
+from benchmarks.trainings import run_torch
 from transfer.backbone import Network, build_network
 from transfer.config import TransferConfig
 from transfer.defaults import resolve
@@ -120,14 +119,11 @@ def measure_rates(steps: dict[str, Step], options: argparse.Namespace) -> dict[s
 
 def measure_torch_rates(case: Case, options: argparse.Namespace) -> dict[str, float]:
     """Return the images a second of PyTorch's settings; nothing if the interpreter has no PyTorch."""
-    if subprocess.run([options.python, "-c", "import torch"], capture_output=True).returncode:
-        print(f"PyTorch is left out: {options.python} has none; see benchmarks/peers/requirements.txt")
-        return {}
     numbers = {"size": options.size, "batch": options.batch, "rounds": options.rounds, "classes": CLASSES}
-    command = [options.python, str(PEER), case.backbone, f"--frozen-stages={case.frozen_stages}"]
-    command += [f"--{name}={value}" for name, value in numbers.items()]
-    command += ["--float32"] * options.float32 + ["--one-core"] * options.one_core
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    words = [case.backbone, f"--frozen-stages={case.frozen_stages}"]
+    words += [f"--{name}={value}" for name, value in numbers.items()]
+    words += ["--float32"] * options.float32 + ["--one-core"] * options.one_core
+    return run_torch(options.python, PEER, *words)
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ the interpreter PYTHON, which needs benchmarks/peers/requirements.txt; if it has
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ load_tensorflow()  # quietly, before an import below does it
 import keras
 import tensorflow as tf
 
+from benchmarks.trainings import run_torch
 from cnn_scratch.config import NetworkConfig, list_block_filter_sizes, list_block_filters
 from cnn_scratch.fast_model import build_fast_model
 from cnn_scratch.model import build_cnn
@@ -122,9 +121,6 @@ def _draw(shape: tuple[int, ...], dtype: tf.DType) -> tf.Tensor:
 
 def measure_torch_rates(case: Case, python: str, peer: str) -> dict[str, float]:
     """Return the images a second of PyTorch's settings; nothing if the interpreter has no PyTorch."""
-    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
-        print(f"PyTorch is left out: {python} has none; see benchmarks/peers/requirements.txt")
-        return {}
     options: dict[str, str | int | float] = {
         "size": case.image_size,
         "filters": case.network.num_filters,
@@ -137,8 +133,7 @@ def measure_torch_rates(case: Case, python: str, peer: str) -> dict[str, float]:
         "classes": CLASSES,
         "rounds": ROUNDS,
     }
-    command = [python, str(PEERS / "torch_train_step.py"), peer, *(f"--{name}={options[name]}" for name in options)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return run_torch(python, PEERS / "torch_train_step.py", peer, *(f"--{name}={options[name]}" for name in options))
 
 
 def main() -> None:

@@ -69,10 +69,13 @@ class PhotoFolder(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def decode(self, index: int) -> np.ndarray:
+        """Return a photo, uint8 (size, size, 3)."""
         with Image.open(self.paths[index]) as photo:
-            resized = photo.convert("RGB").resize((self.size, self.size), Image.Resampling.BILINEAR)
-        pixels = (np.asarray(resized, np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+            return np.asarray(photo.convert("RGB").resize((self.size, self.size), Image.Resampling.BILINEAR))
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        pixels = (self.decode(index).astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), self.labels[index]
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch_baseline import (
     DEVICE,
     IMAGENET_MEAN,
@@ -34,12 +33,8 @@ GREY = (0.299, 0.587, 0.114)  # shares of red, green and blue
 
 def decode(photos: PhotoFolder) -> torch.Tensor:
     """Return the photos as uint8 (n, 3, size, size)."""
-    size = (photos.size, photos.size)
-    pixels = []
-    for path in photos.paths:
-        with Image.open(path) as photo:
-            pixels.append(np.asarray(photo.convert("RGB").resize(size, Image.Resampling.BILINEAR)))
-    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy()).to(DEVICE)
+    pixels = np.stack([photos.decode(index) for index in range(len(photos))])
+    return torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()).to(DEVICE)
 
 
 def augment(images: torch.Tensor) -> torch.Tensor:

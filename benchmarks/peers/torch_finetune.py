@@ -10,14 +10,11 @@ a second of each setting's fastest step. benchmarks/finetune_step.py starts this
 import argparse
 import json
 import time
-from collections.abc import Callable
 
 import torch
 from torch import nn
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-Step = Callable[[], None]
+from torch_baseline import DEVICE
+from torch_train_step import Step, measure
 
 
 class Bottleneck(nn.Module):
@@ -130,19 +127,6 @@ def build_step(options: argparse.Namespace, channels_last: bool, bf16: bool) -> 
         optimizer.step()
 
     return step
-
-
-def measure(steps: dict[str, Step], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Return the seconds of each step's fastest call after the first; the steps take turns."""
-    seconds: dict[str, list[float]] = {label: [] for label in steps}
-    for _ in range(1 + rounds):
-        for label, step in steps.items():
-            start = clock()
-            step()
-            if DEVICE.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[label].append(clock() - start)
-    return {label: min(times[1:]) for label, times in seconds.items()}
 
 
 def main() -> None:

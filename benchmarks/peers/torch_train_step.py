@@ -53,16 +53,16 @@ def build_step(
     return lambda: trainer.step(images, labels)
 
 
-def measure(steps: dict[str, Step], rounds: int) -> dict[str, float]:
+def measure(steps: dict[str, Step], rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
     """Return the seconds of each step's fastest call after the first; the steps take turns."""
     seconds: dict[str, list[float]] = {label: [] for label in steps}
     for _ in range(1 + rounds):
         for label, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step()
             if DEVICE.type == "cuda":
                 torch.cuda.synchronize()
-            seconds[label].append(time.perf_counter() - start)
+            seconds[label].append(clock() - start)
     return {label: min(times[1:]) for label, times in seconds.items()}
 
 
