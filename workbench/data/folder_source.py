@@ -71,7 +71,7 @@ def open_folder(root: Path, min_classes: int = 2) -> Source:
         folders={part: make_printable(folder.name) for part, folder in parts},
         warnings=[
             *describe_links([os.path.relpath(path, root) for path in not_followed]),
-            *_describe_unused_parts(root, parts),
+            *_describe_unused_parts(root),
             *_describe_loose_images(root, sorted({root, *(folder for _, folder in parts)})),
         ],
     )
@@ -96,13 +96,13 @@ def _list_validation_folders(root: Path) -> list[Path]:
     return [root / name for name in ("val", "valid", "validation") if (root / name).is_dir()]
 
 
-def _describe_unused_parts(root: Path, parts: Sequence[tuple[str, Path]]) -> list[str]:
+def _describe_unused_parts(root: Path) -> list[str]:
     """Return one line for each folder of test or validation images that has no class folders."""
-    unused = [root / "test", *_list_validation_folders(root)] if (root / "train").is_dir() else []
+    folders = [root / "test", *_list_validation_folders(root)] if (root / "train").is_dir() else []
     return [
         f"warning: {folder.name} holds no class folders and is not used; {_SEPARATE}, or remove it"
-        for folder in unused
-        if folder.is_dir() and folder not in [folder for _, folder in parts] and not _find_class_folders(folder, [])
+        for folder in folders
+        if folder.is_dir() and not _find_class_folders(folder, [])
     ]
 
 

@@ -33,12 +33,8 @@ Config = TypeVar("Config")
 MULTI_WORKER = "multi_worker"
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 _MEASURED = ("precision", "feature_precision")  # options whose `auto` is measured, in each process differently
-_LOST = {
-    "UnavailableError",
-    "AbortedError",
-    "CancelledError",
-    "DeadlineExceededError",
-}  # TensorFlow's, if another process cannot be reached
+# Names of TensorFlow's errors if another process cannot be reached.
+_LOST = {"UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"}
 _MAY_DIFFER = {  # in the processes: paths of a machine, and what concerns only the first one
     *("data", "labels", "groups", "cache_dir", "weights", "from_"),
     *("name", "runs_dir", "logs_dir", "overwrite", "resume", "wandb"),

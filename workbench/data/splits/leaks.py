@@ -84,18 +84,19 @@ def _shrink(store: Store, part: slice) -> np.ndarray:
     return np.concatenate(shrunk)
 
 
-def find_copies(store: Store, others: Store, parts: np.ndarray) -> dict[int, int]:
-    """Return row of a store -> row of another store that shows the same photo, for photos of its used parts.
+def find_copies(store: Store, others: Store, is_used: np.ndarray) -> dict[int, int]:
+    """Return row of a store -> row of another store that shows the same photo.
 
     Args:
         store, others: images of one size and resize mode.
-        parts: int (n,) of the images of `others`: indices into `PARTS`; -1 for images that are not compared.
+        is_used: bool (n,), which images of `others` are compared.
     """
-    used = np.where(parts < 0, -1, PARTS.index(TRAIN))  # alike, or a copy of a copy in another part would be missed
     prints = [np.concatenate(both) for both in zip(*map(_compute_fingerprints, (others, store)), strict=True)]
     sides = np.concatenate([others.sides[:, 0], store.sides[:, 0]])
     pairs = find_pairs([*others.digests, *store.digests], prints[0], prints[1], sides)
-    ranks = np.concatenate([used, np.full(len(store.names), PARTS.index(TEST))])
+    # All used images count as training images: of two parts, a copy of a copy in the other part would be missed.
+    own_ranks = np.where(is_used, PARTS.index(TRAIN), -1)
+    ranks = np.concatenate([own_ranks, np.full(len(store.names), PARTS.index(TEST))])
     first = len(others.names)
     return {row - first: other for row, other in find_repeats(pairs, ranks).items() if row >= first}
 

@@ -5,7 +5,6 @@ import numpy as np
 from workbench.console import console, show_decoding
 from workbench.data.source import TEST
 from workbench.data.sources import open_source
-from workbench.data.splits.duplicates import PARTS
 from workbench.data.splits.earlier_runs import UsedImage, find_used_images
 from workbench.data.splits.leaks import find_copies
 from workbench.data.store import Store, open_store
@@ -39,6 +38,6 @@ def _find_near_duplicates(run: FinishedRun, store: Store, used: dict[str, UsedIm
         console.print(f"only identical files are compared with those of {run.path}, whose data cannot be read: {error}")
         return {}
     uses = [used.get(digest) for digest in own.digests]
-    parts = np.array([PARTS.index(use.part) if use else -1 for use in uses])
+    is_used = np.array([use is not None for use in uses])
     descriptions = {row: use.description for row, use in enumerate(uses) if use}
-    return {row: descriptions[other] for row, other in find_copies(store, own, parts).items()}
+    return {row: descriptions[other] for row, other in find_copies(store, own, is_used).items()}
