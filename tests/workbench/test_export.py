@@ -102,7 +102,7 @@ def test_the_temperature_is_a_part_of_the_export(tiny_run, calibration, images, 
     if form == "space":
         assert "below 0.375" in (exported.path / "README.md").read_text()
         app = runpy.run_path(str(exported.path / "app.py"))
-        assert app["PAGE"].description == "Below 38%, call the photo unknown."
+        assert app["PAGE"].description == "Below 37.5%, call the photo unknown."
         answer = app["classify"](Image.fromarray(images[0]))
         assert list(answer.values()) == pytest.approx(softmax(expected[0] / 2), abs=1e-5)
 

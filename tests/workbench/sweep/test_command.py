@@ -156,7 +156,7 @@ def test_interrupted_repeats_are_reported_and_continued(workdir, monkeypatch, ca
     text = build_repeats_section(Path("runs/s")).text
     assert "with 2 further seeds 55.0% on average, standard deviation" in text
     assert "with 1 further seed 36.6% on average; 1 more is not finished." in text
-    assert "The command that began the repeats continues them" in text
+    assert "If the repeats were stopped, the same command continues them" in text
 
     capsys.readouterr()
     tune(config)
