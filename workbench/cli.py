@@ -39,7 +39,7 @@ class Command:
         description: first sentence of the help text; by default the first one of the target's module.
         details: further sentences of the help text.
         before: called with the configuration before TensorFlow is imported, such as to start worker processes.
-        needs_tensorflow: whether TensorFlow is imported before the target.
+        needs_tensorflow: whether TensorFlow is imported before the target; a function decides from the configuration.
         use_gpu: False hides the GPUs from TensorFlow; a function decides from the configuration.
         needs_keras_tuner: whether KerasTuner is imported before the target, without its slow optional libraries.
         prints_data: whether other programs read what the command prints, so that notes go to stderr.
@@ -50,7 +50,7 @@ class Command:
     description: str | None = None
     details: str = ""
     before: Callable[[Any], None] | None = None
-    needs_tensorflow: bool = True
+    needs_tensorflow: bool | Callable[[Any], bool] = True
     use_gpu: bool | Callable[[Any], bool] = True
     needs_keras_tuner: bool = False
     prints_data: bool = False
@@ -70,7 +70,7 @@ class Command:
         if self.before:
             self.before(config)
         with join_processes(config) as config:
-            if self.needs_tensorflow:
+            if self.needs_tensorflow(config) if callable(self.needs_tensorflow) else self.needs_tensorflow:
                 from workbench.devices.device import announce_device  # imported late: a help text must not wait for it
 
                 use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu

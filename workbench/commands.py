@@ -169,9 +169,23 @@ def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportCon
     open_run(config.run)
 
 
+def needs_keras_model(config: PredictConfig) -> bool:
+    """Return whether a prediction needs TensorFlow; a few images and a small model that was used before do not."""
+    from workbench.evaluation.litert_model import open_copy  # imported late: a help text must not wait for it
+    from workbench.finished_run import open_run
+
+    return open_copy(open_run(config.run), config.images) is None
+
+
 EVALUATE = cli.Command(EvaluateConfig, "workbench.evaluate:evaluate", before=check_run)
 EXPLAIN = cli.Command(ExplainConfig, "workbench.explain:explain", before=check_run)
-PREDICT = cli.Command(PredictConfig, "workbench.predict:predict_or_exit", before=check_run, prints_data=True)
+PREDICT = cli.Command(
+    PredictConfig,
+    "workbench.predict:predict_or_exit",
+    before=check_run,
+    needs_tensorflow=needs_keras_model,
+    prints_data=True,
+)
 COMPARE = cli.Command(CompareConfig, "workbench.compare:compare", needs_tensorflow=False)
 EXPORT = cli.Command(ExportConfig, "workbench.export:export", before=check_run)
 REPORT = cli.Command(ReportConfig, "workbench.report:report", needs_tensorflow=False)

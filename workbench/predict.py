@@ -5,7 +5,7 @@ import sys
 from workbench import cli
 from workbench.commands import PREDICT, PredictConfig
 
-if __name__ == "__main__":  # parse first: the imports below load TensorFlow
+if __name__ == "__main__":  # parse first: the imports below take time
     sys.exit(cli.main(PREDICT))
 
 import dataclasses
@@ -16,8 +16,8 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from workbench.commandline.calls import format_call
@@ -27,9 +27,14 @@ from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, read_calibration
+from workbench.evaluation.litert_model import LiteRTModel, keep_copy, open_copy
 from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.finished_run import FinishedRun, open_run
+from workbench.runtime import is_tensorflow_loaded
 from workbench.wording import agree, format_count
+
+if TYPE_CHECKING:
+    import keras  # not imported here: a copy of the model needs no TensorFlow
 
 UNREADABLE_EXIT = 1
 _UNKNOWN = "unknown"
@@ -53,6 +58,11 @@ class Prediction:
 
 
 def predict(config: PredictConfig) -> tuple[int, int]:
+    """Open the run and print the predictions, see `print_predictions`."""
+    return print_predictions(open_run(config.run), config)
+
+
+def print_predictions(run: FinishedRun, config: PredictConfig) -> tuple[int, int]:
     """Print the most probable classes of each image, in the given order, while later images are still being read.
 
     A file that cannot be read is reported on stderr and skipped, and so is a folder without images.
@@ -61,9 +71,9 @@ def predict(config: PredictConfig) -> tuple[int, int]:
         (number of classified images, number of files that could not be read).
 
     Raises:
-        UserError: the run cannot be opened, an option is out of range, or there are no images.
+        UserError: the model cannot be loaded, an option is out of range, or there are no images.
     """
-    run, failures = open_run(config.run), list[str]()
+    failures = list[str]()
     width = max(map(len, run.class_names))
     batches = classify(run, config, failures)
     done, start = 0, time.perf_counter()
@@ -95,7 +105,7 @@ def classify(run: FinishedRun, config: PredictConfig, failures: list[str]) -> It
     """
     if config.top_k < 1 or config.batch_size < 1:
         raise UserError("--top-k and --batch-size must be at least 1")
-    model, calibration = run.model, read_calibration(run)
+    model, calibration = _load_model(run, config), read_calibration(run)
     if config.unknown and calibration is None:
         command = f"{format_call('workbench.evaluate')} {shlex.quote(str(run.path))}"
         raise UserError(f"--unknown: {run.path} has no threshold for it; {command} chooses one")
@@ -104,15 +114,22 @@ def classify(run: FinishedRun, config: PredictConfig, failures: list[str]) -> It
     return _classify(run, model, calibration, config, failures)
 
 
+def _load_model(run: FinishedRun, config: PredictConfig) -> "keras.Model | LiteRTModel":
+    """Return the copy of the model that needs no TensorFlow, where there is one and TensorFlow is not loaded."""
+    copy = None if is_tensorflow_loaded() else open_copy(run, config.images)
+    return copy or run.model
+
+
 def _classify(
     run: FinishedRun,
-    model: keras.Model,
+    model: "keras.Model | LiteRTModel",
     calibration: SavedCalibration | None,
     config: PredictConfig,
     failures: list[str],
 ) -> Iterator[list[Prediction]]:
     empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
-    items = decode_items(_list_items(config.images), run.image_size, run.data_config.resize)
+    image_size = model.image_size if isinstance(model, LiteRTModel) else run.image_size
+    items = decode_items(_list_items(config.images), image_size, run.data_config.resize)
     images, done = _report_unreadable(items, failures, empty), 0
     while batch := list(itertools.islice(images, config.batch_size)):
         logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))
@@ -132,8 +149,15 @@ def _classify(
 
 
 def predict_or_exit(config: PredictConfig) -> None:
-    """Call `predict`, and exit with code 1 if a file could not be read."""
-    _, failed = predict(config)
+    """Print the predictions, prepare the model for a faster start, and exit with code 1 if a file could not be read.
+
+    Raises:
+        UserError: the run cannot be opened, or see `print_predictions`.
+    """
+    run = open_run(config.run)
+    _, failed = print_predictions(run, config)
+    if is_tensorflow_loaded():
+        keep_copy(run, config.images)
     if failed:
         sys.exit(UNREADABLE_EXIT)
 

@@ -84,6 +84,11 @@ def import_tensorflow(with_keras_tuner: bool = False, with_pandas: bool = False)
     return tf
 
 
+def is_tensorflow_loaded() -> bool:
+    """Return whether this process has imported TensorFlow."""
+    return "tensorflow" in sys.modules
+
+
 @contextlib.contextmanager
 def skip_optional_imports(kept: Collection[str] = ()) -> Iterator[None]:
     """Let Keras and KerasTuner be imported in this block without their slow optional libraries, except `kept`."""

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -12,7 +14,9 @@ from workbench.commands import PREDICT, PredictConfig
 from workbench.data.decoding import decode, decode_items
 from workbench.data.image_formats import MISSING_DECODERS, READABLE
 from workbench.errors import UserError
+from workbench.evaluation.litert_model import LiteRTModel, open_copy
 from workbench.evaluation.probabilities import softmax
+from workbench.finished_run import open_run
 from workbench.predict import predict
 
 NAMES = ["daisy", "iris", "rose"]
@@ -194,3 +198,51 @@ def test_refusals(trained_once, config, says):
 def test_the_run_alone_is_not_enough(trained_once, capsys):
     assert run_command(str(trained_once)) == 2
     assert "IMAGE is missing; usage: python -m workbench.predict RUN IMAGE ..." in capsys.readouterr().err
+
+
+def test_a_copy_of_a_small_model_predicts_without_tensorflow(trained_once, pictures, tmp_path, capsys):
+    words = [str(trained_once), str(pictures / "0.png"), str(pictures / "1.png"), "--json"]
+    assert not run_command(*words)
+    rows, _ = printed(capsys)
+    (copy,) = (tmp_path / "cache" / "image-workbench" / "predict").iterdir()
+    code = (
+        "import sys; from workbench import cli; from workbench.commands import PREDICT; "
+        f"cli.main(PREDICT, {words}); print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *lines, has_loaded = done.stdout.splitlines()
+    assert has_loaded == "False"
+    for row, line in zip(rows, lines, strict=True):
+        again = json.loads(line)
+        assert (again["image"], len(again["predictions"])) == (row["image"], 3)
+        for found, expected in zip(again["predictions"], row["predictions"], strict=True):
+            assert found["class"] == expected["class"]
+            assert found["probability"] == pytest.approx(expected["probability"], abs=1e-5)
+
+    run, images = open_run(trained_once), [str(pictures / "0.png")]
+    assert open_copy(run, [str(pictures)]) is None  # a folder may hold many images
+    assert open_copy(run, images * 33) is None
+    copy.write_bytes(b"damaged")
+    assert open_copy(run, images) is None
+    assert not copy.exists()
+
+
+def test_no_copy_is_kept_where_none_can_be(tiny_run, pictures, tmp_path, monkeypatch, capsys):
+    words = [str(tiny_run), str(pictures / "0.png"), "--json"]
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file")
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(blocked))
+        assert not run_command(*words)
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.exporting.litert._export", refuse)
+        assert not run_command(*words)
+    assert not list((tmp_path / "cache").rglob("*.tflite"))
+    assert len(printed(capsys)[0]) == 2
+    assert not run_command(*words)
+    (copy,) = (tmp_path / "cache").rglob("*.tflite")
+    assert LiteRTModel(copy).num_classes == 3
+
+
+def refuse(*arguments):
+    raise ValueError("LiteRT has no such operation")

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from workbench.evaluation.litert_model import LiteRTModel
 from workbench.exporting.format import Format, Predict, has_keras
 
 
-def write_float32(model: keras.Model, path: Path, _: np.ndarray) -> None:
+def write_float32(model: keras.Model, path: Path, _: np.ndarray | None = None) -> None:
     """Write weights and arithmetic in float32."""
     _export(model, path)
 
@@ -31,19 +32,7 @@ def write_int8(model: keras.Model, path: Path, images: np.ndarray) -> None:
 
 def load_litert(path: Path) -> Predict:
     """Return a function that runs a LiteRT model in LiteRT's own interpreter."""
-    from ai_edge_litert.interpreter import Interpreter  # may be missing; the command has looked for it
-
-    interpreter = Interpreter(model_path=str(path))
-    (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def predict(images: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(image["index"], images.shape)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(image["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(logits["index"])
-
-    return predict
+    return LiteRTModel(path).predict_on_batch
 
 
 def _export(model: keras.Model, path: Path, settings: dict[str, Any] | None = None, target: Any = None) -> None:
