@@ -2,11 +2,11 @@
 
 import contextlib
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench.background import repeat_in_background
 from workbench.files import read_json, write_json
 from workbench.sweep.results import Value
 
@@ -64,14 +64,20 @@ def publish_status(folder: Path, describe: Callable[[], SweepStatus]) -> Iterato
         folder: of the sweep.
         describe: returns the present status. It is called in another thread.
     """
-    over = threading.Event()
-    thread = threading.Thread(target=_keep_writing, args=(folder, describe, over), daemon=True)
-    thread.start()
+    written = describe()
+    _write(folder, written)
+
+    def write_changes() -> None:
+        nonlocal written
+        status = describe()
+        if _has_changed(status, written) or status.updated - written.updated > _REFRESH:
+            _write(folder, status)
+            written = status
+
     try:
-        yield
+        with repeat_in_background(INTERVAL, write_changes):
+            yield
     finally:
-        over.set()
-        thread.join()
         _write(folder, describe())
 
 
@@ -85,17 +91,6 @@ def read_status(folder: Path) -> SweepStatus | None:
         return None
     numbers = (status.total, status.workers, status.updated, status.seconds_left or 0)
     return status if all(isinstance(number, int | float) for number in numbers) else None
-
-
-def _keep_writing(folder: Path, describe: Callable[[], SweepStatus], over: threading.Event) -> None:
-    written: SweepStatus | None = None
-    while True:
-        status = describe()
-        if written is None or _has_changed(status, written) or status.updated - written.updated > _REFRESH:
-            _write(folder, status)
-            written = status
-        if over.wait(INTERVAL):
-            return
 
 
 def _has_changed(status: SweepStatus, before: SweepStatus) -> bool:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import filelock
 import yaml
 
 from workbench import cli
+from workbench.background import repeat_in_background
 from workbench.commandline.options import list_options, takes
 from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
 from workbench.data.corrections import CORRECTIONS, write_corrections
@@ -95,7 +95,7 @@ class RunFolder:
             ) from error
         try:
             self.describe_holder(pid=os.getpid(), host=socket.gethostname(), since=time.strftime("%Y-%m-%d %H:%M:%S"))
-            with _give_signs_of_life(holder_path):
+            with repeat_in_background(SIGN_OF_LIFE, _give_sign_of_life, holder_path):
                 yield self
         except BaseException:
             for folder in (self.path, self.logs):
@@ -146,23 +146,10 @@ class RunFolder:
         write_csv(self.path / "unreadable.csv", rows)
 
 
-@contextlib.contextmanager
-def _give_signs_of_life(path: Path) -> Iterator[None]:
-    """Change the time of a file again and again while this block runs, for those who look from other machines."""
-    over = threading.Event()
-
-    def keep_touching() -> None:
-        while not over.wait(SIGN_OF_LIFE):
-            with contextlib.suppress(OSError):
-                os.utime(path)
-
-    thread = threading.Thread(target=keep_touching, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def _give_sign_of_life(path: Path) -> None:
+    """Change the time of a file, for those who look at it from other machines."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
 
 
 def find_lock_file(folder: Path) -> Path:
