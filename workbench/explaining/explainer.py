@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import keras
 import numpy as np
@@ -183,19 +182,21 @@ class Explainer:
 
     def draw_gradcam(self, photos: Sequence[Photo], suffix: str = "") -> Path:
         """Draw Grad-CAM for the predicted class of each photo, and for its other class."""
-        predicted, other = (self._compute_heats(photos, which) for which in ("predicted", "other"))
-        heats = [np.stack(pair) for pair in zip(predicted, other, strict=True)]
+        classes = np.array([[photo.predicted, photo.other] for photo in photos])
+        images = np.repeat(np.stack([photo.image for photo in photos]), 2, axis=0)
+        found = grad_cam(self.network, self.cam_layer, images, classes.ravel())
+        heats = found.reshape(len(photos), 2, *found.shape[1:])
         same = sum(_is_same_place(*pair) for pair in heats)
         title = f"In {same} of {len(photos)} photos the evidence for both classes is in the same place"
         if len(photos) == 1:
-            share = measure_half_area(predicted[0])
+            share = measure_half_area(heats[0, 0])
             class_name = self._class_names[photos[0].predicted]
             title = f"Half of the evidence for '{class_name}' lies in {share:.0%} of {photos[0].name}"
         caption = (
-            f"Grad-CAM at {self.cam_layer} ({predicted.shape[1]} x {predicted.shape[2]} positions): bright is "
+            f"Grad-CAM at {self.cam_layer} ({found.shape[1]} x {found.shape[2]} positions): bright is "
             "evidence for the class, each map scaled to its largest value."
         )
-        return self._draw_heat(self._path("gradcam", suffix), photos, heats, title, caption, signed=False)
+        return self._draw_heat(self._path("gradcam", suffix), photos, list(heats), title, caption, signed=False)
 
     def draw_integrated_gradients(self, photos: Sequence[Photo], suffix: str = "") -> Path:
         """Draw integrated gradients for the predicted class of each photo, and for its other class."""
@@ -237,11 +238,6 @@ class Explainer:
     def _draw_maps(self, path: Path, photo: Photo, layer: str) -> Path:
         maps = select_outputs(self.network, layer)(np.float32(photo.image[None]), training=False)
         return drawing.draw_maps(path, photo.image, np.asarray(maps)[0], layer, photo.name)
-
-    def _compute_heats(self, photos: Sequence[Photo], which: Literal["predicted", "other"]) -> np.ndarray:
-        images = np.stack([photo.image for photo in photos])
-        classes = np.array([getattr(photo, which) for photo in photos])
-        return grad_cam(self.network, self.cam_layer, images, classes)
 
     def _draw_heat(
         self, path: Path, photos: Sequence[Photo], heats: Sequence[np.ndarray], title: str, caption: str, signed: bool

@@ -151,14 +151,17 @@ def replace_gradient(layer: keras.Layer, rule: GradientRule) -> keras.Layer:
 def run_in_batches(function: Callable[..., tf.Tensor | tuple[tf.Tensor, ...]], *arrays: np.ndarray) -> Any:
     """Call a function of tensors on arrays of n rows, `BATCH` rows at a time.
 
+    A single batch is computed without a graph, because to trace one takes several times as long.
+
     Returns:
         The function's results as an array of n rows, or as a tuple of arrays if the function returns a tuple.
     """
-    signature = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
-    compiled = tf.function(function, input_signature=signature)
+    if len(arrays[0]) > BATCH:
+        signature = [tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays]
+        function = tf.function(function, input_signature=signature)
     parts = []
     for start in range(0, len(arrays[0]), BATCH):
-        result = compiled(*(array[start : start + BATCH] for array in arrays))
+        result = function(*(tf.constant(array[start : start + BATCH]) for array in arrays))
         parts.append([np.asarray(value) for value in (result if isinstance(result, tuple) else (result,))])
     joined = tuple(np.concatenate(values) for values in zip(*parts, strict=True))
     return joined if len(joined) > 1 else joined[0]

@@ -119,8 +119,9 @@ def test_models_that_cannot_be_explained_are_refused(photos):
             search(plain)
 
 
-def test_batches_are_put_together():
-    rows = np.arange(70, dtype=np.float32)
+@pytest.mark.parametrize("count", [3, 70])
+def test_batches_are_put_together(count):
+    rows = np.arange(count, dtype=np.float32)
     doubled, summed = run_in_batches(lambda one, other: (2 * one, one + other), rows, rows)
     np.testing.assert_array_equal(doubled, 2 * rows)
     np.testing.assert_array_equal(summed, 2 * rows)
