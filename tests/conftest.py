@@ -74,13 +74,27 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def leave_empty_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let trainings and sweeps of this process leave an empty report, except in tests that are marked `report`.
+    """Let commands in this process leave an empty report, except in tests that are marked `report`.
 
     To draw its figures takes as long as a tiny sweep.
     """
     if request.node.get_closest_marker("report") is None:
-        for module in ("workbench.training.run_results", "workbench.sweep.running_sweep"):
-            monkeypatch.setattr(f"{module}.leave_report", write_empty_report)
+        users = ("training.run_results", "sweep.running_sweep", "evaluate", "explain")
+        for name in ("reporting.run_report", *users):  # the first one for commands that runpy runs
+            # not by the path, in which workbench.evaluate is the function
+            monkeypatch.setattr(importlib.import_module(f"workbench.{name}"), "leave_report", write_empty_report)
+
+
+@pytest.fixture(autouse=True)
+def leave_out_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let evaluations and comparisons in this process draw one empty figure, except in tests marked `figures`.
+
+    To draw them all takes longer than to predict the few images of a test.
+    """
+    if request.node.get_closest_marker("figures") is None:
+        for name in ("reporting.evaluation_figures", "evaluate"):
+            monkeypatch.setattr(importlib.import_module(f"workbench.{name}"), "draw_figures", draw_empty_figures)
+        monkeypatch.setattr(importlib.import_module("workbench.compare"), "draw_comparison", draw_empty_figure)
 
 
 def write_empty_report(folder: str | Path, output: str | Path | None = None) -> str:
@@ -88,6 +102,18 @@ def write_empty_report(folder: str | Path, output: str | Path | None = None) -> 
     path = Path(output or folder) / "report.html"
     path.write_text("")
     return str(path)
+
+
+def draw_empty_figures(folder: Path, *_: object) -> list[Path]:
+    """Draw an empty figure into a folder, and return its path, as `draw_figures` does with several."""
+    folder.mkdir(exist_ok=True)
+    return [draw_empty_figure(folder / "empty.png")]
+
+
+def draw_empty_figure(path: Path, *_: object) -> Path:
+    """Draw an empty figure, and return its path."""
+    Image.new("RGB", (8, 8)).save(path)
+    return path
 
 
 def skip_outside_ci(reason: str) -> NoReturn:

@@ -1,14 +1,11 @@
 """A small fine-tuning that every test of the part can change."""
 
-import importlib
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.train import train
-from tests.conftest import write_empty_report
 from transfer.config import TransferConfig
 from workbench.config import build
 
@@ -30,13 +27,6 @@ def scratch(tmp_path_factory):
     options = {"image_size": 32, "num_filters": 8, "dense_units": 16, "epochs": 2, "name": "cnn"}
     config = build(TrainConfig, data=str(data), **options, **folders)
     return data, train(config)
-
-
-@pytest.fixture(autouse=True)
-def leave_empty_reports_of_commands(leave_empty_reports, monkeypatch):
-    """Let commands that are called on a run leave an empty report too; no test of this folder reads theirs."""
-    for module in ("workbench.evaluate", "workbench.explain"):
-        monkeypatch.setattr(importlib.import_module(module), "leave_report", write_empty_report)
 
 
 @pytest.fixture

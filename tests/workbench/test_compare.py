@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.workbench.conftest import set_config
 from workbench import cli
 from workbench.commands import CompareConfig, EvaluateConfig
 from workbench.compare import compare
@@ -16,7 +15,9 @@ from workbench.errors import UserError
 from workbench.evaluate import evaluate
 from workbench.evaluation.comparison import name_runs
 from workbench.evaluation.metrics.statistics import mcnemar
+from workbench.evaluation.scoring import score_run
 from workbench.files import read_csv
+from workbench.finished_run import open_run
 from workbench.reporting.figure_metadata import read_words
 
 
@@ -40,9 +41,8 @@ def tested_once(trained_once, tmp_path_factory):
     """A folder with `tiny` and `other`, two runs that are tested already; tests must not write to it."""
     folder = tmp_path_factory.mktemp("tested")
     run = shutil.copytree(trained_once, folder / "tiny")
-    set_config(run, logs_dir=str(folder / "logs"), runs_dir=str(folder))
     for tested in (run, copy_untrained(run)):
-        evaluate(EvaluateConfig(str(tested)))
+        score_run(open_run(tested))
     return folder
 
 
@@ -80,6 +80,7 @@ def test_two_runs(tested_runs, tmp_path, capsys):
     assert f"({only_this} images only it has right, {only_first} only the first; p = {p:.2g})" in shown
 
 
+@pytest.mark.figures
 def test_the_files_of_a_comparison(tested_runs, tmp_path):
     tiny_run, other_run = tested_runs
     rows = compared(tmp_path, other_run, tiny_run)

@@ -63,7 +63,8 @@ def test_a_run_is_tested_on_each_test_image_once(tiny_run, photos, capsys):
     files = sorted((photos / "test").rglob("*.png"))
     assert list(rows) == [str(path.relative_to(photos)) for path in files]
     model, names = keras.saving.load_model(tiny_run / "model.keras"), ["daisy", "iris", "rose"]
-    probabilities = softmax(model.predict(np.stack([np.asarray(Image.open(path)) for path in files]), verbose=0))
+    images = np.stack([np.asarray(Image.open(path)) for path in files])
+    probabilities = softmax(np.asarray(model(images, training=False)))
     for path, expected in zip(files, probabilities, strict=True):
         row, true = rows[str(path.relative_to(photos))], path.parent.name
         assert row["true"] == true
@@ -81,8 +82,16 @@ def test_a_run_is_tested_on_each_test_image_once(tiny_run, photos, capsys):
     assert len(shown.splitlines()) <= 16
 
 
-def test_results_are_saved_in_the_run_folder(tiny_run):
+@pytest.mark.figures
+@pytest.mark.report
+def test_results_are_saved_in_the_run_folder_and_logged(tiny_run, configure, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    configure(tiny_run, wandb=True)
     before = json.loads((tiny_run / "metrics.json").read_text())
+    logs = tmp_path / "logs" / "tiny" / "test"
+    with tf.summary.create_file_writer(str(logs)).as_default(step=0):  # of an earlier test
+        tf.summary.scalar("test/accuracy", 2.0)
     numbers = evaluate(EvaluateConfig(str(tiny_run)))
     after = json.loads((tiny_run / "metrics.json").read_text())
     assert after["test"]["device"] == describe_device()
@@ -99,6 +108,17 @@ def test_results_are_saved_in_the_run_folder(tiny_run):
     for path in (tiny_run / "figures").iterdir():
         assert len(read_words(path)[1]) > 40
 
+    events = EventAccumulator(str(logs), size_guidance={"tensors": 0})
+    events.Reload()
+    names = {path.removesuffix(".png") for path in FIGURES}
+    assert names | {"test/accuracy", "test/ece"} <= set(events.Tags()["tensors"])
+    (image,) = events.Tensors("confusion_matrix")
+    assert image.tensor_proto.string_val[2].startswith(b"\x89PNG")
+    (accuracy,) = events.Tensors("test/accuracy")  # not also that of the earlier test
+    assert tf.make_ndarray(accuracy.tensor_proto) == pytest.approx(numbers["accuracy"])
+    pictures = {path.name for path in (tiny_run / "wandb").rglob("media/images/*.png")}
+    assert {name.split("_0_")[0] for name in pictures} == names
+
 
 def _right_in_grid(folder):
     """Return the grid's own count, which must be possible for its rows."""
@@ -110,32 +130,10 @@ def _right_in_grid(folder):
     return count
 
 
-def test_the_pictures_are_in_tensorboard(tiny_run, tmp_path):
-    for _ in range(2):  # the second test takes the place of the first
-        numbers = evaluate(EvaluateConfig(str(tiny_run)))
-    events = EventAccumulator(str(tmp_path / "logs" / "tiny" / "test"), size_guidance={"tensors": 0})
-    events.Reload()
-    names = {path.removesuffix(".png") for path in FIGURES}
-    assert names | {"test/accuracy", "test/ece"} <= set(events.Tags()["tensors"])
-    (image,) = events.Tensors("confusion_matrix")
-    assert image.tensor_proto.string_val[2].startswith(b"\x89PNG")
-    (accuracy,) = events.Tensors("test/accuracy")
-    assert tf.make_ndarray(accuracy.tensor_proto) == pytest.approx(numbers["accuracy"])
-
-
 def test_no_logs_are_made_where_there_were_none(tiny_run, configure, tmp_path):
     configure(tiny_run, logs_dir=str(tmp_path / "elsewhere"))
     evaluate(EvaluateConfig(str(tiny_run)))
     assert not (tmp_path / "elsewhere").exists()
-
-
-def test_the_pictures_are_in_wandb_where_it_is_on(tiny_run, configure, monkeypatch, tmp_path):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    configure(tiny_run, wandb=True)
-    evaluate(EvaluateConfig(str(tiny_run)))
-    pictures = {path.name for path in (tiny_run / "wandb").rglob("media/images/*.png")}
-    assert {name.split("_0_")[0] for name in pictures} == {name.removesuffix(".png") for name in FIGURES}
 
 
 def mark_leaked(run, count):
@@ -149,6 +147,7 @@ def mark_leaked(run, count):
     return leaked
 
 
+@pytest.mark.report
 def test_the_accuracy_without_leaked_images_is_given_next_to_the_accuracy(tiny_run, capsys):
     unseen = "18 images that were used neither for training nor for any choice"
     numbers = evaluate(EvaluateConfig(str(tiny_run)))
@@ -187,6 +186,7 @@ def test_the_accuracy_without_leaked_images_is_given_next_to_the_accuracy(tiny_r
     assert "none is left" in capsys.readouterr().out
 
 
+@pytest.mark.report
 def test_a_run_without_a_split_is_not_said_to_be_unseen(tiny_run):
     (tiny_run / "split.csv").unlink()
     assert not evaluate(EvaluateConfig(str(tiny_run)))["keeps_split"]
@@ -195,6 +195,7 @@ def test_a_run_without_a_split_is_not_said_to_be_unseen(tiny_run):
     assert "The run has no split.csv, so it is not known whether the data has changed since it was trained." in page
 
 
+@pytest.mark.report
 def test_images_that_an_unknown_network_may_have_seen_are_not_said_to_be_unseen(tiny_run, configure, tmp_path, capsys):
     configure(tiny_run, from_=str(tmp_path / "old"))
     assert evaluate(EvaluateConfig(str(tiny_run)))["unchecked_runs"] == [str(tmp_path / "old")]
@@ -287,6 +288,8 @@ def read_files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.figures
+@pytest.mark.report
 def test_results_can_be_written_to_another_folder(tiny_run, tmp_path, capsys):
     before, logs = read_files(tiny_run), read_files(tmp_path / "logs")
     out = tmp_path / "new" / "results"

@@ -42,9 +42,10 @@ def field(photos, tmp_path):
 
 def compute_logits(run, paths):
     model = keras.saving.load_model(run / "model.keras")
-    return model.predict(np.stack([np.asarray(Image.open(path)) for path in paths]), verbose=0)
+    return np.asarray(model(np.stack([np.asarray(Image.open(path)) for path in paths]), training=False))
 
 
+@pytest.mark.figures
 @pytest.mark.report
 def test_a_run_is_evaluated_on_other_photos_apart_from_its_own_test(tiny_run, field, capsys):
     own = evaluate(EvaluateConfig(str(tiny_run)))
@@ -94,7 +95,7 @@ def test_a_run_is_evaluated_on_other_photos_apart_from_its_own_test(tiny_run, fi
 
 def mirror_logits(run, paths):
     model = keras.saving.load_model(run / "model.keras")
-    return model.predict(np.stack([np.asarray(Image.open(path))[:, ::-1] for path in paths]), verbose=0)
+    return np.asarray(model(np.stack([np.asarray(Image.open(path))[:, ::-1] for path in paths]), training=False))
 
 
 def test_results_on_other_data_are_kept_and_not_mixed_up(tiny_run, field, tmp_path, capsys):
@@ -137,6 +138,7 @@ def test_the_content_of_the_images_decides_whether_data_has_moved(tiny_run, phot
     assert metrics["leaked"] == metrics["images"] == 36
 
 
+@pytest.mark.figures
 @pytest.mark.report
 def test_photos_of_one_class_are_evaluated(tiny_run, field, capsys):
     """What needs images of two classes is left out."""
