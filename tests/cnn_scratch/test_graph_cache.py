@@ -19,43 +19,37 @@ def config(red_and_blue):
 
 
 def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
-    """Two trials with other dropout, learning rate, batch sizes, augmentation and seed on one traced graph.
+    """A trial with other dropout, learning rate, batch sizes, mixing, augmentation and seed on a traced graph.
 
-    The network counts how often its loss is traced: once for training, once for validation.
+    The weights are averaged in both. The network counts how often its loss is traced: once for training, once for
+    validation.
     """
     dataset = load_dataset(config.data, 0)
     graphs = GraphCache()
-    model = graphs.take(config.network, config.training, 32, 2)
+    config = replace(config, ema=0.8)
+    first = replace(config, dropout=0.0, learning_rate=1e-3, batch_size=8, data_aug=True, seed=0, mixup=0.2)
+    second = replace(config, dropout=0.5, learning_rate=5e-3, batch_size=5, data_aug=False, seed=1, mixup=0.4)
+    model = graphs.take(first.network, first.training, 32, 2)
     traced, compute_loss = [], model.compute_loss
     model.compute_loss = lambda *args, **kwargs: traced.append(1) or compute_loss(*args, **kwargs)
-    trials = [
-        replace(config, dropout=0.0, learning_rate=1e-3, batch_size=8, data_aug=True, seed=0),
-        replace(config, dropout=0.5, learning_rate=5e-3, batch_size=5, data_aug=False, seed=1),
-    ]
-    for trial in trials:
-        reused = graphs.take(trial.network, trial.training, 32, 2)
-        assert reused is model
-        result = fit(reused, dataset, trial.training)
-        assert len(traced) == 2
-        fresh = fit(build_compiled_cnn(trial), dataset, trial.training)
-        for row, fresh_row in zip(result.history, fresh.history, strict=True):
-            for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-                assert row[name] == pytest.approx(fresh_row[name], rel=1e-4)
-        for weights, fresh_weights in zip(result.best_weights, fresh.best_weights, strict=True):
-            np.testing.assert_allclose(weights, fresh_weights, rtol=1e-3, atol=1e-5)
-
-
-def test_a_reused_graph_averages_weights_as_a_fresh_one(config):
-    dataset = load_dataset(config.data, 0)
-    graphs = GraphCache()
-    first = replace(config, ema=0.8, mixup=0.2)
-    model = graphs.take(first.network, first.training, 32, 2)
     fit(model, dataset, first.training)
-    second = replace(first, seed=1, mixup=0.4)
     assert graphs.take(second.network, second.training, 32, 2) is model
-    kept = [fit(each, dataset, second.training).best_weights for each in (model, build_compiled_cnn(second))]
-    for one, other in zip(*kept, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    result = fit(model, dataset, second.training)
+    assert len(traced) == 2
+    fresh = fit(build_compiled_cnn(second), dataset, second.training)
+    for row, fresh_row in zip(result.history, fresh.history, strict=True):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert row[name] == pytest.approx(fresh_row[name], rel=1e-4)
+    for weights, fresh_weights in zip(result.best_weights, fresh.best_weights, strict=True):
+        np.testing.assert_allclose(weights, fresh_weights, rtol=1e-3, atol=1e-5)
+
+
+def test_the_dropout_rate_is_a_constant_of_the_graph_where_it_is_not_adjusted(config):
+    graphs, models = GraphCache(adjusts_dropout=False), []
+    for rate in (0.5, 0.0, 0.5):
+        changed = replace(config, dropout=rate)
+        models.append(graphs.take(changed.network, changed.training, 32, 2))
+    assert models[0] is models[2] is not models[1]
 
 
 def test_other_networks_have_other_graphs(config):

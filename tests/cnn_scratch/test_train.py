@@ -154,8 +154,6 @@ def test_a_training_on_a_traced_graph_equals_one_on_a_new_graph(config, monkeypa
     for name in ("last.keras", "model.keras"):
         for one, other in zip(weights(first / name), weights(again / name), strict=True):
             np.testing.assert_array_equal(one, other)
-    train(replace(config, name="without", dropout=0.0))
-    assert len(built) == 2
 
 
 def test_several_steps_at_a_time_change_no_result(config, monkeypatch):
