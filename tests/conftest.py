@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -23,6 +23,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -123,11 +127,19 @@ def skip_outside_ci(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture
-def chromium() -> str:
-    """Return the path of a Chromium or Chrome."""
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Start the Chromium or Chrome of all tests of this process, which Playwright drives; return its `Browser`."""
+    try:
+        sync_api = importlib.import_module("playwright.sync_api")
+    except ImportError:
+        skip_outside_ci("playwright is not installed; see requirements-dev.txt")
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    return found or skip_outside_ci(f"no {' or '.join(BROWSERS)} on the PATH")
+    path = found or skip_outside_ci(f"no {' or '.join(BROWSERS)} on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_FLAGS))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

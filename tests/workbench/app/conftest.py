@@ -1,4 +1,4 @@
-"""The pages in a real browser: one server and one browser for all tests of this folder."""
+"""The pages in a real browser: one server and one window for all tests of this folder."""
 
 import json
 import os
@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from tests import processes
-from tests.conftest import BROWSERS, skip_outside_ci
 from tests.workbench.conftest import set_config
 from tests.workbench.synthetic import write_outcomes, write_sweep
 from workbench.commands import EvaluateConfig
@@ -21,10 +20,6 @@ from workbench.data.corrections import Correction, write_corrections
 from workbench.evaluate import evaluate
 
 EVIL = "<img src=x onerror=alert(1)>"
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
-)
 PATIENCE = 240_000  # milliseconds: other tests may use all cores
 
 
@@ -104,16 +99,12 @@ def _answers(address):
 
 
 @pytest.fixture(scope="session")
-def browser(server):
-    """A Chromium that Playwright drives: a window whose pages share what they have loaded."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None) or skip_outside_ci("no Chromium on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        context = started.new_context(base_url=server)
-        context.set_default_timeout(PATIENCE)
-        yield context
-        started.close()
+def browser(chromium, server):
+    """A window of the browser, whose pages share what they have loaded."""
+    context = chromium.new_context(base_url=server)
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
 
 
 @pytest.fixture
