@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,12 @@ from workbench.data.corrections import Correction, write_corrections
 from workbench.evaluate import evaluate
 
 EVIL = "<img src=x onerror=alert(1)>"
+ROOT = Path(__file__).parents[3]
+SERVER = """
+import runpy, sys
+sys.executable = sys.argv.pop(1)  # with which the pages start commands
+runpy.run_module("workbench.app", run_name="__main__", alter_sys=True)
+"""
 PATIENCE = 240_000  # milliseconds: other tests may use all cores
 
 
@@ -34,7 +41,7 @@ def shown_runs(trained_once, tmp_path_factory):
     set_config(folder / "tiny", runs_dir=str(folder), logs_dir=str(folder.parent / "logs"))
     evaluate(EvaluateConfig(run=str(folder / "tiny")))
     shutil.copytree(folder / "tiny", folder / "twin")
-    shutil.move(write_sweep(folder.parent, 30, failed=0.1, pruned=0.1), folder / "search")
+    shutil.move(write_sweep(folder.parent, 16, failed=0.2, pruned=0.2), folder / "search")
     write_outcomes(folder / "search")
     shutil.copytree(folder / "tiny", folder / EVIL)
     (folder / EVIL / "classes.json").write_text(json.dumps([EVIL, "iris", "rose"]))
@@ -75,11 +82,15 @@ def server(shown_runs, tmp_path_factory):
         port = probe.getsockname()[1]
     words = ["--runs-dir", str(shown_runs), "--port", str(port), "--no-show"]
     address = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("log") / "server.txt"
+    folder = tmp_path_factory.mktemp("server")
+    log = folder / "server.txt"
     with log.open("w") as output:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
         process = processes.Process(
-            [sys.executable, "-m", "workbench.app", *words], env=environment, stdout=output, stderr=output
+            [sys.executable, "-c", SERVER, str(_write_forking_python(folder)), *words],
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
         while not _answers(address):
             assert process.poll() is None, log.read_text()
@@ -88,6 +99,17 @@ def server(shown_runs, tmp_path_factory):
         process.send_signal(15)
         process.wait(60)
     assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _write_forking_python(folder):
+    """Write a program that does what Python does with its arguments, as a fork that need not import TensorFlow."""
+    path = folder / "python"
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests.processes import Process\n"
+        "sys.exit(Process(sys.argv).wait())\n"
+    )
+    path.chmod(0o755)
+    return path
 
 
 def _answers(address):
