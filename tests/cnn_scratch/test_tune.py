@@ -21,6 +21,7 @@ from cnn_scratch.train import train
 from cnn_scratch.tune import CnnHyperModel, TuneConfig, main, tune
 from tests.models import measure_saved_model
 from tests.processes import DEVNULL, Process
+from tests.workbench.sweep.test_cost import find_expected
 from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
@@ -30,6 +31,7 @@ from workbench.finished_run import open_run
 from workbench.labels.predictions import collect_predictions
 from workbench.sweep.image_hypermodel import load_weights
 from workbench.sweep.outcomes.sweep_outcomes import read_outcomes
+from workbench.training import estimates
 
 SPACE = """
 parameters:
@@ -160,6 +162,22 @@ def test_a_killed_sweep_is_continued_with_every_point_once(config):
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 8
 
 
+def test_a_sweep_is_measured_before_it_starts(config, capsys, monkeypatch):
+    write_space(epochs=1, dropout=[0.2, 0.4])
+    monkeypatch.setattr(estimates, "_SHORT", 900)  # seconds: no sweep of this test is remembered, even if it is slow
+    tune(replace(config, max_trials=1))
+    shown = capsys.readouterr().out
+    (line,) = find_expected(shown)
+    assert re.fullmatch(r"expected: [\d.]+ s \(1 trial\), [\d.]+ GB of memory, [\d.]+ MB on disk", line)
+    assert shown.index(line) < shown.index("[1/1]")
+    estimates.record_estimate("cnn_scratch.tune --tuner grid", 1000, 1200)
+    tune(replace(config, max_trials=2))
+    (line,) = find_expected(capsys.readouterr().out)
+    assert re.search(r"\(1 trial\).*; the last run took 1.20 times the estimate", line)
+    tune(replace(config, max_trials=2))
+    assert find_expected(capsys.readouterr().out) == [], "nothing is left"
+
+
 def test_raised_later_it_goes_on_and_another_sweep_in_the_folder_is_refused(config):
     Path("other.yaml").write_text(SPACE.replace("[1, 2]", "[1, 3]"))
     tune(replace(config, max_trials=1))
@@ -258,7 +276,7 @@ def test_outcomes_are_the_predictions_of_the_saved_weights(config, capsys):
 
 def test_workers_give_what_one_process_gives(config, forked_workers):
     """Trial by trial; the longer ones continue from the shorter ones' state. Only the best weights are kept."""
-    write_space(epochs=[1, 2], learning_rate=LEARNING_RATES)
+    write_space(epochs=[1, 2], learning_rate=LEARNING_RATES[:3])
     alone = tune(replace(config, max_trials="all", name="alone"))
     together = tune(replace(config, max_trials="all", name="together", workers=2))
     rows = [sorted(read_csv(folder / "trials.csv"), key=lambda row: row["trial"]) for folder in (alone, together)]
