@@ -35,7 +35,7 @@ from workbench.sweep.workers import WorkerPool
 
 CLASSES = [f"class {number}" for number in range(40)]
 NUM_WORKERS = 2
-NUM_SPARES = 6  # workers that are forked before the command has threads, and replace those that are killed
+NUM_SPARES = 2  # workers forked before the command has threads, to replace the one killed before the command itself
 
 
 class WaitingHyperModel(TrialHyperModel):

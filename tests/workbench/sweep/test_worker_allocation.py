@@ -69,7 +69,9 @@ class StoppedPool(WorkerPool):
         self.is_stopped = True
 
 
-def test_a_sweep_replaces_workers_for_gpus_that_tensorflow_does_not_see(machine, monkeypatch, workdir, capsys):
+def test_a_sweep_replaces_workers_for_gpus_that_tensorflow_does_not_see(
+    machine, monkeypatch, workdir, capsys, forked_workers
+):
     machine(T4, [])
     monkeypatch.setattr("workbench.devices.device.list_visible_gpus", lambda: T4[:1])
     pool = StoppedPool()
