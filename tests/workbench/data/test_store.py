@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import processes
 from workbench.cache import find_cache_dir
 from workbench.data import resumable_array
 from workbench.data.decoding import decode
@@ -19,8 +18,6 @@ from workbench.data.sources import open_source
 from workbench.data.store import open_store
 from workbench.errors import UserError
 from workbench.files import read_json
-
-ROOT = Path(__file__).parents[3]
 
 
 def counted(source, reads):
@@ -222,13 +219,16 @@ print(json.dumps([store.decode_seconds > 0, int(store.images.sum())]))
 
 def start(root, reads, seconds, partners=1):
     command = [sys.executable, "-c", SCRIPT, str(root), str(reads), str(seconds), str(partners)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return processes.Process(command, stdout=processes.PIPE)
 
 
 def test_two_processes_at_once_do_the_work_once(photo_folder, tmp_path):
     root, reads = photo_folder(train=10, test=4), tmp_path / "reads"
-    processes = [start(root, reads, 0.01, partners=2) for _ in range(2)]
-    results = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    started = [start(root, reads, 0.01, partners=2) for _ in range(2)]
+    results = []
+    for process in started:
+        with process:
+            results.append(json.loads(process.stdout.read()))
     assert sorted(made for made, _ in results) == [False, True]
     assert results[0][1] == results[1][1]
     assert len(reads.read_text().splitlines()) == 42
@@ -236,12 +236,11 @@ def test_two_processes_at_once_do_the_work_once(photo_folder, tmp_path):
 
 def killed(root, reads):
     """Kill a process that has completed two segments of its store; return the path of its journal."""
-    process = start(root, reads, 0.02)
-    try:
-        journal = wait_for(find_cache_dir(), "*.partial/journal.jsonl", lines=2)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+    with start(root, reads, 0.02) as process:
+        try:
+            journal = wait_for(find_cache_dir(), "*.partial/journal.jsonl", lines=2)
+        finally:
+            process.kill()
     assert not list(find_cache_dir().glob("*/index.json"))
     return journal
 
