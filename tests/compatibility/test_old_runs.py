@@ -64,9 +64,9 @@ def test_an_old_fine_tuning_is_resumed(old_runs):
 
 def test_an_old_sweep_is_continued(old_runs):
     before = read_csv(old_runs / "sweep" / "trials.csv")
-    tune(build(TuneConfig, name="sweep", space="runs/sweep/space.yaml", max_trials=4, workers=0))
+    tune(build(TuneConfig, name="sweep", space="runs/sweep/space.yaml", max_trials=3, workers=0))
     after = read_csv(old_runs / "sweep" / "trials.csv")
     assert [row for row in after if row["trial"] in {old["trial"] for old in before}] == before
-    assert sorted(row["trial"] for row in after) == ["0", "1", "2", "3"]
+    assert sorted(row["trial"] for row in after) == ["0", "1", "2"]
     best = max(float(row["val_accuracy"]) for row in after)
     assert np.isclose(json.loads((old_runs / "sweep" / "metrics.json").read_text())["val_accuracy"], best)
