@@ -69,8 +69,11 @@ def open_copy(run: FinishedRun, paths: Sequence[str]) -> LiteRTModel | None:
         return None
     try:
         model = LiteRTModel(path)
-    except ValueError:  # damaged; the next copy replaces it
-        path.unlink()
+    except ImportError:  # a library that LiteRT needs is missing
+        return None
+    except (RuntimeError, ValueError):  # damaged; the next copy replaces it
+        with contextlib.suppress(OSError):
+            path.unlink()
         return None
     return model if model.num_classes == len(run.class_names) else None
 
