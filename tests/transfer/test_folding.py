@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -18,18 +20,24 @@ def with_random_statistics(model):
     return model
 
 
-def network(backbone, size):
-    return build_network(BackboneConfig(backbone=backbone, weights="none"), size, num_classes=3, seed=0).model
+@functools.cache
+def features_of(backbone, last):
+    """Return a backbone with random statistics up to a layer; the tests share it."""
+    model = build_network(BackboneConfig(backbone=backbone, weights="none"), 32, num_classes=3, seed=0).model
+    return with_random_statistics(keras.Model(model.input, model.get_layer(last).output))
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("ResNet50", 32), ("MobileNetV2", 64)])
-def test_folding_changes_nothing_but_the_number_of_operations(backbone, size):
-    model = with_random_statistics(network(backbone, size))
-    features = keras.Model(model.input, model.get_layer("head_pool").output)
-    images = np.random.default_rng(1).integers(0, 256, (3, size, size, 3)).astype(np.uint8)
+def images():
+    return np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("backbone", "last"), [("ResNet50", "conv3_block2_out"), ("MobileNetV2", "head_pool")])
+def test_folding_changes_nothing_but_the_number_of_operations(backbone, last):
+    """ResNet50's blocks are repeated after that layer."""
+    features = features_of(backbone, last)
     copy = fold_batch_norm(features)
-    expected = features(images, training=False)
-    np.testing.assert_allclose(copy(images, training=False), expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
+    expected = features(images(), training=False)
+    np.testing.assert_allclose(copy(images(), training=False), expected, rtol=2e-3, atol=1e-4 * np.abs(expected).max())
     assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in copy.layers)
 
 
@@ -55,9 +63,7 @@ def test_norms_that_cannot_be_folded_stay():
 
 
 def test_bfloat16_is_close():
-    model = with_random_statistics(network("MobileNetV2", 64))
-    features = keras.Model(model.input, model.get_layer("head_pool").output)
-    images = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3)).astype(np.uint8)
-    expected = np.asarray(features(images, training=False))
-    found = np.asarray(fold_batch_norm(features, "bfloat16")(images, training=False), np.float32)
+    features = features_of("MobileNetV2", "head_pool")
+    expected = np.asarray(features(images(), training=False))
+    found = np.asarray(fold_batch_norm(features, "bfloat16")(images(), training=False), np.float32)
     assert np.abs(found - expected).mean() < 0.05 * np.abs(expected).mean()
