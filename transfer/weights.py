@@ -36,22 +36,30 @@ def load_imagenet_weights(build: Callable[..., keras.Model]) -> list[np.ndarray]
         ) from error
 
 
+def check_weights_file(path: str) -> None:
+    """Refuse what cannot be a file of weights.
+
+    Raises:
+        UserError: says what to give.
+    """
+    if not path.endswith(SUFFIXES):
+        raise UserError(f"--weights {path}: give imagenet, none, or a file ending in {', '.join(SUFFIXES)}")
+    if not Path(path).is_file():
+        raise UserError(f"--weights {path}: no such file")
+
+
 def load_file_weights(build: Callable[..., keras.Model], image_size: int, path: str, name: str) -> list[np.ndarray]:
     """Return the weights in a file that was saved from a network without its top.
 
     Args:
         build: function of keras.applications that builds the network.
         image_size: side of the images in pixels.
-        path: a .weights.h5, .h5 or .keras file.
+        path: a .weights.h5, .h5 or .keras file; `check_weights_file` has accepted it.
         name: name of the network, for error messages.
 
     Raises:
-        UserError: there is no such file, or it holds the weights of another network; names a layer and its shapes.
+        UserError: it holds the weights of another network; names a layer and its shapes.
     """
-    if not path.endswith(SUFFIXES):
-        raise UserError(f"--weights {path}: give imagenet, none, or a file ending in {', '.join(SUFFIXES)}")
-    if not Path(path).is_file():
-        raise UserError(f"--weights {path}: no such file")
     model = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
     before = model.get_weights()
     try:
