@@ -20,7 +20,7 @@ from tests import processes
 from tests.models import leave_stopped_copies, measure_saved_model
 from tests.processes import PIPE, Process
 from transfer.backbone import build_network
-from transfer.config import TransferConfig
+from transfer.config import BackboneConfig, TransferConfig
 from transfer.defaults import resolve
 from transfer.feature_precision import count_agreements
 from transfer.freezing import find_stages, freeze
@@ -57,17 +57,23 @@ def images(count=4):
 
 @pytest.fixture(scope="module")
 def train_once(scratch, tmp_path_factory):
-    """Function that fine-tunes as `config` says, once in each mode: (working folder, what was printed)."""
-    exact = {"precision": "float32", "feature_precision": "float32"}
-    options = {"data": str(scratch[0]), "from_": str(scratch[1]), "epochs": 2, "batch_size": 8, "name": "r", **exact}
+    """Function that fine-tunes as `config` says, once in each mode: (working folder, what was printed).
+
+    `all` also leaves what a kill after its first epoch leaves.
+    """
+    options = {"data": str(scratch[0]), "from_": str(scratch[1]), "epochs": 2, "batch_size": 8, "name": "r"}
+    feature_precision = {"first_k": "float32", "all": "auto"}
 
     @functools.cache
     def train(mode):
         root = tmp_path_factory.mktemp(mode)
+        exact = {"precision": "float32", "feature_precision": feature_precision[mode]}
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
             patch.chdir(root)
             patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-            run(build(TransferConfig, mode=mode, **MODES[mode], **options))
+            if mode == "all":
+                leave_stopped_copies(patch)
+            run(build(TransferConfig, mode=mode, **MODES[mode], **options, **exact))
         return root, shown.getvalue()
 
     return train
@@ -85,7 +91,7 @@ def finish(train_once, workdir):
 
 
 @pytest.mark.parametrize("mode", ["first_k", "all"])
-def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, initial, finish, train_once, mode, capsys):
+def test_a_run_folder_is_left(initial, finish, train_once, mode):
     """Where the part behind stored features is trained, and where the whole network is."""
     folder = finish(mode)
     check_trained(folder, initial, mode, "float32")
@@ -100,8 +106,12 @@ def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, initi
     assert metrics["parameters"] == model.count_params()
     assert metrics["feature_images"] == 30  # for `all`, to train the head first
     assert "frozen parameters" in train_once(mode)[1]
-    assert evaluate(EvaluateConfig(str(folder)))["images"] == 9
 
+
+def test_a_run_is_tested_explained_predicted_and_exported_like_any(config, finish, capsys):
+    """Where the part behind stored features is trained; a network that is trained whole is saved as any other one."""
+    folder = finish("first_k")
+    assert evaluate(EvaluateConfig(str(folder)))["images"] == 9
     photo = next((Path(config.data.data) / "test" / "red").iterdir())
     figures = explain(ExplainConfig(str(folder), [str(photo)]))
     assert any("gradcam" in Path(figure).name for figure in figures)
@@ -128,11 +138,16 @@ def test_a_budget_ends_the_training_of_the_trained_part(config, monkeypatch):
     assert read_config_file()["batch_size"] == 8  # was given
 
 
+@pytest.fixture(scope="module")
+def network(scratch):
+    """The network that `config` fine-tunes, with its initial weights; tests may freeze it, and not train it."""
+    return build_network(BackboneConfig(from_=str(scratch[1])), 32, 3, 0)
+
+
 @pytest.fixture
-def plan(config, monkeypatch):
+def plan(config, network, monkeypatch):
     """Function that plans a fine-tuning whose forward pass of all images takes so many seconds."""
     dataset = load_dataset(config.data, 0)
-    network = build_network(config.backbone, 32, 3, 0)
     freezes_all = network.layers[-1]
 
     def plan(seconds, given=(), stores=False, **options):
@@ -212,13 +227,13 @@ def test_stages_are_unfrozen_from_the_head_downwards(config, initial, capsys):
     ]
 
 
-def test_stored_features_and_the_plain_way_end_in_the_same_network(config, initial, finish):
+def test_stored_features_and_the_plain_way_end_in_the_same_network(config, initial, network, finish):
     stored = load(finish("first_k") / "model.keras")
     folder = run(replace(config, mode="first_k", precision="float32", until="block3_pool", name="plain", views=0))
     check_trained(folder, initial, "first_k", "float32")
     plain = load(folder / "model.keras")
     np.testing.assert_allclose(stored(images()), plain(images()), rtol=1e-3, atol=1e-4)
-    assert not np.allclose(stored(images()), load_initial(config)(images()), atol=1e-3)
+    assert not np.allclose(stored(images()), network.model(images()), atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -290,15 +305,10 @@ def test_predictions_agree_if_rounding_keeps_what_tells_images_apart():
     assert count_agreements(head, features, np.full_like(features, np.inf)) == 0
 
 
-def load_initial(config):
-    return build_network(config.backbone, 32, 3, config.training.seed).model
-
-
 @pytest.fixture(scope="module")
-def initial(scratch):
+def initial(network):
     """Weights by name of the network that `config` fine-tunes."""
-    data, run = scratch
-    return arrays(load_initial(build(TransferConfig, data=str(data), from_=str(run))))
+    return arrays(network.model)
 
 
 def test_batch_norm_is_trained_on_request(config, initial):
@@ -339,27 +349,41 @@ def test_features_are_shared_by_later_runs(config, capsys):
     assert "once for 72 training images" in capsys.readouterr().out  # they have other views
 
 
-@pytest.mark.parametrize(("mode", "kill"), [("first_k", signal.SIGINT), ("all", signal.SIGKILL)])
-def test_a_killed_run_is_resumed(config, mode, kill):
-    config = replace(config, mode=mode, epochs=200, schedule="constant", **MODES[mode])
+def test_a_stopped_run_is_resumed(config):
+    config = replace(config, mode="first_k", epochs=200, schedule="constant", **MODES["first_k"])
     command = [sys.executable, "-m", "transfer.run", *shlex.split(cli.format_options(config))]
     with Process(command, stdout=PIPE, stderr=PIPE) as process:
         for line in process.stdout:
             if line.startswith("epoch   2/"):
-                process.send_signal(kill)
+                process.send_signal(signal.SIGINT)
                 break
         _, said = process.communicate()
-    if kill == signal.SIGINT:
-        assert said.endswith("To continue:\n  python -m transfer.run --resume runs/r\n")
+    assert said.endswith("To continue:\n  python -m transfer.run --resume runs/r\n")
     done = len(read_csv("runs/r/history.csv"))
     path = Path("runs/r/config.yaml")
     path.write_text(path.read_text().replace("epochs: 200", f"epochs: {done + 1}"))
     resumed = run(build(type(config), resume="runs/r"))
     assert [row["epoch"] for row in read_csv("runs/r/history.csv")] == [str(n + 1) for n in range(done + 1)]
-    # where the head was trained on stored features before the kill too
     used = read_json(resumed / "metrics.json")["feature_precision"]
     assert f"feature_precision: {used}" in path.read_text()
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
+
+
+def test_a_killed_run_of_the_whole_network_equals_an_uninterrupted_one(finish, capsys):
+    """Its head was trained on stored features before SIGKILL after the first epoch; it is not trained again."""
+    whole = finish("all")
+    before = read_csv("runs/r-stopped/history.csv")
+    part = run(build(TransferConfig, resume="runs/r-stopped"))
+    assert "head alone" not in capsys.readouterr().out
+    assert read_csv(part / "history.csv")[:1] == before
+    assert [row["epoch"] for row in read_csv(part / "history.csv")] == ["1", "2"]
+    np.testing.assert_allclose(
+        load(whole / "model.keras")(images()), load(part / "model.keras")(images()), rtol=1e-3, atol=1e-5
+    )
+    used = read_json(part / "metrics.json")["feature_precision"]
+    assert used == read_json(whole / "metrics.json")["feature_precision"] == "float16"
+    assert f"feature_precision: {used}" in (part / "config.yaml").read_text()
+    assert len(evaluate(EvaluateConfig(str(part)))["per_class"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -424,18 +448,20 @@ def test_images_that_are_trained_on_can_be_mixed(config, finish, mode):
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("mode", ["last_layer", "all"])
-def test_a_backbone_of_keras_applications_is_flat(config, mode):
-    config = replace(config, from_=None, backbone="MobileNetV2", weights="none", image_size=32, epochs=1)
-    model = load(run(replace(config, mode=mode, head_epochs=0)) / "model.keras")
-    assert model.get_layer("block_12_add").output.shape[-1] == 96
+def test_a_backbone_of_keras_applications_is_flat(config):
+    """Its head is trained on stored features first, then all of it."""
+    config = replace(config, from_=None, backbone="MobileNet", weights="none", image_size=32, epochs=1)
+    folder = run(replace(config, mode="all", head_epochs=1))
+    assert read_json(folder / "metrics.json")["feature_images"] == 30
+    model = load(folder / "model.keras")
+    assert model.get_layer("conv_pw_11_relu").output.shape[-1] == 512
     assert model.output_shape == (None, 3)
 
 
 def test_rates_fall_towards_the_image(config):
     config = replace(config, mode="all", lr_decay=0.5, backbone_learning_rate=1e-4, weight_decay=0.0)
     config = resolve(config)
-    network = build_network(config.backbone, 32, 3, config.training.seed)
+    network = build_network(config.backbone, 32, 3, config.training.seed)  # its weights change
     freeze(network, config.freezing)
     made = build_optimizer(network, config.training, network.model)
     variables = network.model.trainable_variables
@@ -452,7 +478,7 @@ def test_rates_fall_towards_the_image(config):
     ("words", "says"),
     [
         (["--mode", "first_k", "--k", "999"], "--k 999: MobileNetV2 has 154 layers; its stages begin at 13, 31"),
-        (["--mode", "first_k", "--until", "block_12_ad"], "did you mean block_12_add?"),
+        (["--from", "RUN", "--mode", "first_k", "--until", "block3_poo"], "did you mean block3_pool?"),
         (["--from", "RUN", "--image-size", "64"], "--image-size 64: the network of --from"),
         (["--k", "3"], "--k and --until: options of --mode first_k"),
         (["--backbone", "mobilenetv4"], "--backbone mobilenetv4: unknown; did you mean MobileNet"),
@@ -465,10 +491,13 @@ def test_rates_fall_towards_the_image(config):
         (["--unfreeze-epochs", "1"], "--unfreeze-epochs 1: last_layer trains no stage of the backbone"),
         (["--rand-augment", "11"], "--rand-augment 11.0: must be between 0 and 10"),
         (["--start-size", "16"], "--start-size 16: fine-tuning trains at one image size"),
-        (["--mixup", "0.2"], "--mixup 0.2: changes images, but features are stored; give --views 0 as well"),
-        (["--cutmix", "1"], "--cutmix 1: changes images"),
+        (
+            ["--from", "RUN", "--mixup", "0.2"],
+            "--mixup 0.2: changes images, but features are stored; give --views 0 as well",
+        ),
+        (["--from", "RUN", "--cutmix", "1"], "--cutmix 1: changes images"),
         (["--no-data-aug", "--shift", "0.1"], "--shift 0.1: changes images by --data-aug, which is switched off"),
-        (["--mode", "first_k", "--erasing", "0.5"], "--erasing 0.5: changes images"),
+        (["--from", "RUN", "--mode", "first_k", "--erasing", "0.5"], "--erasing 0.5: changes images"),
         (["--mode", "middle"], "--mode: 'middle' is not allowed; expected last_layer or first_k or all"),
     ],
 )
