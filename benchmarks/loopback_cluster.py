@@ -17,7 +17,7 @@ _ATTEMPTS = 5  # to start a node on a busy machine
 
 
 class LoopbackCluster:
-    """Nodes of Ray of one core, the first of which is the head. Used in a `with` statement."""
+    """Nodes of Ray, at first of one core each, the first of which is the head. Used in a `with` statement."""
 
     def __init__(self, num_nodes: int) -> None:
         self._num_nodes, self._number = num_nodes, 1
@@ -44,11 +44,15 @@ class LoopbackCluster:
         """The options of a sweep on this cluster."""
         return ["--executor=ray", f"--ray-address={self.address}"]
 
-    def add_node(self, num_cpus: int = 1) -> None:
-        """Start a node, the first of which is the head."""
+    def add_node(self, **options: Any) -> None:
+        """Start a node, the first of which is the head.
+
+        Args:
+            **options: of `ray.cluster_utils.Cluster.add_node`; by default a node has one core.
+        """
         for attempt in range(_ATTEMPTS):
             try:
-                self._last = self._cluster.add_node(**self._describe_node(num_cpus=num_cpus))
+                self._last = self._cluster.add_node(**self._describe_node(**options))
                 return
             except Exception as error:
                 if attempt == _ATTEMPTS - 1 or "timed out" not in str(error):
@@ -76,4 +80,4 @@ class LoopbackCluster:
         self._number += 1
         address = f"127.0.0.{self._number}"
         head_options = {} if self._cluster.head_node else {"include_dashboard": False}
-        return {"node_ip_address": address, "object_store_memory": _STORE, **head_options, **options}
+        return {"node_ip_address": address, "object_store_memory": _STORE, "num_cpus": 1, **head_options, **options}

@@ -1,4 +1,4 @@
-"""Sweeps on a Ray cluster of two nodes, which are raylets of this machine with an address each."""
+"""Sweeps on a Ray cluster of one node, and of others that join: raylets of this machine with an address each."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import ray
 from benchmarks.loopback_cluster import LoopbackCluster
 from cnn_scratch.config import TuneConfig
 from cnn_scratch.tune import tune as cnn_tune
+from tests.workbench.sweep import noop
 from tests.workbench.sweep.noop import KILLER, NoopTuneConfig, main, tune
 from workbench.config import build
 from workbench.data.dataset import Dataset
@@ -23,15 +25,23 @@ from workbench.files import read_csv, read_json
 from workbench.sweep.ray_cluster.shared_dataset import SharedDataset, share_dataset, share_images
 
 ROOT = Path(__file__).parents[3]
+SETTINGS = {
+    "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),  # processes that Ray starts find this checkout
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+    "RAY_prestart_worker_first_driver": "0",  # start no worker that nobody has asked for
+    "RAY_enable_worker_prestart": "0",
+    "RAY_health_check_period_ms": "300",  # a machine has vanished if it does not answer five times in a row
+}
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Start two nodes with a core each. Processes that Ray starts find this checkout."""
+    """Start a node with two cores, without what only shows the cluster's logs or enlarges it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
-        patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
-        with LoopbackCluster(2) as cluster:
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        with LoopbackCluster(0) as cluster:
+            cluster.add_node(num_cpus=2, include_log_monitor=False, no_monitor=True)
             yield cluster
 
 
@@ -53,6 +63,10 @@ def read_points():
     return sorted(int(row["seed"]) for row in rows)
 
 
+def find_rows(status):
+    return [row for row in read_csv("runs/s/trials.csv") if row["status"] == status]
+
+
 def count_finished():
     return len(list(Path("runs/s").glob("tuner/*/trial.json")))
 
@@ -60,7 +74,7 @@ def count_finished():
 def list_workers():
     """Return the names of the workers that have finished a trial."""
     results = [read_json(path) for path in Path("runs/s").glob("tuner/trial_*/result.json")]
-    return {result["worker"] for result in results if result}
+    return {result["worker"] for result in results if result and "worker" in result}  # not that of a killed one
 
 
 def list_actors():
@@ -92,13 +106,16 @@ def stop_when(condition, number):
         watcher.join()
 
 
-def test_a_sweep_begun_locally_is_stopped_on_ray_and_continued_locally(cluster, workdir, capsys):
-    write_space(seed=list(range(150)))
-    local = ["--space=space.yaml", "--name=s", "--workers=0"]
+def test_a_sweep_begun_locally_is_stopped_on_ray_and_continued_locally(cluster, workdir, capsys, monkeypatch):
+    """With halving, which waits for no rung, and with a trial that kills its workers."""
+    seeds = list(range(150))
+    seeds[106] = KILLER  # is tried after 20 others
+    write_space(seed=seeds, epochs=[16])
+    local = ["--space=space.yaml", "--name=s", "--prune=halving", "--workers=0"]
     assert main([*local, "--max-trials=5"]) == 0
     begun = read_csv("runs/s/trials.csv")
-    with stop_when(lambda: count_finished() >= 15 and len(list_workers()) == 3, signal.SIGTERM):
-        assert main(make_words(cluster)) == 130
+    with stop_when(lambda: find_rows("failed") and len(list_workers()) >= 3, signal.SIGTERM):
+        assert main(make_words(cluster, "--prune=halving")) == 130
     shown = capsys.readouterr()
     assert "device: Ray, 2 workers with 1 CPU core each" in shown.out
     says = (
@@ -111,8 +128,22 @@ def test_a_sweep_begun_locally_is_stopped_on_ray_and_continued_locally(cluster, 
     assert len(rows) == count_finished() < 150
     assert not ray.is_initialized()
     assert list_actors() == []
+
+    (killed,) = find_rows("failed")
+    assert int(killed["seed"]) == KILLER
+    assert killed["reason"].startswith("its worker died 3 times, the last time with ")
+    pruned = [row for row in find_rows("pruned") if row not in begun]
+    assert min(float(row["ended"]) for row in pruned) < max(float(row["started"]) for row in rows)
+
+    monkeypatch.setattr(noop, "KILLER", None)
+    monkeypatch.setattr(noop, "time", types.SimpleNamespace(sleep=lambda seconds: None))
     assert main([*local, "--max-trials=all"]) == 0
-    assert read_points() == list(range(150))
+    rows = read_csv("runs/s/trials.csv")
+    assert len({row["trial"] for row in rows}) == len(rows)
+    assert sorted(int(row["seed"]) for row in rows) == sorted(seeds)
+    assert find_rows("failed") == [killed]
+    assert {row["epochs"] for row in find_rows("pruned")} <= {"1", "4"}
+    assert {row["epochs"] for row in find_rows("completed")} == {"16"}
     assert len(list(Path("runs/s").glob("tuner/*/weights.npz"))) == 5
 
 
@@ -177,33 +208,19 @@ def test_images_are_mapped_and_not_copied(cluster, tmp_path):
         ray.shutdown()
 
 
-def test_halving_waits_for_no_rung_and_a_trial_that_kills_its_worker_fails(cluster, workdir):
-    write_space(seed=[*range(20), KILLER], epochs=[16])
-    assert main(make_words(cluster, "--prune=halving")) == 0
-    rows = read_csv("runs/s/trials.csv")
-    assert len(rows) == 21
-    (killed,) = [row for row in rows if row["status"] == "failed"]
-    assert int(killed["seed"]) == KILLER
-    assert killed["reason"].startswith("its worker died 3 times, the last time with ")
-    pruned = [row for row in rows if row["status"] == "pruned"]
-    assert {row["epochs"] for row in pruned} <= {"1", "4"}
-    assert min(float(row["ended"]) for row in pruned) < max(float(row["started"]) for row in rows)
-    assert {row["epochs"] for row in rows if row["status"] == "completed"} == {"16"}
-
-
 def test_a_machine_that_joins_gets_trials_and_one_that_vanishes_loses_none(cluster, workdir):
-    """The workers ask for two cores, which only the machines have that join while the sweep runs."""
+    """The workers ask for three cores, which only the machines have that join while the sweep runs."""
     write_space(seed=list(range(80)))
-    options = {"executor": "ray", "ray_address": cluster.address, "max_trials": "all", "worker_cpus": 2}
+    options = {"executor": "ray", "ray_address": cluster.address, "max_trials": "all", "worker_cpus": 3}
     config = build(NoopTuneConfig, space="space.yaml", name="s", **options)
     sweep = threading.Thread(target=tune, args=(config,), daemon=True)  # only the main thread can start nodes
     sweep.start()
-    cluster.add_node(num_cpus=2)
+    cluster.add_node(num_cpus=3)
     while count_finished() < 5:
         assert sweep.is_alive()
         time.sleep(0.05)
     cluster.kill_node()
-    cluster.add_node(num_cpus=2)
+    cluster.add_node(num_cpus=3)
     sweep.join()
     cluster.kill_node()
     assert read_points() == list(range(80))
