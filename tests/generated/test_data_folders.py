@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -86,6 +87,8 @@ def test_predict_classifies_or_reports_each_file(finished: Path, folder: DataFol
         assert len(classified) >= len(folder.images) - len(hidden)
 
 
+@pytest.mark.figures
+@pytest.mark.report
 @examples(1)
 @given(folder=data_folders(least_classes=2, hazards=2))
 def test_a_training_on_a_data_folder_reports_the_numbers_of_its_model(folder: DataFolder) -> None:

@@ -141,6 +141,8 @@ def test_a_damaged_run_is_compared_by_its_true_numbers_or_refused(run_folders: P
             assert rows[0]["images"] == rows[1]["images"] == 10
 
 
+@pytest.mark.figures
+@pytest.mark.report
 @examples(1)
 @given(data=st.data())
 def test_a_damaged_run_is_evaluated_with_the_numbers_of_its_model_or_refused(
