@@ -142,9 +142,9 @@ def train_network(
             return
         timeline = None if is_over else make_timeline(training, history, dataset.images.shape[1], steps)
         is_measured = not (training.budget or is_over or is_multi_worker())  # processes would measure different speeds
-        pace = measure_pace(model, dataset, training) if is_measured else None
         disk = _count_bytes(model, whole_network)
         check_room(folder, disk)
+        pace = measure_pace(model, dataset, training) if is_measured else None
         if pace:
             expected = pace.seconds(training.epochs, done)
             each = f"{format_duration(expected / (training.epochs - done))} an epoch"
