@@ -14,6 +14,7 @@ from cnn_scratch.config import NetworkConfig
 from cnn_scratch.fast_model import build_fast_model, choose_cnn_precision
 from cnn_scratch.model import build_cnn
 from workbench.config import TrainingConfig
+from workbench.errors import UserError
 from workbench.training.optimizer import compile_model, needs_one_hot
 from workbench.training.training_model import TrainingModel
 
@@ -128,7 +129,7 @@ class GraphCache:
     ) -> Iterator[TrainingModel]:
         """Give a compiled model to one training at a time: another thread gets another model.
 
-        After an error the model is not used again.
+        After an error that is no `UserError` the model is not used again.
 
         Args:
             network: settings of the network.
@@ -148,9 +149,12 @@ class GraphCache:
             compile_model(model, training, steps_per_execution=steps_per_execution)
             shared = _SharedNetwork(model, plain, dropout)
         shared.reset(network, training)
-        yield shared.model
-        with self._lock:
+        try:
+            yield shared.model
+        except UserError:  # such as a loss of NaN; `reset` sets all that the training has changed
             self._keep(key, shared)
+            raise
+        self._keep(key, shared)
 
     def take(
         self, network: NetworkConfig, training: TrainingConfig, image_size: int, num_classes: int
@@ -163,7 +167,9 @@ class GraphCache:
             return model
 
     def _keep(self, key: tuple, shared: _SharedNetwork) -> None:
-        if shared.count_bytes() <= self._memory:
+        if shared.count_bytes() > self._memory:
+            return
+        with self._lock:
             while self._count_bytes() + shared.count_bytes() > self._memory:
                 self._networks.pop(next(iter(self._networks)))
             self._networks[key] = shared

@@ -149,6 +149,8 @@ def test_a_training_on_a_traced_graph_equals_one_on_a_new_graph(config, monkeypa
     config = replace(config, dropout=0.5, batch_size=8)
     first = train(replace(config, name="first"))
     train(replace(config, name="other", seed=1, learning_rate=0.1, batch_size=4))
+    with pytest.raises(UserError, match="diverged"):
+        train(replace(config, name="diverged", learning_rate=1e30))
     again = train(replace(config, name="again"))
     assert len(built) == 1
     for name in ("last.keras", "model.keras"):
