@@ -129,7 +129,7 @@ class GraphCache:
     ) -> Iterator[TrainingModel]:
         """Give a compiled model to one training at a time: another thread gets another model.
 
-        After an error that is no `UserError` the model is not used again.
+        After any error but a `UserError`, the model is dropped.
 
         Args:
             network: settings of the network.

@@ -80,13 +80,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def leave_empty_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let commands in this process leave an empty report, except in tests that are marked `report`.
 
-    To draw its figures takes as long as a tiny sweep.
+    Drawing a report's figures takes as long as a tiny sweep.
     """
     if request.node.get_closest_marker("report") is None:
-        users = ("training.run_results", "sweep.running_sweep", "evaluate", "explain")
-        for name in ("reporting.run_report", *users):  # the first one for commands that runpy runs
-            # not by the path, in which workbench.evaluate is the function
-            monkeypatch.setattr(importlib.import_module(f"workbench.{name}"), "leave_report", write_empty_report)
+        names = ("reporting.run_report", "training.run_results", "sweep.running_sweep", "evaluate", "explain")
+        replace_in_modules(monkeypatch, names, "leave_report", write_empty_report)
 
 
 @pytest.fixture(autouse=True)
@@ -96,9 +94,21 @@ def leave_out_figures(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     To draw them all takes longer than to predict the few images of a test.
     """
     if request.node.get_closest_marker("figures") is None:
-        for name in ("reporting.evaluation_figures", "evaluate"):
-            monkeypatch.setattr(importlib.import_module(f"workbench.{name}"), "draw_figures", draw_empty_figures)
-        monkeypatch.setattr(importlib.import_module("workbench.compare"), "draw_comparison", draw_empty_figure)
+        replace_in_modules(
+            monkeypatch, ("reporting.evaluation_figures", "evaluate"), "draw_figures", draw_empty_figures
+        )
+        replace_in_modules(monkeypatch, ("compare",), "draw_comparison", draw_empty_figure)
+
+
+def replace_in_modules(
+    monkeypatch: pytest.MonkeyPatch, names: Sequence[str], function: str, value: Callable[..., object]
+) -> None:
+    """Replace a function in several modules of `workbench`.
+
+    All are imported before: one that is imported later would keep the replacement after the test.
+    """
+    for module in [importlib.import_module(f"workbench.{name}") for name in names]:
+        monkeypatch.setattr(module, function, value)
 
 
 def write_empty_report(folder: str | Path, output: str | Path | None = None) -> str:

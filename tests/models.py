@@ -25,7 +25,7 @@ def build_compiled_cnn(config: TrainConfig, num_classes=2, optimizer=None) -> ke
 
 
 def build_compiled_fast_model(config, precision="float32", num_classes=2, fuse=True) -> TrainingModel:
-    """Build the network as it is trained, all blocks fused or none, with the weights of `config`'s seed, compiled."""
+    """Build the network as it is trained, compiled, with the weights of the seed; `fuse`: see `build_fast_model`."""
     plain = build_cnn(config.network, config.data.image_size, num_classes)
     draw_weights(plain, config.training.seed)
     model = build_fast_model(plain, precision, fuse=fuse)

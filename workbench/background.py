@@ -8,7 +8,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def repeat_in_background(seconds: float, call: Callable[..., Any], *arguments: Any) -> Iterator[None]:
-    """Call a function every so many seconds in another thread while this block runs.
+    """Call a function again and again in another thread while this block runs.
 
     Args:
         seconds: before the first call, and between two calls.

@@ -8,6 +8,7 @@ from workbench.commands import PREDICT, PredictConfig
 if __name__ == "__main__":  # parse first: the imports below take time
     sys.exit(cli.main(PREDICT))
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -30,7 +31,7 @@ from workbench.evaluation.calibration.saved_calibration import SavedCalibration,
 from workbench.evaluation.litert_model import LiteRTModel, keep_copy, open_copy
 from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.finished_run import FinishedRun, open_run
-from workbench.runtime import is_tensorflow_loaded
+from workbench.runtime import is_tensorflow_loaded, load_tensorflow
 from workbench.wording import agree, format_count
 
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ def classify(run: FinishedRun, config: PredictConfig, failures: list[str]) -> It
 
 def _load_model(run: FinishedRun, config: PredictConfig) -> "keras.Model | LiteRTModel":
     """Return the copy of the model that needs no TensorFlow, where there is one and TensorFlow is not loaded."""
-    copy = None if is_tensorflow_loaded() else open_copy(run, config.images)
+    if is_tensorflow_loaded():
+        return run.model
+    copy = open_copy(run, config.images)
+    if copy is None:
+        load_tensorflow()
     return copy or run.model
 
 
@@ -157,7 +162,8 @@ def predict_or_exit(config: PredictConfig) -> None:
     run = open_run(config.run)
     _, failed = print_predictions(run, config)
     if is_tensorflow_loaded():
-        keep_copy(run, config.images)
+        with contextlib.suppress(KeyboardInterrupt):  # the predictions are complete
+            keep_copy(run, config.images)
     if failed:
         sys.exit(UNREADABLE_EXIT)
 

@@ -21,7 +21,7 @@ from cnn_scratch.train import train
 from cnn_scratch.tune import CnnHyperModel, TuneConfig, main, tune
 from tests.models import measure_saved_model
 from tests.processes import DEVNULL, Process
-from tests.workbench.sweep.test_cost import find_expected
+from tests.workbench.sweep.noop import find_expected
 from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError

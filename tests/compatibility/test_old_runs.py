@@ -32,6 +32,7 @@ def old_runs(workdir):
     return shutil.copytree(OLD_RUNS, workdir / "runs")
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("name", ["cnn", "finetuned", "sweep"])
 def test_an_old_run_is_evaluated_and_reported(old_runs, name):
     evaluate(EvaluateConfig(f"runs/{name}"))

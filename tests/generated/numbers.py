@@ -20,7 +20,7 @@ def measure_model(
 ) -> tuple[float, float]:
     """Return (accuracy, mean cross-entropy) of a run's model."""
     model = keras.saving.load_model(run / "model.keras", compile=False)
-    logits = np.asarray(model.predict_on_batch(pixels), np.float64)
+    logits = np.asarray(model(pixels, training=False), np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     right = log_probabilities.argmax(axis=1) == labels

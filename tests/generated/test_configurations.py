@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
@@ -88,7 +89,7 @@ def choose(module: str, name: str, value: Any) -> tuple[str, Option, Any]:
     return module, next(option for option in list_options(COMMANDS[module]) if option.name == name), value
 
 
-@examples(90)
+@examples(80)
 @example(choice=choose("transfer.compare", "image_size", 0), in_file=False)
 @example(choice=choose("transfer.compare", "max_unreadable", math.nan), in_file=True)
 @example(choice=choose("transfer.compare", "unfreeze_epochs", -1), in_file=False)
@@ -189,7 +190,7 @@ yaml_files = st.builds(
 )
 
 
-@examples(50)
+@examples(40)
 @given(module=st.sampled_from(sorted(COMMANDS)), content=st.one_of(yaml_files, st.binary(max_size=40)))
 def test_a_configuration_file_is_read_or_refused_in_one_line(module: str, content: bytes) -> None:
     with open_workspace() as place:
@@ -260,6 +261,8 @@ def trainings(draw: st.DrawFn) -> list[str]:
     return [*TINY, *words, *flags]
 
 
+@pytest.mark.figures
+@pytest.mark.report
 @examples(1)
 @example(words=[*TINY, "--patience", "1", "--epochs", "2", "--label-smoothing", "0.1", "--precision", "bfloat16"])
 @given(words=trainings())

@@ -369,9 +369,10 @@ def test_a_stopped_run_is_resumed(config):
     assert len(evaluate(EvaluateConfig(str(resumed)))["per_class"]) == 3
 
 
-def test_a_killed_run_of_the_whole_network_equals_an_uninterrupted_one(finish, capsys):
-    """Its head was trained on stored features before SIGKILL after the first epoch; it is not trained again."""
+def test_a_killed_run_of_the_whole_network_equals_an_uninterrupted_one(finish, train_once, capsys):
+    """The folder is as SIGKILL leaves it after the first epoch. The head, trained before, is not trained again."""
     whole = finish("all")
+    assert "head alone" in train_once("all")[1]
     before = read_csv("runs/r-stopped/history.csv")
     part = run(build(TransferConfig, resume="runs/r-stopped"))
     assert "head alone" not in capsys.readouterr().out
@@ -437,7 +438,8 @@ def test_a_resumed_run_keeps_the_precisions_that_were_chosen(config, monkeypatch
 
 @pytest.mark.parametrize("mode", ["last_layer", "all"])
 def test_images_that_are_trained_on_can_be_mixed(config, finish, mode):
-    config = replace(config, mode=mode, precision="float32", feature_precision="float32")
+    features = "auto" if mode == "all" else "float32"
+    config = replace(config, mode=mode, precision="float32", feature_precision=features)
     if mode == "last_layer":
         config = replace(config, views=0, epochs=1)
         plain = run(config)

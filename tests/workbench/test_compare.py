@@ -155,6 +155,7 @@ def test_several_tests_are_adjusted_for(tested_runs, tmp_path):
     assert rows[1]["p_adjusted"] == min(1, 2 * rows[1]["p"])
 
 
+@pytest.mark.figures
 def test_a_run_without_a_history(tiny_run, other_run, tmp_path):
     (tiny_run / "history.csv").unlink()
     (other_run / "history.csv").write_text("epoch,seconds\n1,x\n")

@@ -1,7 +1,7 @@
 """SIGKILL and a full disk at the writes of train, tune, run and evaluate: one of each kind of file.
 
-`python -m benchmarks.write_failures` does the same at all writes, and with a sweep that trains. Reports are empty here:
-none of these failures is in one.
+`python -m benchmarks.write_failures` does the same at all writes, and with a sweep that trains. Reports and figures are
+empty here, because no failure is caused while they are written.
 """
 
 import contextlib

@@ -81,7 +81,8 @@ def open_copy(run: FinishedRun, paths: Sequence[str]) -> LiteRTModel | None:
 def keep_copy(run: FinishedRun, paths: Sequence[str]) -> None:
     """Convert the model of a run, which is loaded, and keep the copy, if the model is small and LiteRT is installed.
 
-    Nothing is kept where the cache folder cannot be written, or LiteRT does not have an operation of the model.
+    Nothing is kept where the cache folder cannot be written. Where LiteRT does not have an operation of the model, a
+    mark is kept, so that this is not tried again.
 
     Args:
         run: the run.
@@ -90,12 +91,17 @@ def keep_copy(run: FinishedRun, paths: Sequence[str]) -> None:
     path = _find_copy(run, paths)
     if path is None or path.exists() or len(run.model.layers) > _MAX_LAYERS:
         return
+    failed = path.with_suffix(".failed")
+    if failed.exists():
+        return
     from workbench.exporting.litert import write_float32  # imported late: it needs TensorFlow
 
     with contextlib.suppress(Exception), hold_back_stderr():  # the converter raises errors of many classes
         path.parent.mkdir(parents=True, exist_ok=True)
+        failed.touch()  # first, because native code of the converter can end the process
         with replace_file(path) as temporary:
             write_float32(run.model, temporary)
+        failed.unlink()
         for old in sorted(path.parent.glob("*.tflite"), key=lambda file: file.stat().st_mtime)[:-_KEPT]:
             old.unlink()
 

@@ -62,7 +62,7 @@ def publish_status(folder: Path, describe: Callable[[], SweepStatus]) -> Iterato
 
     Args:
         folder: of the sweep.
-        describe: returns the present status. It is called in another thread.
+        describe: returns the present status. It is called in this thread, and again and again in another one.
     """
     written = describe()
     _write(folder, written)

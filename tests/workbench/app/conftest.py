@@ -102,7 +102,7 @@ def server(shown_runs, tmp_path_factory):
 
 
 def _write_forking_python(folder):
-    """Write a program that does what Python does with its arguments, as a fork that need not import TensorFlow."""
+    """Write a program that runs Python's arguments in a fork of a process that has imported TensorFlow."""
     path = folder / "python"
     path.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests.processes import Process\n"

@@ -210,8 +210,12 @@ def load_items(start=0):
     return [dataclasses.replace(item, read=reader(item)) for item in source.load_items(start)]
 
 Path(f"{reads}.ready-{os.getpid()}").touch()
-while len(list(Path(reads).parent.glob("*.ready-*"))) < partners:
+for _ in range(6000):
+    if len(list(Path(reads).parent.glob("*.ready-*"))) >= partners:
+        break
     time.sleep(0.01)
+else:
+    sys.exit("no other process has started")
 store = open_store(dataclasses.replace(source, load_items=load_items), 16, "crop")
 print(json.dumps([store.decode_seconds > 0, int(store.images.sum())]))
 """

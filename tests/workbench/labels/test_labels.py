@@ -169,7 +169,7 @@ def test_a_run_without_folds_is_searched_in_its_validation_images(tiny_run):
     run = open_run(tiny_run)
     dataset, found = run.load_dataset(), collect_predictions([str(tiny_run)])
     assert found.names == [dataset.names[row] for row in dataset.validation]
-    expected = softmax(run.model.predict_on_batch(dataset.images[dataset.validation]))
+    expected = softmax(np.asarray(run.model(dataset.images[dataset.validation], training=False)))
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
 
 

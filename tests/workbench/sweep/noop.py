@@ -104,3 +104,8 @@ def tune(config):
         sweep.repeat_finalists(tuner)
         sweep.print_summary()
     return sweep.folder.path
+
+
+def find_expected(shown):
+    """Return the lines of a command's output that say what a sweep will cost."""
+    return [line for line in shown.splitlines() if line.startswith("expected: ")]
