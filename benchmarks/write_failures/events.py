@@ -7,9 +7,11 @@ without Python, such as TensorFlow's event files, is not reported, but it fails 
 import contextlib
 import dataclasses
 import errno
+import math
 import os
 import sys
 import threading
+import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,13 @@ def _use_up(path: Path) -> None:
             with contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(size))
+
+
+@contextlib.contextmanager
+def leave_out_estimates() -> Iterator[None]:
+    """Let commands in this process not record how long they took.
+
+    Only long runs do so, so on a busy machine the same command would change files more often.
+    """
+    with unittest.mock.patch("workbench.training.estimates._SHORT", math.inf):
+        yield

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 import types
 
 import numpy as np
@@ -115,10 +116,18 @@ def test_a_result_that_had_come_before_ctrl_c_is_recorded(tmp_path, monkeypatch)
     assert (tmp_path / "trial_0" / "weights.npz").exists()
 
 
-def test_a_full_disk_ends_the_sweep(tmp_path, monkeypatch):
+@pytest.mark.parametrize("delay", [0, 0.3])
+def test_a_full_disk_ends_the_sweep(tmp_path, monkeypatch, delay):
+    """Also where the files come so late that the search has ended."""
+
+    def get(reference):
+        if isinstance(reference, str):
+            time.sleep(delay)
+        return get_file(reference)
+
     (tmp_path / "trial_0").touch()  # so that no folder can be made there
     with pytest.raises(OSError, match="trial_0"):
-        serve(tmp_path, Oracle(), monkeypatch, get_file)
+        serve(tmp_path, Oracle(), monkeypatch, get)
 
 
 def test_an_actor_asks_for_its_share_of_a_gpu(monkeypatch):

@@ -44,6 +44,7 @@ export default {
       </p>
     </div>
   `,
+  emits: ["filter", "page", "select", "sort"],  // otherwise events of inputs with the same name would arrive too
   props: {
     caption: String,
     columns: Array,

@@ -49,6 +49,7 @@ export default {
       </p>
     </div>
   `,
+  emits: ["choose", "filter", "page"],  // otherwise events of inputs with the same name would arrive too
   props: { items: Array, classes: Array, filters: Array, filter: String, page: Number, pages: Number },
   data() {
     return { broken: {} };

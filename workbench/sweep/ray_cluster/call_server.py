@@ -39,7 +39,6 @@ class CallServer:
         self._threads, self._loader = ThreadPoolExecutor(_THREADS), ThreadPoolExecutor(1)
         self._data: dict[tuple[str, int], Future[Message]] = {}  # by the name of the method and the image size
         self._running: set[Future[Message]] = set()
-        self._error: BaseException | None = None  # while a call was answered
         self._coming: ray.ObjectRef | None = None  # calls that were asked for and not yet looked at
 
     def serve(self, workers: Container[str]) -> None:
@@ -59,12 +58,14 @@ class CallServer:
                 self._running.add(answer)
                 answer.add_done_callback(functools.partial(self._send, number))
         self._coming = None  # only now: after Ctrl-C, `finish` looks at them again
-        self._running = {answer for answer in self._running if not answer.done()}
-        if self._error:
-            raise self._error
+        self._forget_answered()
 
     def finish(self, workers: Container[str]) -> None:
-        """Record the trials whose results have come by now, and answer no further calls."""
+        """Record the trials whose results have come by now, and answer no further calls.
+
+        Raises:
+            BaseException: see `serve`.
+        """
         try:
             with contextlib.suppress(RayError):
                 self.serve(workers)
@@ -72,6 +73,15 @@ class CallServer:
             concurrent.futures.wait(self._running, _FAREWELL)
             for threads in (self._loader, self._threads):
                 threads.shutdown(wait=False, cancel_futures=True)
+        self._forget_answered()
+
+    def _forget_answered(self) -> None:
+        """Forget the calls that are answered; raise the error of one that could not be."""
+        answered = {answer for answer in self._running if answer.done() and not answer.cancelled()}
+        self._running -= answered
+        for answer in answered:
+            if error := answer.exception():
+                raise error
 
     def _begin(self, method: str, arguments: tuple, large: list["ray.ObjectRef"]) -> "Future[Message]":
         if method not in ("load_dataset", "load_images"):
@@ -82,10 +92,7 @@ class CallServer:
         return self._data[key]
 
     def _send(self, number: int, answer: "Future[Message]") -> None:
-        if answer.cancelled():
-            return
-        if answer.exception():
-            self._error = answer.exception()
+        if answer.cancelled() or answer.exception():
             return
         with contextlib.suppress(RayError):  # the mailbox has ended
             self._mailbox.answer.remote(number, answer.result())
