@@ -171,7 +171,7 @@ def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportCon
 
 def needs_keras_model(config: PredictConfig) -> bool:
     """Return whether a prediction needs TensorFlow; a few images and a small model that was used before do not."""
-    from workbench.evaluation.litert_model import open_copy  # imported late: a help text must not wait for it
+    from workbench.evaluation.model_copy import open_copy  # imported late: a help text must not wait for it
     from workbench.finished_run import open_run
 
     return open_copy(open_run(config.run), config.images) is None

@@ -28,7 +28,8 @@ from workbench.data.image_formats import READABLE, describe_missing_decoders
 from workbench.data.source import Item
 from workbench.errors import UserError
 from workbench.evaluation.calibration.saved_calibration import SavedCalibration, read_calibration
-from workbench.evaluation.litert_model import LiteRTModel, keep_copy, open_copy
+from workbench.evaluation.litert_model import LiteRTModel
+from workbench.evaluation.model_copy import keep_copy, open_copy
 from workbench.evaluation.probabilities import rank_classes, softmax
 from workbench.finished_run import FinishedRun, open_run
 from workbench.runtime import is_tensorflow_loaded, load_tensorflow

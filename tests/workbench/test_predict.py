@@ -14,7 +14,8 @@ from workbench.commands import PREDICT, PredictConfig
 from workbench.data.decoding import decode, decode_items
 from workbench.data.image_formats import MISSING_DECODERS, READABLE
 from workbench.errors import UserError
-from workbench.evaluation.litert_model import LiteRTModel, open_copy
+from workbench.evaluation.litert_model import LiteRTModel
+from workbench.evaluation.model_copy import open_copy
 from workbench.evaluation.probabilities import softmax
 from workbench.finished_run import open_run
 from workbench.predict import predict
