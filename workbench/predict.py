@@ -134,8 +134,7 @@ def _classify(
     failures: list[str],
 ) -> Iterator[list[Prediction]]:
     empty = dict(enumerate(config.images))  # the paths in which no image was found so far, by their numbers
-    image_size = model.image_size if isinstance(model, LiteRTModel) else run.image_size
-    items = decode_items(_list_items(config.images), image_size, run.data_config.resize)
+    items = decode_items(_list_items(config.images), model.input_shape[1], run.data_config.resize)
     images, done = _report_unreadable(items, failures, empty), 0
     while batch := list(itertools.islice(images, config.batch_size)):
         logits = model.predict_on_batch(np.stack([pixels for _, pixels in batch]))

@@ -187,7 +187,7 @@ def test_what_is_saved_is_plain_and_resumes(config, train_fast, precision):
 
 
 def test_auto_precision_is_right_on_a_machine_that_is_busy_at_times(cache):
-    """On a busy machine, 40 % of the steps take up to twice as long: the fastest steps are compared."""
+    """The fastest steps decide, because on a busy machine 40 % of the steps take up to twice as long."""
     rng = np.random.default_rng(0)
 
     def measure(precision):

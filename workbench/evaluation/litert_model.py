@@ -1,6 +1,7 @@
 """Models that LiteRT runs, without TensorFlow."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,7 @@ class LiteRTModel:
         path: of the file.
 
     Attributes:
-        image_size: side of the square images in pixels.
-        num_classes: number of logits of an image.
+        input_shape, output_shape: as of a Keras model; None stands for the number of images.
 
     Raises:
         ValueError: the file is damaged.
@@ -26,8 +26,9 @@ class LiteRTModel:
 
         self._interpreter = Interpreter(model_path=str(path))
         (self._image,), (self._logits,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        self.image_size = int(self._image["shape"][1])
-        self.num_classes = int(self._logits["shape"][-1])
+        side, num_classes = int(self._image["shape"][1]), int(self._logits["shape"][-1])
+        self.input_shape: tuple[Any, ...] = (None, side, side, 3)
+        self.output_shape = (None, num_classes)
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """Return the logits, float32 (n, num_classes), of uint8 RGB images (n, size, size, 3)."""

@@ -42,7 +42,7 @@ def open_copy(run: FinishedRun, paths: Sequence[str]) -> LiteRTModel | None:
         with contextlib.suppress(OSError):
             path.unlink()
         return None
-    return model if model.num_classes == len(run.class_names) else None
+    return model if model.output_shape == (None, len(run.class_names)) else None
 
 
 def keep_copy(run: FinishedRun, paths: Sequence[str]) -> None:
