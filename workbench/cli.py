@@ -4,6 +4,7 @@ A command's configuration is a dataclass of options, or of sections that hold th
 the command line and in YAML files it is flat: `--epochs 5`, `epochs: 5`. Importing this module loads nothing heavy.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import os
@@ -23,7 +24,7 @@ from workbench.config import GIVEN, flatten, option_name
 from workbench.devices.multi_worker import join_processes
 from workbench.errors import UserError
 from workbench.failures import describe_failure
-from workbench.runtime import load_tensorflow
+from workbench.runtime import import_without_collections, load_tensorflow
 from workbench.signals import interrupt_on_sigterm
 
 Config = TypeVar("Config")
@@ -65,23 +66,33 @@ class Command:
         """First sentence of the help text."""
         return read_summary(self.module) if self.description is None else self.description
 
-    def run(self, config: Any) -> None:
-        """Import TensorFlow where it is needed and say what it computes on; then import the target, and call it."""
+    def run(self, config: Any, is_process: bool) -> None:
+        """Import TensorFlow where it is needed and say what it computes on; then import the target, and call it.
+
+        Args:
+            config: of the command.
+            is_process: whether the command is what this process was started for.
+        """
         if self.before:
             self.before(config)
         with join_processes(config) as config:
-            if self.needs_tensorflow(config) if callable(self.needs_tensorflow) else self.needs_tensorflow:
-                from workbench.devices.device import announce_device  # imported late: a help text must not wait for it
+            with import_without_collections() if is_process else contextlib.nullcontext():
+                function = self._load(config)
+            function(config)
 
-                use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu
-                load_tensorflow(use_gpu=use_gpu, with_keras_tuner=self.needs_keras_tuner)
-                if use_gpu:
-                    announce_device(flatten(config).get("strategy", "single"), to_stderr=self.prints_data)
-            if not isinstance(self.target, str):
-                self.target(config)
-                return
-            name, _, function = self.target.partition(":")
-            getattr(importlib.import_module(name), function)(config)
+    def _load(self, config: Any) -> Callable[[Any], Any]:
+        """Import TensorFlow where it is needed and say what it computes on; then import the target, and return it."""
+        if self.needs_tensorflow(config) if callable(self.needs_tensorflow) else self.needs_tensorflow:
+            from workbench.devices.device import announce_device  # imported late: a help text must not wait for it
+
+            use_gpu = self.use_gpu(config) if callable(self.use_gpu) else self.use_gpu
+            load_tensorflow(use_gpu=use_gpu, with_keras_tuner=self.needs_keras_tuner)
+            if use_gpu:
+                announce_device(flatten(config).get("strategy", "single"), to_stderr=self.prints_data)
+        if not isinstance(self.target, str):
+            return self.target
+        name, _, function = self.target.partition(":")
+        return getattr(importlib.import_module(name), function)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +247,7 @@ def _run(app: cyclopts.App, command: Command | None, words: Sequence[str], is_pr
         if config is not None and command:
             options = list(flatten(config))
             with start_command(is_process=is_process), interrupt_on_sigterm():
-                command.run(config)
+                command.run(config, is_process)
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of the output has ended, such as `| head`

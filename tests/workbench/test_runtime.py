@@ -1,3 +1,5 @@
+import dataclasses
+import gc
 import importlib.util
 import os
 import platform
@@ -7,7 +9,31 @@ import sys
 import pytest
 from tensorflow.python.util import _pywrap_util_port
 
-from workbench.runtime import hold_back_stderr
+from workbench import cli
+from workbench.runtime import hold_back_stderr, import_without_collections
+
+START = """
+import dataclasses, gc, sys
+from workbench import cli
+
+@dataclasses.dataclass
+class Config:
+    pass
+
+collections = []
+
+def note_collection(phase, info):
+    if phase == "start":
+        collections.append(info)
+
+def show(config):
+    imported = {"sklearn", "matplotlib", "pandas"} & set(sys.modules)
+    skips = gc.get_freeze_count() > 100_000
+    print(f"imported {imported}, {len(collections)} collections, collects {gc.isenabled()}, skips later {skips}")
+
+before = lambda config: gc.callbacks.append(note_collection)
+sys.exit(cli.main(cli.Command(Config, show, description="Show.", before=before)))
+"""
 
 
 @pytest.mark.parametrize(("stop", "shown"), [(ImportError, "chatter"), (KeyboardInterrupt, "")])
@@ -18,15 +44,33 @@ def test_native_chatter_is_shown_after_a_failure_but_not_after_ctrl_c(capfd, sto
     assert capfd.readouterr().err == shown
 
 
-def test_what_is_not_used_is_not_imported():
-    code = (
-        "import sys; from workbench.runtime import load_tensorflow; load_tensorflow(); "
-        "print({'sklearn', 'matplotlib', 'pandas'} & set(sys.modules))"
-    )
+def test_a_command_starts_without_libraries_that_it_does_not_use_and_without_collecting_garbage():
     assert all(map(importlib.util.find_spec, ("sklearn", "matplotlib")))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout == "set()\n"
+    done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.splitlines()[-1] == "imported set(), 0 collections, collects True, skips later True"
+
+
+@dataclasses.dataclass
+class Config:
+    pass
+
+
+def test_a_command_in_a_program_leaves_the_collection_of_its_garbage_alone():
+    counts = []
+    command = cli.Command(
+        Config, lambda config: counts.append(gc.get_freeze_count()), description="Count.", needs_tensorflow=False
+    )
+    objects = [[] for _ in range(10_000)]
+    assert cli.main(command, []) == 0
+    gc.freeze()
+    assert gc.get_freeze_count() > counts[0] + len(objects)
+
+
+def test_garbage_is_collected_again_after_an_import_that_failed():
+    with pytest.raises(ImportError), import_without_collections():
+        raise ImportError
+    assert gc.isenabled()
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform == "darwin", reason="this TensorFlow has no oneDNN")

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from workbench.errors import UserError
 from workbench.failures import describe_failure
 from workbench.files import FULL_DISK
-from workbench.runtime import load_tensorflow
+from workbench.runtime import import_without_collections, load_tensorflow
 
 REPLACE_ME = 17  # exit code that asks for a fresh process
 COMMAND_ENDED = 18  # exit code after the command has ended
@@ -32,7 +32,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which ends its workers
     stdin, calls = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")), with_keras_tuner=True)
+    with import_without_collections():
+        load_tensorflow(threads=int(os.environ.get("WORKBENCH_THREADS", "0")), with_keras_tuner=True)
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read_answers, args=(stdin, answers), daemon=True).start()
     orders = answers.get()

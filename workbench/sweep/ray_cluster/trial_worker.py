@@ -14,7 +14,7 @@ import psutil
 import ray
 
 from workbench.data.dataset import Dataset
-from workbench.runtime import load_tensorflow
+from workbench.runtime import import_without_collections, load_tensorflow
 from workbench.sweep.ray_cluster.mailbox import Message
 from workbench.sweep.ray_cluster.trial_files import move_folders, pack_files
 from workbench.sweep.worker import run_task
@@ -30,7 +30,8 @@ class TrialWorker:
 
     def __init__(self, environment: Mapping[str, str], threads: int) -> None:
         os.environ.update(environment)
-        load_tensorflow(threads=threads, with_keras_tuner=True)
+        with import_without_collections():
+            load_tensorflow(threads=threads, with_keras_tuner=True)
 
     def run(self, task: bytes, mailbox: Any, name: str) -> bool:
         """Run trials until there are none, see `workbench.sweep.worker.run_task`.
