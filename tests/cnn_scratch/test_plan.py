@@ -116,15 +116,16 @@ def test_digits_keep_their_size():
 def test_a_planned_run_is_written_down_and_keeps_what_was_given(red_and_blue, workdir, monkeypatch, capsys):
     """Its images grow: the first block is fused, so it is compiled once for each size."""
     words = ["--config", "tiny.yaml", "--data", str(red_and_blue), "--epochs", "2", "--batch-size", "8", "--name", "r"]
-    (workdir / "tiny.yaml").write_text("recipe: planned\nnum_filters: 8\nhead: gap\nimage_size: 64\nema: 0.5\n")
+    given = "num_filters: 8\nhead: gap\nimage_size: 64\nstart_size: 32\nema: 0.5\n"
+    (workdir / "tiny.yaml").write_text(f"recipe: planned\n{given}")
     with monkeypatch.context() as patch:
         patch.setattr("cnn_scratch.fast_model.LARGE_MAPS", 2**13)
         assert main(words) == 0
     saved = yaml.safe_load((workdir / "runs/r/config.yaml").read_text())
-    assert (saved["batch_size"], saved["epochs"], saved["ema"]) == (8, 2, 0.5)
-    assert (saved["start_size"], saved["schedule"], saved["data_aug"]) == (32, "one_cycle", True)
+    assert (saved["batch_size"], saved["epochs"], saved["ema"], saved["start_size"]) == (8, 2, 0.5, 32)
+    assert (saved["optimizer"], saved["schedule"], saved["data_aug"]) == ("muon", "one_cycle", True)
     shown = capsys.readouterr().out
-    assert "start-size 32" in shown
+    assert "optimizer muon" in shown
     assert "batch-size" not in shown
     assert [f"epoch {epoch}/2" in shown for epoch in (1, 2)] == [True] * 2
     saved_model = keras.saving.load_model("runs/r/model.keras", safe_mode=True)

@@ -18,6 +18,7 @@ _EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 16, 60
 _ENOUGH_EPOCHS, _ENOUGH_IMAGES = 10, 8000  # with fewer epochs of so many images, a smaller network learns more
 _ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 20  # epochs, for more and for fewer images
 _MUON_STEPS, _LEAST_MUON_BATCH, _MOST_MUON_BATCH = 64, 32, 128  # steps of an epoch, and the limits of their size
+_LEAST_START = 64  # pixels; growing from fewer was not better in the same time
 _WARMUP = 0.07  # share of a training with Adam or SGD in which the learning rate rises
 
 
@@ -122,8 +123,8 @@ def plan_training(facts: Facts) -> dict[str, Any]:
 
 
 def choose_start_size(facts: Facts) -> int:
-    """Return half the image size, on the grid of sizes and at least one step of it; 0 if the images cannot grow."""
-    start = max(GRID, facts.image_size // 2 // GRID * GRID)
+    """Return half the image size, on the grid of sizes and at least 64 px; 0 if images cannot grow from there."""
+    start = max(_LEAST_START, facts.image_size // 2 // GRID * GRID)
     return start if facts.can_grow and start < facts.image_size else 0
 
 

@@ -22,7 +22,7 @@ def test_every_plan_can_be_trained(num_images, image_size, images_in_time, optim
     )
     training = TrainingConfig(**values)
     check_training(training)
-    assert training.start_size == 0 or 32 <= training.start_size < image_size
+    assert training.start_size == 0 or 64 <= training.start_size < image_size
     steps = -(-num_images // training.batch_size)
     rates = [compute_learning_rate(training, steps, step) for step in range(steps * training.epochs)]
     assert max(rates) <= training.learning_rate
@@ -100,10 +100,9 @@ def test_small_images_and_those_of_short_trainings_are_shifted_and_others_croppe
     assert plan(image_size=128)["shift"] == 0
 
 
-def test_images_grow_only_where_the_network_takes_other_sizes():
-    assert plan(image_size=128)["start_size"] == 64
+def test_images_grow_from_64_px_or_half_their_size_where_the_network_takes_other_sizes():
+    assert [plan(image_size=size)["start_size"] for size in (32, 64, 96, 128, 224)] == [0, 0, 64, 64, 96]
     assert plan(image_size=128, can_grow=False)["start_size"] == 0
-    assert plan(image_size=32)["start_size"] == 0
 
 
 def test_a_measured_speed_says_how_many_images_fit(monkeypatch):
