@@ -1,6 +1,6 @@
 """Measure what each part of the recipe is worth: the recipe, and the recipe with one option changed at a time.
 
-    python -m benchmarks.ablation FOLDER [--seeds 3] [--only recipe "with mixup"] [-- --image-size 64 --epochs 20]
+    python -m benchmarks.ablation FOLDER [--seeds 3] [--only "with mixup"] [-- --image-size 64 --epochs 20]
 
 Trains configs/strong.yaml and its variants on FOLDER, and prints the mean and the spread (sample standard deviation)
 of the best validation accuracy over the seeds, the mean difference from the recipe with the same seeds, and the mean
