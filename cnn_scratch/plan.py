@@ -24,7 +24,7 @@ from workbench.training.speed import choose_fast_precision, count_images, estima
 _NETWORK: dict[str, Any] = {"filter_org": "double", "head": "gap", "dense_units": 0, "batch_norm": True}
 _SIZES = (32, 64, 96, 128)  # sides of the images in pixels that a plan chooses from
 _WIDTHS = (32, 24, 16)  # filters of the first block, the best first
-_LEAST_SIZE = 64  # pixels; larger photos are not made smaller than this
+_LEAST_SIZE = 64  # pixels; only photos of up to 32 px are trained on smaller than this, if there is too little time
 _TRAINED = 0.65  # share of the images that are in the training split, about
 _SAMPLES = 32  # images whose size is read, at most
 
@@ -32,8 +32,9 @@ _SAMPLES = 32  # images whose size is read, at most
 def plan_network(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the image size and the network.
 
-    The images are as large as the photos, up to 128 px, and the first block has 32 filters. If a budget allows too few
-    epochs then, the images are smaller, down to 64 px; if that is not enough, the network is narrower too.
+    The images are as large as the photos, from 64 to 128 px, and the first block has 32 filters. If a budget allows too
+    few epochs then, the images are smaller, down to 64 px; if that is not enough, the network is narrower too. Photos
+    of up to 32 px are not enlarged to 64 px if that takes too long with the narrowest network.
 
     Raises:
         UserError: the data cannot be found or read.
@@ -41,8 +42,7 @@ def plan_network(config: TrainConfig) -> TrainConfig:
     missing = {name: value for name, value in _NETWORK.items() if name not in config.given}
     network = dataclasses.replace(config.network, **missing)
     source = open_source(config.data.data)
-    sizes, widths = _list_sizes(config, source), _list_widths(config)
-    choices = [(size, widths[0]) for size in sizes] + [(sizes[-1], width) for width in widths[1:]]
+    choices = _list_choices(_list_sizes(config, source), _list_widths(config))
     budget = parse_duration(config.training.budget)
     if budget:
         seconds, speed = count_seconds_left(budget), estimate_speed(_find_precision(config))
@@ -77,6 +77,17 @@ def _find_precision(config: TrainConfig) -> str:
     return config.training.precision if "precision" in config.given else "auto"
 
 
+def _list_choices(sizes: list[int], widths: list[int]) -> list[tuple[int, int]]:
+    """Return pairs of image size and width, the best first."""
+    large = [size for size in sizes if size >= _LEAST_SIZE] or sizes
+    small = [size for size in sizes if size not in large]
+    return [
+        *((size, widths[0]) for size in large),
+        *((large[-1], width) for width in widths[1:]),
+        *((size, width) for size in small for width in widths[1:] or widths),
+    ]
+
+
 def _list_sizes(config: TrainConfig, source: Source) -> list[int]:
     """Return the sides of the images in pixels to choose from, the best first."""
     given = config.data.image_size if "image_size" in config.given else DEFAULT_SIZES.get(config.data.data)
@@ -85,8 +96,8 @@ def _list_sizes(config: TrainConfig, source: Source) -> list[int]:
     sides = list(_read_sides(source))
     own = statistics.median(sides) if sides else _SIZES[-1]
     below = [size for size in _SIZES if size < own]
-    sizes = _SIZES[: len(below) + 1]  # one of them is at least as large as the photos
-    return [size for size in sizes[::-1] if size >= min(sizes[-1], _LEAST_SIZE)]
+    needed = _SIZES[: len(below) + 1][-1]  # at least as large as the photos
+    return [size for size in _SIZES[::-1] if min(needed, _LEAST_SIZE) <= size <= max(needed, _LEAST_SIZE)]
 
 
 def _list_widths(config: TrainConfig) -> list[int]:

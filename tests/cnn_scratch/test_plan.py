@@ -45,7 +45,7 @@ def test_a_budget_implies_the_plan():
 
 @pytest.mark.parametrize(
     ("side", "given", "expected"),
-    [(24, {}, 32), (64, {}, 64), (80, {}, 96), (200, {}, 128), (200, {"image_size": 48}, 48)],
+    [(24, {}, 64), (64, {}, 64), (80, {}, 96), (200, {}, 128), (200, {"image_size": 48}, 48)],
 )
 def test_the_image_size_is_about_that_of_the_photos(photo_folder, side, given, expected):
     config = build(TrainConfig, data=str(photo_folder(size=side, train=3, test=1)), recipe="planned", **given)
@@ -80,6 +80,18 @@ def test_a_short_budget_has_smaller_images_and_then_fewer_filters(photo_folder, 
     kept = plan_network(build(TrainConfig, data=data, budget="1m", num_filters=48, head="flatten", image_size=40))
     assert (kept.data.image_size, kept.network.num_filters, kept.network.head) == (40, 48, "flatten")
     assert kept.network.dense_units == 0
+
+
+def test_small_photos_are_enlarged_if_there_is_time(photo_folder, slow):
+    config = build(TrainConfig, data=str(photo_folder(size=32, train=3, test=1)), recipe="planned", budget="1m")
+    chosen = []
+    for speed in (1e12, 4.5e8, 1e8, 1e6):
+        slow(speed)
+        planned = plan_network(config)
+        chosen.append((planned.data.image_size, planned.network.num_filters))
+    assert chosen == [(64, 32), (64, 24), (32, 24), (32, 16)]
+    given = plan_network(build(TrainConfig, data=config.data.data, budget="1m", num_filters=48))
+    assert (given.data.image_size, given.network.num_filters) == (32, 48)
 
 
 def test_the_plan_counts_with_the_number_format_that_is_given(photo_folder, slow):
