@@ -3,10 +3,10 @@
     python -m benchmarks.gpu [FOLDER] [--python PYTHON] [--quick]
 
 Runs, one after the other and each in a process of its own: train_step (a training step of part one), epochs (whole
-epochs at 64 and 128 px, with and without augmentation, which runs on the host: where the two differ, the host is what
-the GPU waits for), finetune_step (a fine-tuning step) and sweep_speed (a sweep against plain KerasTuner). FOLDER is a
-folder of photos; without it the epochs are left out. Begins with the GPU, its memory, the driver and the versions. It
-also runs on a machine without a GPU, and says so. `--quick` measures the smallest case of each only.
+epochs at 64 and 128 px, with and without augmentation, which the GPU computes), finetune_step (a fine-tuning step) and
+sweep_speed (a sweep against plain KerasTuner). FOLDER is a folder of photos; without it the epochs are left out. Begins
+with the GPU, its memory, the driver and the versions. It also runs on a machine without a GPU, and says so. `--quick`
+measures the smallest case of each only.
 """
 
 import argparse

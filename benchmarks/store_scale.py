@@ -68,7 +68,7 @@ def measure(data: Path, size: int, cache: Path) -> Measurement:
     idle = read_memory()
     dataset = load_dataset(DataConfig(data=str(data), image_size=size, cache_dir=str(cache)), seed=0)
     steps = count_steps(dataset, BATCH)
-    batches = iter(make_training_batches(dataset, BATCH, augmentation=None, seed=0))
+    batches = iter(make_training_batches(dataset, BATCH, augmentation=None, seed=0).make_on_host())
     for _ in itertools.islice(batches, steps):  # an epoch to warm up
         pass
     epochs, images, memory = max(1, SEEN_IMAGES // len(dataset.train)), 0, [read_memory()]

@@ -21,7 +21,7 @@ from transfer.feature_precision import choose_feature_precision
 from transfer.feature_store import StoredFeatures, count_bytes, open_features
 from transfer.frozen_part import BATCH, FORMAT, FORMATS, FrozenPart
 from workbench.console import console, format_duration, open_bar
-from workbench.data.augmentation import Augmentation, augment
+from workbench.data.augmentation import Augmentation, augment, draw_changes
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.runtime import is_multi_worker
@@ -228,7 +228,9 @@ def _compute(
                     console.print(f"expected: {format_duration(seconds)} for the frozen layers", style="dim")
                 pixels = tf.constant(images[batch.rows])
                 if batch.view is not None:
-                    pixels = augment(pixels, tf.constant([seed, first], tf.int64), how=inputs.augmentation)
+                    key = tf.constant([seed, first], tf.int64)
+                    draws = draw_changes(key, len(batch.rows), inputs.augmentation)
+                    pixels = augment(pixels, draws, inputs.augmentation)
                 yield _convert(frozen.compute(pixels, compute_dtype), stored_dtype)
             first += len(batch.rows)
             progress.update(task, completed=first)

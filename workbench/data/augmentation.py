@@ -1,11 +1,16 @@
-"""Random crops or shifts, flips and colour jitter of a batch, drawn with TensorFlow's stateless random generators."""
+"""Random crops or shifts, flips and colour jitter of a batch, drawn with TensorFlow's stateless random generators.
+
+What happens to each image is drawn first. What was drawn is then applied, on the processor or on a GPU: there, drawing
+would wait for the GPU.
+"""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from workbench.data.rand_augment import apply_rand_augment
+from workbench.data.rand_augment import apply_rand_augment, draw_distortions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,40 +30,65 @@ class Augmentation:
     rand_augment: float = 0.0
 
 
+class ChangeDraws(NamedTuple):
+    """Random numbers that say how the images of a batch are changed.
+
+    Attributes:
+        places: float32 (8, batch), evenly distributed from 0 to 1: the box or the shift, and the jitter.
+        flipped: bool (batch,), which images are flipped horizontally.
+        distortions: of RandAugment, see `draw_distortions`; empty without it.
+    """
+
+    places: tf.Tensor
+    flipped: tf.Tensor
+    distortions: tf.Tensor
+
+
+def draw_changes(
+    key: tf.Tensor, count: tf.Tensor | int, how: Augmentation, flipped: tf.Tensor | None = None
+) -> ChangeDraws:
+    """Draw how a batch is changed.
+
+    Args:
+        key: two integers; the same key gives the same numbers.
+        count: images of the batch.
+        how: what will be changed.
+        flipped: bool (batch,), which images are flipped; by default half of them at random.
+    """
+    places = tf.random.stateless_uniform([8, count], key)
+    distortions = draw_distortions(tf.random.fold_in(key, 3), count) if how.rand_augment else tf.zeros([0])
+    return ChangeDraws(places, places[4] < 0.5 if flipped is None else flipped, distortions)
+
+
 def augment(
-    images: tf.Tensor,
-    key: tf.Tensor,
-    image_size: int | None = None,
-    how: Augmentation | None = None,
-    flipped: tf.Tensor | None = None,
+    images: tf.Tensor, draws: ChangeDraws, how: Augmentation, image_size: int | None = None, for_gpu: bool = False
 ) -> tf.Tensor:
-    """Crop or shift, flip, distort and jitter each image of a batch at random.
+    """Crop or shift, flip, distort and jitter each image of a batch.
 
     Args:
         images: uint8 (batch, height, width, 3).
-        key: two integers; the same key gives the same result.
+        draws: what was drawn for the batch, with the same `how`.
+        how: how much the images are changed.
         image_size: side of the results in pixels; by default that of the images.
-        how: by default random resized crops and jitter of the usual strength.
-        flipped: bool (batch,), which images are flipped horizontally; by default half of them at random.
+        for_gpu: compute with operations that run on a GPU. Resized pixels may differ by 1.
 
     Returns:
         uint8 (batch, image_size, image_size, 3).
     """
-    how, count = how or Augmentation(), tf.shape(images)[0]
     size = (image_size, image_size) if image_size else (images.shape[1], images.shape[2])
-    draw = tf.unstack(tf.random.stateless_uniform([8, count], key))
-    flipped = draw[4] < 0.5 if flipped is None else flipped
+    numbers = tf.unstack(draws.places)
     if how.shift:
         if size != tuple(images.shape[1:3]):
-            images = to_uint8(tf.image.resize(images, size, antialias=True))
-        images = _shift(images, how.shift * (2 * draw[2] - 1), how.shift * (2 * draw[3] - 1), flipped)
+            images = resize(images, size, for_gpu)
+        images = tf.cast(images, tf.float32) if for_gpu else images  # GPUs cannot gather uint8
+        images = _shift(images, how.shift * (2 * numbers[2] - 1), how.shift * (2 * numbers[3] - 1), draws.flipped)
     else:
-        images = _crop(images, size, how.crop_area, draw[:4], flipped)
+        images = _crop(images, size, how.crop_area, numbers[:4], draws.flipped, for_gpu)
     if how.rand_augment:
-        images = apply_rand_augment(tf.cast(images, tf.float32), how.rand_augment, tf.random.fold_in(key, 3))
+        images = apply_rand_augment(tf.cast(images, tf.float32), how.rand_augment, draws.distortions)
     if not how.jitter:
         return images if images.dtype == tf.uint8 else to_uint8(images)
-    amounts = (1 - how.jitter + 2 * how.jitter * value[:, None, None, None] for value in draw[5:])
+    amounts = (1 - how.jitter + 2 * how.jitter * value[:, None, None, None] for value in numbers[5:])
     return _jitter(tf.cast(images, tf.float32), *amounts)
 
 
@@ -73,13 +103,55 @@ def choose_flips(count: int, seed: int) -> tf.Tensor:
     return tf.constant(np.random.default_rng([seed, count]).random(count) < 0.5)
 
 
+def resize(images: tf.Tensor, size: tuple[int, int], for_gpu: bool = False) -> tf.Tensor:
+    """Resize with antialiasing.
+
+    Args:
+        images: uint8 (batch, height, width, channels).
+        size: height and width in pixels.
+        for_gpu: see `augment`. tf.image.resize runs on processors only.
+
+    Returns:
+        uint8 (batch, *size, channels).
+    """
+    if not for_gpu:
+        return to_uint8(tf.image.resize(images, size, antialias=True))
+    rows, columns = (_weigh_pixels(old, new)[None] for old, new in zip(images.shape[1:3], size, strict=True))
+    return to_uint8(_combine_pixels(images, rows, columns))
+
+
+def _weigh_pixels(old: int, new: int) -> np.ndarray:
+    """Return how much each of `old` pixels in a row contributes to each of `new`, float32 (new, old)."""
+    with tf.init_scope():
+        return tf.image.resize(tf.eye(old)[None, :, :, None], (new, old), antialias=True)[0, :, :, 0].numpy()
+
+
+def _combine_pixels(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Return the weighted sums of the images' pixels, float32 (batch, new height, new width, channels).
+
+    Args:
+        images: (batch, height, width, channels).
+        rows: weights, float32 (batch, new height, height), or (1, new height, height) for all images.
+        columns: likewise, for the width.
+    """
+    images = tf.einsum(
+        "nhy,nyxc->nhxc", tf.broadcast_to(rows, [tf.shape(images)[0], *rows.shape[1:]]), tf.cast(images, tf.float32)
+    )
+    return tf.einsum("nwx,nhxc->nhwc", tf.broadcast_to(columns, [tf.shape(images)[0], *columns.shape[1:]]), images)
+
+
 def to_uint8(images: tf.Tensor) -> tf.Tensor:
     """Round to 0..255."""
     return tf.cast(tf.round(tf.clip_by_value(images, 0.0, 255.0)), tf.uint8)
 
 
 def _crop(
-    images: tf.Tensor, size: tuple[int, int], crop_area: float, draw: list[tf.Tensor], flipped: tf.Tensor
+    images: tf.Tensor,
+    size: tuple[int, int],
+    crop_area: float,
+    draw: list[tf.Tensor],
+    flipped: tf.Tensor,
+    for_gpu: bool,
 ) -> tf.Tensor:
     """Cut a random box out of each image, flip some, and resize them, float32 (random resized crop)."""
     area = crop_area + (1 - crop_area) * draw[0]
@@ -88,21 +160,32 @@ def _crop(
     width = tf.minimum(tf.sqrt(area * ratio), 1.0)
     top, left = draw[2] * (1 - height), draw[3] * (1 - width)
     x1, x2 = tf.where(flipped, left + width, left), tf.where(flipped, left, left + width)
-    boxes = tf.stack([top, x1, top + height, x2], axis=1)
-    return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), size)
+    if not for_gpu:
+        boxes = tf.stack([top, x1, top + height, x2], axis=1)
+        return tf.image.crop_and_resize(images, boxes, tf.range(tf.shape(images)[0]), size)
+
+    def weigh_pixels(begin: tf.Tensor, end: tf.Tensor, old: int, new: int) -> tf.Tensor:
+        """Return the weights of bilinear interpolation at `new` places from `begin` to `end`, shares of the side."""
+        places = (begin[:, None] + (end - begin)[:, None] * np.linspace(0, 1, new, dtype=np.float32)) * (old - 1)
+        return tf.maximum(1 - tf.abs(places[:, :, None] - np.arange(old, dtype=np.float32)), 0.0)
+
+    # On a GPU, tf.image.crop_and_resize would wait for all earlier operations, to read whether its boxes are valid.
+    rows = weigh_pixels(top, top + height, images.shape[1], size[0])
+    return _combine_pixels(images, rows, weigh_pixels(x1, x2, images.shape[2], size[1]))
 
 
 def _shift(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, flipped: tf.Tensor) -> tf.Tensor:
     """Flip some images and move each by whole pixels, the edge mirrored; `down` and `right` are shares of the side."""
 
     def find_sources(length: int, by: tf.Tensor) -> tf.Tensor:
-        places = tf.range(length) - tf.cast(tf.round(by * length), tf.int32)[:, None]
+        # TensorFlow computes int32 on the processor, for which a GPU would wait.
+        places = np.arange(length, dtype=np.float32) - tf.round(by * length)[:, None]
         return length - 1 - tf.abs(length - 1 - tf.abs(places))
 
     height, width = images.shape[1:3]
     columns = find_sources(width, right)
-    columns = tf.where(flipped[:, None], width - 1 - columns, columns)
-    rows_moved = tf.gather(images, find_sources(height, down), axis=1, batch_dims=1)
+    columns = tf.cast(tf.where(flipped[:, None], width - 1 - columns, columns), tf.int32)
+    rows_moved = tf.gather(images, tf.cast(find_sources(height, down), tf.int32), axis=1, batch_dims=1)
     return tf.gather(rows_moved, columns, axis=2, batch_dims=1)
 
 

@@ -1,62 +1,99 @@
 """Random erasing, MixUp and CutMix of a batch, drawn with TensorFlow's stateless random generators."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 _MIN_AREA, _MAX_AREA, _MAX_RATIO = 0.02, 0.33, 3.3  # of an erased box
 
 
-def erase_boxes(images: tf.Tensor, probability: float, key: tf.Tensor) -> tf.Tensor:
+class BoxDraws(NamedTuple):
+    """Random numbers of the boxes that are erased.
+
+    Attributes:
+        places: float32 (5, batch), evenly distributed from 0 to 1: whether there is a box, its size, shape and place.
+        colours: float32 (batch, 1, 1, 3), whole numbers from 0 to 255.
+    """
+
+    places: tf.Tensor
+    colours: tf.Tensor
+
+
+class MixDraws(NamedTuple):
+    """Random numbers of MixUp and CutMix.
+
+    Attributes:
+        places: float32 (3, batch), evenly distributed from 0 to 1: which of the two, and the box's place.
+        mixup, cutmix: float32 (batch,), shares of the image itself; empty without MixUp or CutMix.
+    """
+
+    places: tf.Tensor
+    mixup: tf.Tensor
+    cutmix: tf.Tensor
+
+
+def draw_boxes(key: tf.Tensor, count: tf.Tensor | int) -> BoxDraws:
+    """Draw boxes for a batch of so many images; the same key, two integers, gives the same ones."""
+    colours = tf.random.stateless_uniform([count, 1, 1, 3], tf.random.fold_in(key, 1), 0, 256, tf.int32)
+    return BoxDraws(tf.random.stateless_uniform([5, count], key), tf.cast(colours, tf.float32))
+
+
+def draw_mixing(key: tf.Tensor, count: tf.Tensor | int, *, mixup: float, cutmix: float) -> MixDraws:
+    """Draw how a batch of so many images is mixed; the same key, two integers, gives the same. See `mix_images`."""
+    places, none = tf.random.stateless_uniform([3, count], key), tf.zeros([0])
+    pasted = _draw_beta(cutmix, count, tf.random.fold_in(key, 1)) if cutmix else none
+    return MixDraws(places, _draw_beta(mixup, count, tf.random.fold_in(key, 2)) if mixup else none, pasted)
+
+
+def erase_boxes(images: tf.Tensor, probability: float, draws: BoxDraws) -> tf.Tensor:
     """Fill a box with one random colour in some of the images (random erasing).
 
     Args:
-        images: uint8 (batch, height, width, channels).
+        images: uint8 (batch, height, width, 3).
         probability: share of the images that get a box, of 2 to 33 % of their area.
-        key: two integers; the same key gives the same result.
+        draws: what was drawn for the batch.
 
     Returns:
         uint8 of the same shape.
 
     Source: Zhong et al., Random Erasing Data Augmentation, AAAI 2020.
     """
-    count = tf.shape(images)[0]
-    chosen, area, ratio, row, column = tf.unstack(tf.random.stateless_uniform([5, count], key))
+    chosen, area, ratio, row, column = tf.unstack(draws.places)
     area = _MIN_AREA + (_MAX_AREA - _MIN_AREA) * area
     ratio = _MAX_RATIO ** (2 * ratio - 1)
     area = tf.where(chosen < probability, area, 0.0)
     box = _mark_boxes(tf.shape(images), tf.sqrt(area * ratio), tf.sqrt(area / ratio), row, column)
-    colour = tf.random.stateless_uniform([count, 1, 1, images.shape[-1]], tf.random.fold_in(key, 1), 0, 256, tf.int32)
-    return tf.where(box, tf.cast(colour, images.dtype), images)
+    return tf.where(box, tf.cast(draws.colours, images.dtype), images)
 
 
 def mix_images(
-    images: tf.Tensor, targets: tf.Tensor, *, mixup: float, cutmix: float, key: tf.Tensor
+    images: tf.Tensor, targets: tf.Tensor, draws: MixDraws, *, mixup: float, cutmix: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Mix each image of a batch with its neighbour, and their targets in the same proportion.
 
     Args:
         images: uint8 (batch, height, width, channels).
         targets: float32 (batch, num_classes).
+        draws: what `draw_mixing` has drawn for the batch, with the same `mixup` and `cutmix`.
         mixup: alpha of MixUp, which blends two images; 0 for none.
         cutmix: alpha of CutMix, which pastes a box of one into the other; 0 for none. With both, each image
             gets one of the two.
-        key: two integers; the same key gives the same result.
 
     Returns:
         (images, targets) of the same types and shapes.
 
     Source: Zhang et al., mixup, ICLR 2018; Yun et al., CutMix, ICCV 2019.
     """
-    count = tf.shape(images)[0]
-    chosen, row, column = tf.unstack(tf.random.stateless_uniform([3, count], key))
-    partners = tf.roll(images, 1, axis=0)  # the batch is in random order already
+    chosen, row, column = tf.unstack(draws.places)
+    partners = tf.concat([images[-1:], images[:-1]], axis=0)  # the batch is in random order already
     if cutmix:
-        side = tf.sqrt(1 - _draw_beta(cutmix, count, tf.random.fold_in(key, 1)))
+        side = tf.sqrt(1 - draws.cutmix)
         box = _mark_boxes(tf.shape(images), side, side, row, column)
         box &= (chosen < (0.5 if mixup else 1.0))[:, None, None, None]
         kept = 1 - tf.reduce_mean(tf.cast(box, tf.float32), axis=[1, 2, 3])
         pasted = tf.where(box, partners, images)
     if mixup:
-        share = _draw_beta(mixup, count, tf.random.fold_in(key, 2))
+        share = draws.mixup
         blended = _blend(images, partners, share[:, None, None, None])
     if mixup and cutmix:
         cut = chosen < 0.5
@@ -64,7 +101,7 @@ def mix_images(
     else:
         images, share = (blended, share) if mixup else (pasted, kept)
     share = share[:, None]
-    return images, share * targets + (1 - share) * tf.roll(targets, 1, axis=0)
+    return images, share * targets + (1 - share) * tf.concat([targets[-1:], targets[:-1]], axis=0)
 
 
 def _blend(images: tf.Tensor, partners: tf.Tensor, share: tf.Tensor) -> tf.Tensor:

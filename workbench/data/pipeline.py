@@ -1,14 +1,16 @@
-"""tf.data pipelines from a `Dataset` to batches of (uint8 images, int32 labels)."""
+"""tf.data pipelines from a `Dataset` to batches of images and labels."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from workbench.data.augmentation import Augmentation, augment, choose_flips, to_uint8
+from workbench.data.augmentation import Augmentation, choose_flips
+from workbench.data.batch_changes import BatchChanges, Draws
 from workbench.data.dataset import Dataset
-from workbench.data.mixing import erase_boxes, mix_images
+from workbench.data.gpu_batches import BatchMaker, copy_to_gpu
 from workbench.errors import UserError
 from workbench.runtime import count_replicas, count_threads, is_multi_worker, list_gpus
 
@@ -17,6 +19,65 @@ EVALUATION_PIXELS = 1 << 18  # of a batch of small images
 _without_autograph = tf.autograph.experimental.do_not_convert
 _PREFETCH = 4  # batches
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingBatches:
+    """Endless training batches.
+
+    Attributes:
+        dataset: its `train` rows are used.
+        order: tf.data.Dataset of (epoch, batch, positions of its images among the `train` rows).
+        changes: of each batch.
+        seed: of the changes.
+    """
+
+    dataset: Dataset
+    order: tf.data.Dataset
+    changes: BatchChanges
+    seed: int
+
+    def make_on_host(self) -> tf.data.Dataset:
+        """Return the batches, which the processor makes and prefetches, to the GPU if there is one."""
+        images, draw = _share_memory(self.dataset.images), self._make_drawer()
+
+        @_without_autograph
+        def load(*place: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            rows, labels, draws = draw(*place)
+            return self.changes.apply(tf.gather(images, rows), labels, draws)
+
+        return _prefetch(self.order.map(load, num_parallel_calls=count_threads()))
+
+    def make_on_gpu(self, gpu: str) -> tuple[tf.data.Dataset, BatchMaker]:
+        """Return (dataset, make_batch): `make_batch(*element)` makes a batch of each element of the dataset on a GPU.
+
+        If the images fit into a part of the GPU's memory, elements say which ones to read there; else they hold the
+        images of the batch.
+        """
+        copy, draw = copy_to_gpu(self.dataset.images, gpu), self._make_drawer()
+        images = None if copy else _share_memory(self.dataset.images)
+
+        @_without_autograph
+        def load(*place: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            rows, labels, draws = draw(*place)
+            # TensorFlow computes int32 on the processor, for which the GPU would wait.
+            return rows if copy else tf.gather(images, rows), tf.cast(labels, tf.int64), draws
+
+        data = _prefetch(self.order.map(load, num_parallel_calls=count_threads()))
+        return data, BatchMaker(copy, self.changes, gpu)
+
+    def _make_drawer(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, Draws]]:
+        """Return a function from an element of `order` to (rows, labels, what is drawn for the batch)."""
+        with tf.device("/CPU:0"):
+            rows, labels = tf.constant(self.dataset.train), tf.constant(self.dataset.labels[self.dataset.train])
+            mirrored = choose_flips(len(self.dataset.train), self.seed)
+
+        def draw(epoch: tf.Tensor, batch: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Draws]:
+            flipped = tf.not_equal(tf.gather(mirrored, positions), epoch % 2 == 1)
+            draws = self.changes.draw(_make_key(self.seed, _AUGMENT, epoch, batch), flipped)
+            return tf.gather(rows, positions), tf.gather(labels, positions), draws
+
+        return draw
 
 
 def make_training_batches(
@@ -32,15 +93,16 @@ def make_training_batches(
     mixup: float = 0.0,
     cutmix: float = 0.0,
     image_size: int | None = None,
-) -> tf.data.Dataset:
-    """Return endless training batches, epoch after epoch: shuffled over the whole set, augmented, prefetched.
+) -> TrainingBatches:
+    """Return endless training batches, epoch after epoch: shuffled over the whole set, and augmented.
 
     Order and augmentation of an epoch depend on `seed` and the epoch's number alone, so a training that is resumed at
-    epoch k with `first_epoch=k` gets the same batches as an uninterrupted one.
+    epoch k with `first_epoch=k` gets the same batches as an uninterrupted one. An epoch has
+    `count_steps(dataset, batch_size)` batches; the last one holds the remainder.
 
     Args:
         dataset: its `train` rows are used. If it is not `augmentable`, `augmentation` has no effect.
-        batch_size: images a batch; the last batch of an epoch holds the remainder.
+        batch_size: images a batch.
         augmentation: how images are cropped or shifted, flipped and jittered at random; None changes nothing.
         seed: of order and augmentation.
         first_epoch: number of the first epoch, counted from 0.
@@ -48,36 +110,17 @@ def make_training_batches(
         one_hot: whether labels are float32 (batch, num_classes).
         erasing, mixup, cutmix: as in `TrainingConfig`; the last two need `one_hot`.
         image_size: side of the images in pixels; by default that of the stored images.
-
-    Returns:
-        Infinite tf.data.Dataset of (uint8 (batch, size, size, 3), int32 (batch,)), and with class weights float32
-        (batch,) as a third element; an epoch has `count_steps(dataset, batch_size)` batches.
     """
-    read = _make_reader(dataset, dataset.train)
-    make_targets = _make_target_function(dataset, one_hot)
-    size = image_size or dataset.images.shape[1]
-    mirrored = choose_flips(len(dataset.train), seed)
-
-    @_without_autograph
-    def load(epoch: tf.Tensor, batch: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        images, labels = read(rows)
-        targets, key = make_targets(labels), _make_key(seed, _AUGMENT, epoch, batch)
-        if augmentation and dataset.augmentable:
-            flipped = tf.not_equal(tf.gather(mirrored, rows), epoch % 2 == 1)
-            images = augment(images, key, size, augmentation, flipped)
-        elif size != images.shape[1]:
-            images = to_uint8(tf.image.resize(images, (size, size), antialias=True))
-        if erasing:
-            images = erase_boxes(images, erasing, tf.random.fold_in(key, 1))
-        if mixup or cutmix:
-            images, targets = mix_images(images, targets, mixup=mixup, cutmix=cutmix, key=tf.random.fold_in(key, 2))
-        if class_weights is None:
-            return images, targets
-        weights = tf.linalg.matvec(targets, class_weights) if one_hot else tf.gather(class_weights, labels)
-        return images, targets, weights
-
-    rows = _shuffle_rows(len(dataset.train), batch_size, seed, first_epoch)
-    return _prefetch(rows.map(load, num_parallel_calls=count_threads()))
+    changes = BatchChanges(
+        augmentation=augmentation if dataset.augmentable else None,
+        image_size=image_size,
+        erasing=erasing,
+        mixup=mixup,
+        cutmix=cutmix,
+        num_classes=len(dataset.class_names) if one_hot else 0,
+        class_weights=() if class_weights is None else tuple(class_weights.tolist()),
+    )
+    return TrainingBatches(dataset, _shuffle_rows(len(dataset.train), batch_size, seed, first_epoch), changes, seed)
 
 
 def _shuffle_rows(count: int, batch_size: int, seed: int, first_epoch: int) -> tf.data.Dataset:
@@ -99,13 +142,15 @@ def make_evaluation_batches(
 
     Batches of small images are larger than `batch_size`, which changes no result and saves steps.
     """
-    read = _make_reader(dataset, rows)
-    make_targets = _make_target_function(dataset, one_hot)
+    images = _share_memory(dataset.images)
+    with tf.device("/CPU:0"):
+        labels, numbers = tf.constant(dataset.labels[rows]), tf.constant(rows)
 
     @_without_autograph
     def load(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = read(positions)
-        return images, make_targets(labels)
+        targets = tf.gather(labels, positions)
+        shown = tf.gather(images, tf.gather(numbers, positions))
+        return shown, tf.one_hot(targets, len(dataset.class_names)) if one_hot else targets
 
     size = dataset.images.shape[1]
     positions = tf.data.Dataset.range(len(rows)).batch(max(batch_size, min(256, EVALUATION_PIXELS // size**2)))
@@ -132,12 +177,6 @@ def count_steps(dataset: Dataset, batch_size: int) -> int:
     return len(dataset.train) // batch_size
 
 
-def _make_reader(dataset: Dataset, rows: np.ndarray) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Return a function from positions in `rows` to (images, labels); images are read from the store when needed."""
-    images, labels, rows = _share_memory(dataset.images), tf.constant(dataset.labels[rows]), tf.constant(rows)
-    return lambda positions: (tf.gather(images, tf.gather(rows, positions)), tf.gather(labels, positions))
-
-
 def _share_memory(images: np.ndarray) -> tf.Tensor:
     """Return the images as a tensor that shares the memory of their file.
 
@@ -150,10 +189,6 @@ def _share_memory(images: np.ndarray) -> tf.Tensor:
             return tf.constant(images)
         writable = np.memmap(path, images.dtype, "c", shape=images.shape)  # TensorFlow takes no other array
         return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())
-
-
-def _make_target_function(dataset: Dataset, one_hot: bool) -> Callable[[tf.Tensor], tf.Tensor]:
-    return (lambda labels: tf.one_hot(labels, len(dataset.class_names))) if one_hot else (lambda labels: labels)
 
 
 def _make_key(seed: int, stream: int, epoch: tf.Tensor, batch: tf.Tensor | int) -> tf.Tensor:

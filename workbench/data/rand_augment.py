@@ -17,22 +17,35 @@ _GREY = 128.0  # outside the image
 _SMOOTHING = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))  # weights of the neighbours, as in Pillow's SMOOTH
 
 
-def apply_rand_augment(images: tf.Tensor, magnitude: float, key: tf.Tensor) -> tf.Tensor:
+def draw_distortions(key: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
+    """Draw the operations of each image, and their directions.
+
+    Args:
+        key: two integers; the same key gives the same numbers.
+        count: images of the batch.
+
+    Returns:
+        float32 (2, 2, batch), evenly distributed from 0 to 1: for each of two operations, which one, and its direction.
+    """
+    keys = [tf.random.fold_in(key, number) for number in range(_NUM_OPERATIONS)]
+    return tf.stack([tf.random.stateless_uniform([2, count], one) for one in keys])
+
+
+def apply_rand_augment(images: tf.Tensor, magnitude: float, distortions: tf.Tensor) -> tf.Tensor:
     """Change each image of a batch by two operations, drawn from fourteen with equal probabilities.
 
     Args:
         images: float32 (batch, height, width, 3), 0 to 255.
         magnitude: strength of the operations, 0 to 10.
-        key: two integers; the same key gives the same result.
+        distortions: what `draw_distortions` has drawn.
 
     Returns:
         float32 of the same shape, 0 to 255.
 
     Source: Cubuk et al., RandAugment, CVPR workshops 2020; the operations are those of AutoAugment, CVPR 2019.
     """
-    for number in range(_NUM_OPERATIONS):
-        draw = tf.random.stateless_uniform([2, tf.shape(images)[0]], tf.random.fold_in(key, number))
-        chosen = tf.cast(draw[0] * len(OPERATIONS), tf.int32)
+    for draw in tf.unstack(distortions):
+        chosen = tf.cast(draw[0] * len(OPERATIONS), tf.int64)  # int32 would make a GPU wait for the processor
         strength = tf.where(draw[1] < 0.5, -1.0, 1.0) * magnitude / _MOST
         images = apply_operations(images, chosen, strength)
     return images
@@ -43,7 +56,7 @@ def apply_operations(images: tf.Tensor, chosen: tf.Tensor, strength: tf.Tensor) 
 
     Args:
         images: float32 (batch, height, width, 3), 0 to 255.
-        chosen: positions in `OPERATIONS`, int32 (batch,).
+        chosen: positions in `OPERATIONS`, integers (batch,).
         strength: float32 (batch,), -1 to 1; the sign is the direction, where an operation has one.
 
     Returns:
@@ -94,11 +107,11 @@ def _equalize(images: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(images)
     count, pixels = shape[0] * shape[3], shape[1] * shape[2]
     values = tf.reshape(tf.transpose(tf.round(images), [0, 3, 1, 2]), [count, pixels])
-    values = tf.cast(tf.clip_by_value(values, 0.0, 255.0), tf.int32)
-    places = tf.reshape(values + 256 * tf.range(count)[:, None], [-1])
-    frequencies = tf.math.bincount(places, minlength=256 * count, maxlength=256 * count, dtype=tf.float32)
-    below = tf.cumsum(tf.reshape(frequencies, [count, 256]), axis=1)
-    lowest = tf.gather(below, tf.reduce_min(values, axis=1), axis=1, batch_dims=1)[:, None]
+    values = tf.clip_by_value(values, 0.0, 255.0)
+    least, values = tf.cast(tf.reduce_min(values, axis=1), tf.int32), tf.cast(values, tf.int32)
+    frequencies = tf.raw_ops.DenseBincount(input=values, size=256, weights=tf.zeros([0]))
+    below = tf.cumsum(frequencies, axis=1)
+    lowest = tf.gather(below, least, axis=1, batch_dims=1)[:, None]
     others = tf.cast(pixels, tf.float32) - lowest
     table = tf.where(others > 0, (below - lowest) * 255 / tf.maximum(others, 1.0), tf.range(256, dtype=tf.float32))
     equal = tf.reshape(tf.gather(table, values, axis=1, batch_dims=1), tf.gather(shape, [0, 3, 1, 2]))

@@ -1,7 +1,10 @@
 """The input pipeline of a training: the batches that a `TrainingConfig` asks for."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -9,12 +12,15 @@ from workbench.config import TrainingConfig
 from workbench.data import pipeline
 from workbench.data.augmentation import Augmentation
 from workbench.data.dataset import Dataset, compute_class_weights
+from workbench.data.pipeline import TrainingBatches
+from workbench.runtime import list_gpus
 from workbench.training.optimizer import needs_one_hot
+from workbench.training.training_model import TrainingModel
 
 
 def make_training_batches(
     dataset: Dataset, training: TrainingConfig, first_epoch: int = 0, image_size: int | None = None
-) -> tf.data.Dataset:
+) -> TrainingBatches:
     """Make endless batches of shuffled and augmented training images; see `workbench.data.pipeline`."""
     return pipeline.make_training_batches(
         dataset,
@@ -29,6 +35,22 @@ def make_training_batches(
         cutmix=training.cutmix,
         image_size=image_size,
     )
+
+
+@contextlib.contextmanager
+def feed(model: keras.Model, batches: TrainingBatches) -> Iterator[tf.data.Dataset]:
+    """Yield what `model.fit` takes to train on these batches.
+
+    If one GPU trains a `TrainingModel`, the training step makes them there. Otherwise the processor makes them: several
+    GPUs would each get a part of what MixUp mixes.
+    """
+    gpus = list_gpus()
+    if gpus and not tf.distribute.has_strategy() and isinstance(model, TrainingModel):
+        data, make_batch = batches.make_on_gpu(gpus[0])
+        with model.making_batches(make_batch):
+            yield data
+    else:
+        yield batches.make_on_host()
 
 
 def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.data.Dataset:

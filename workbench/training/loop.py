@@ -25,7 +25,7 @@ from workbench.failures import describe_full_disk
 from workbench.files import format_bytes, read_csv
 from workbench.keras_graph import build_uncompiled
 from workbench.runtime import is_multi_worker
-from workbench.training.batches import make_training_batches, make_validation_batches
+from workbench.training.batches import feed, make_training_batches, make_validation_batches
 from workbench.training.callbacks import (
     AverageWeights,
     KeepBestWeights,
@@ -241,16 +241,17 @@ def fit(
         image_size = timeline.choose_image_size(done)
         stage = ChangeStage(timeline, image_size)
         select_image_size(model, image_size)
-        model.fit(
-            make_training_batches(dataset, training, first_epoch=done, image_size=image_size),
-            validation_data=make_validation_batches(dataset, training),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=sys.maxsize,  # the callbacks end it
-            shuffle=False,  # the pipeline has shuffled
-            verbose=0,
-            callbacks=[*callbacks, stage],
-        )
+        with feed(model, make_training_batches(dataset, training, first_epoch=done, image_size=image_size)) as batches:
+            model.fit(
+                batches,
+                validation_data=make_validation_batches(dataset, training),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=sys.maxsize,  # the callbacks end it
+                shuffle=False,  # the pipeline has shuffled
+                verbose=0,
+                callbacks=[*callbacks, stage],
+            )
         has_more = stage.has_ended and not timeline.is_over(len(history))
     return FitResult(history, keep_best.weights)
 

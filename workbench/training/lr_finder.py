@@ -12,7 +12,7 @@ from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import write_csv
-from workbench.training.batches import make_training_batches
+from workbench.training.batches import feed, make_training_batches
 from workbench.training.callbacks import Logs, SeedEpochs
 
 STEPS, LOWEST, HIGHEST = 200, 1e-6, 1.0
@@ -52,13 +52,14 @@ def find_learning_rate(model: keras.Model, dataset: Dataset, training: TrainingC
     fall is fastai's.
     """
     rise = _RaiseLearningRate(steps)
-    model.fit(
-        make_training_batches(dataset, training),
-        steps_per_epoch=steps,
-        shuffle=False,
-        verbose=0,
-        callbacks=[SeedEpochs(training.seed), rise],
-    )
+    with feed(model, make_training_batches(dataset, training)) as batches:
+        model.fit(
+            batches,
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[SeedEpochs(training.seed), rise],
+        )
     losses = np.array(rise.losses)
     rates, smoothed = rise.rates[: len(losses)], np.array(rise.smoothed)
     return RangeTest(rates, losses, smoothed, find_steepest_fall(rates, smoothed))

@@ -24,7 +24,7 @@ def compile_model(
 ) -> None:
     """Compile a classifier for training, and make the variables of its optimizer and metrics.
 
-    XLA compiles the whole step if there is one GPU; on CPUs it is slower.
+    XLA compiles the step if there is one GPU; on CPUs it is slower.
 
     Args:
         model: maps images to logits.

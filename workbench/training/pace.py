@@ -9,7 +9,7 @@ import tensorflow as tf
 from workbench.config import TrainingConfig
 from workbench.data.dataset import Dataset
 from workbench.data.pipeline import count_steps
-from workbench.training.batches import make_training_batches, make_validation_batches
+from workbench.training.batches import feed, make_training_batches, make_validation_batches
 from workbench.training.callbacks import Logs
 from workbench.training.progressive_resizing import list_stages
 from workbench.training.training_model import select_image_size
@@ -59,14 +59,14 @@ def measure_pace(model: keras.Model, dataset: Dataset, training: TrainingConfig)
 def _measure_epoch(model: keras.Model, dataset: Dataset, training: TrainingConfig, image_size: int) -> float:
     """Estimate the seconds of an epoch with training images of some size, and of its validation."""
     steps, at_once = count_steps(dataset, training.batch_size), model.steps_per_execution
-    batches = make_training_batches(dataset, training, image_size=image_size)
     validation = make_validation_batches(dataset, training)
     validation_steps = int(validation.cardinality())
     select_image_size(model, image_size)
-    timed, count = _run_steps(model, batches, validation, at_once, 1, epochs=2), at_once  # the first epoch traces
-    if timed.training * steps / at_once * training.epochs > _SHORT:
-        count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / timed.training))))
-        timed = _run_steps(model, batches, validation, count, min(count, validation_steps))
+    with feed(model, make_training_batches(dataset, training, image_size=image_size)) as batches:
+        timed, count = _run_steps(model, batches, validation, at_once, 1, epochs=2), at_once  # the first epoch traces
+        if timed.training * steps / at_once * training.epochs > _SHORT:
+            count = min(steps, at_once * max(1, min(_STEPS // at_once, int(_SECONDS / timed.training))))
+            timed = _run_steps(model, batches, validation, count, min(count, validation_steps))
     validated = -(-min(count, validation_steps) // at_once) * at_once
     return timed.training * steps / count + timed.validating * validation_steps / validated
 

@@ -1,11 +1,13 @@
 """The model that is trained: our own subclass of keras.Model, saved as a model of Keras' own layers and optimizer."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from workbench.keras_graph import LOGITS, MultiWorkerModel
 from workbench.training.optimizers.fused import SavedAsKeras
@@ -41,22 +43,26 @@ class _State:
     Attributes:
         saved_as: the model that is saved in place of the trained one.
         saved_optimizer_of: the optimizer that `saved_as` was compiled with a copy of.
-        train_functions: (image size, frozen layers) -> the compiled training step.
+        train_functions: (image size, frozen layers) -> what makes the step's batch, and the training step.
+        compiled_steps: (image size, frozen layers) -> the training step without making the batch, compiled by XLA.
         image_size: the size that the model's present `train_function` belongs to.
         frozen: the layers that it does not train, of those that are trainable.
         unfreezing: how layers are unfrozen during the training; None if all are trained from the start.
         is_validating: whether a validation step is being traced or run.
         returns_logits: whether a validation step returns its logits.
+        make_batch: makes the batch of a training step from what `fit` gets; None if that is the batch.
     """
 
     saved_as: keras.Model
     saved_optimizer_of: keras.Optimizer | None = None
-    train_functions: dict[tuple, Callable | None] = dataclasses.field(default_factory=dict)
+    train_functions: dict[tuple, tuple[Callable | None, Callable]] = dataclasses.field(default_factory=dict)
+    compiled_steps: dict[tuple, Callable] = dataclasses.field(default_factory=dict)
     image_size: int | None = None
     frozen: tuple[keras.Layer, ...] = ()
     unfreezing: Unfreezing | None = None
     is_validating: bool = False
     returns_logits: bool = False
+    make_batch: Callable | None = None
 
 
 class TrainingModel(MultiWorkerModel):
@@ -74,6 +80,7 @@ class TrainingModel(MultiWorkerModel):
 
     train_function: Callable | None
     test_function: Callable | None
+    jit_compile: bool
 
     def __init__(
         self,
@@ -132,7 +139,35 @@ class TrainingModel(MultiWorkerModel):
         """Compile as keras.Model does, and drop the training steps that were compiled before."""
         super().compile(*args, **kwargs)
         self._state.train_functions.clear()
+        self._state.compiled_steps.clear()
         self.train_function = None
+
+    @contextlib.contextmanager
+    def making_batches(self, make_batch: Callable[..., tuple[tf.Tensor, ...]]) -> Iterator[None]:
+        """Let each training step make its batch from what `fit` gets, on the GPU.
+
+        XLA compiles the step without this part, because it cannot compile all of it. What is compiled is kept for other
+        batches; the whole step is traced again if `make_batch` is not equal to the last one.
+
+        Args:
+            make_batch: called with the elements of what `fit` gets, returns (images, targets[, weights]).
+        """
+        self._select(self._state.image_size, self._state.frozen, make_batch)
+        try:
+            yield
+        finally:
+            self._select(self._state.image_size, self._state.frozen, None)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what `fit` calls for each step, as keras.Model does."""
+        if self._state.make_batch is None:
+            super().make_train_function(force)
+            return
+        compiles, self.jit_compile = self.jit_compile, False
+        try:
+            super().make_train_function(force)
+        finally:
+            self.jit_compile = compiles
 
     def select_image_size(self, image_size: int) -> None:
         """Use a separate `train_function` for each size of the training images.
@@ -142,7 +177,7 @@ class TrainingModel(MultiWorkerModel):
         Args:
             image_size: side of the square training images in pixels.
         """
-        self._select(image_size, self._state.frozen)
+        self._select(image_size, self._state.frozen, self._state.make_batch)
 
     @property
     def unfreezing(self) -> Unfreezing | None:
@@ -155,19 +190,34 @@ class TrainingModel(MultiWorkerModel):
 
     def freeze_layers(self, layers: Sequence[keras.Layer]) -> None:
         """Train without these layers from the next step on; they compute as in inference, and have no gradients."""
-        self._select(self._state.image_size, tuple(layers))
+        self._select(self._state.image_size, tuple(layers), self._state.make_batch)
         self.make_train_function()
 
-    def _select(self, image_size: int | None, frozen: tuple[keras.Layer, ...]) -> None:
+    def _select(
+        self, image_size: int | None, frozen: tuple[keras.Layer, ...], make_batch: Callable[..., tuple] | None
+    ) -> None:
         state = self._state
-        state.train_functions[state.image_size, state.frozen] = self.train_function
-        state.image_size, state.frozen = image_size, frozen
-        self.train_function = state.train_functions.get((image_size, frozen))
+        if self.train_function is not None:
+            state.train_functions[state.image_size, state.frozen] = (state.make_batch, self.train_function)
+        state.image_size, state.frozen, state.make_batch = image_size, frozen, make_batch
+        maker, function = state.train_functions.get((image_size, frozen), (None, None))
+        self.train_function = function if maker == make_batch else None
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Train one batch, as keras.Model does, without the frozen layers.
+        """Train one batch, as keras.Model does, without the frozen layers; make it first if it is not given."""
+        state = self._state
+        if state.make_batch is None:
+            return self._train(data)
+        key = (state.image_size, state.frozen)
+        if key not in state.compiled_steps:
+            state.compiled_steps[key] = tf.function(self._train, autograph=False, jit_compile=self.jit_compile)
+        return state.compiled_steps[key](state.make_batch(*data))
 
-        They are not trainable only while the step is traced: everything else needs the same list of variables always.
+    def _train(self, data: Any) -> dict[str, Any]:
+        """Train one batch.
+
+        The frozen layers are not trainable only while the step is traced: everything else needs the same list of
+        variables always.
         """
         for layer in self._state.frozen:
             layer.trainable = False

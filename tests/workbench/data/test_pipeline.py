@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.processes import run
 from workbench.config import DataConfig
-from workbench.data.augmentation import Augmentation, augment
+from workbench.data.augmentation import Augmentation, augment, draw_changes
 from workbench.data.dataset import load_dataset
 from workbench.data.pipeline import count_steps, make_evaluation_batches, make_training_batches
 
@@ -32,7 +32,7 @@ def epochs(dataset, count, batch_size=10, augmentation=None, seed=0, first_epoch
     """The next epochs' batches, a list for each epoch."""
     steps = count_steps(dataset, batch_size)
     stream = make_training_batches(dataset, batch_size, augmentation=augmentation, seed=seed, first_epoch=first_epoch)
-    batches = take(stream, count * steps)
+    batches = take(stream.make_on_host(), count * steps)
     return [batches[start : start + steps] for start in range(0, len(batches), steps)]
 
 
@@ -43,6 +43,10 @@ def rows_of(dataset, epoch):
     rows = [row_of[image.tobytes()] for images, _ in epoch for image in images]
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in epoch]), dataset.labels[rows])
     return rows
+
+
+def draw_and_augment(images, key, how=CROPS, flipped=None):
+    return augment(tf.constant(images), draw_changes(key, len(images), how, flipped), how).numpy()
 
 
 def assert_same(batches, others):
@@ -147,7 +151,7 @@ def test_augmentation_flips_half_crops_and_jitters():
     size, count = 32, 400
     ramp = np.linspace(60, 160, size).astype(np.uint8)
     image = np.stack([np.tile(ramp, (size, 1)), np.tile(ramp[:, None], (1, size)), np.full((size, size), 90)], -1)
-    images = augment(np.stack([image.astype(np.uint8)] * count), [3, 4]).numpy().astype(float)
+    images = draw_and_augment(np.stack([image.astype(np.uint8)] * count), [3, 4]).astype(float)
     left_to_right = images[:, :, -1, 0].mean(1) - images[:, :, 0, 0].mean(1)
     top_to_bottom = images[:, -1, :, 1].mean(1) - images[:, 0, :, 1].mean(1)
     assert 0.4 < (left_to_right < 0).mean() < 0.6
@@ -163,9 +167,9 @@ def test_augmentation_flips_half_crops_and_jitters():
 def test_mixed_batches_are_resumed_with_weights_that_follow_their_labels(dataset):
     weights = np.array([1.0, 2.0, 4.0], np.float32)
     options = {"erasing": 0.5, "mixup": 0.4, "cutmix": 1.0, "one_hot": True, "class_weights": weights}
-    stream = make_training_batches(dataset, 10, augmentation=CROPS, seed=0, **options)
+    stream = make_training_batches(dataset, 10, augmentation=CROPS, seed=0, **options).make_on_host()
     whole = [[part.numpy() for part in batch] for batch in stream.take(6)]
-    resumed = make_training_batches(dataset, 10, augmentation=CROPS, seed=0, first_epoch=1, **options)
+    resumed = make_training_batches(dataset, 10, augmentation=CROPS, seed=0, first_epoch=1, **options).make_on_host()
     for batch, other in zip(whole[3:], resumed.take(3), strict=True):
         for one, same in zip(batch, other, strict=True):
             np.testing.assert_array_equal(one, same)
@@ -181,7 +185,7 @@ def test_shifted_images_are_moved_by_whole_pixels_with_mirrored_edges():
     image = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
     flipped = np.arange(count) % 2 == 1
     how = Augmentation(shift=0.25, jitter=0.0)
-    images = augment(np.stack([image] * count), [3, 4], how=how, flipped=tf.constant(flipped)).numpy()
+    images = draw_and_augment(np.stack([image] * count), [3, 4], how, flipped)
     down, right = (size // 2 - images[:, size // 2, size // 2, axis].astype(int) for axis in (0, 1))
     right[flipped] = size // 2 - (size - 1 - images[flipped, 0, size // 2, 1].astype(int))
     assert set(down) == set(right) == set(range(-4, 5))
@@ -209,8 +213,8 @@ def test_each_image_is_flipped_in_every_other_epoch(dataset):
 
 def test_augmentation_depends_on_the_key_only():
     images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
-    np.testing.assert_array_equal(augment(images, [1, 2]), augment(images, [1, 2]))
-    assert (augment(images, [1, 2]).numpy() != augment(images, [1, 3]).numpy()).any()
+    np.testing.assert_array_equal(draw_and_augment(images, [1, 2]), draw_and_augment(images, [1, 2]))
+    assert (draw_and_augment(images, [1, 2]) != draw_and_augment(images, [1, 3])).any()
 
 
 DEVICE_SCRIPT = """
@@ -227,9 +231,10 @@ from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
 
 dataset = load_dataset(DataConfig(data=sys.argv[1], image_size=16), seed=0)
-plain = [image.numpy() for image, _ in pipeline.make_training_batches(dataset, 10, augmentation=None, seed=0).take(6)]
+training = pipeline.make_training_batches(dataset, 10, augmentation=None, seed=0)
+plain = [image.numpy() for image, _ in training.make_on_host().take(6)]
 pipeline.list_gpus = lambda: ["/device:CPU:1"]
-batches = pipeline.make_training_batches(dataset, 10, augmentation=None, seed=0)
+batches = training.make_on_host()
 for other, (images, labels) in zip(plain, batches, strict=False):
     assert images.device.endswith("CPU:1"), images.device
     assert labels.device.endswith("CPU:1"), labels.device
@@ -257,7 +262,7 @@ def test_batches_are_prefetched_to_a_device(photo_folder):
 def test_no_thread_tunes_a_pipeline(dataset):
     """TensorFlow's autotuning can miss that an iterator ends, which then waits for it: seconds at the end of a fit."""
     for batches in (
-        make_training_batches(dataset, 4, augmentation=CROPS, seed=0),
+        make_training_batches(dataset, 4, augmentation=CROPS, seed=0).make_on_host(),
         make_evaluation_batches(dataset, dataset.test, 5),
     ):
         assert batches.options().autotune.enabled is False
@@ -265,6 +270,6 @@ def test_no_thread_tunes_a_pipeline(dataset):
 
 def test_class_weights_come_with_the_batches(dataset):
     weights = np.array([0.5, 1.0, 2.0], np.float32)
-    batches = make_training_batches(dataset, 10, augmentation=None, seed=0, class_weights=weights)
+    batches = make_training_batches(dataset, 10, augmentation=None, seed=0, class_weights=weights).make_on_host()
     for _, labels, batch_weights in batches.take(3):
         np.testing.assert_array_equal(batch_weights, weights[labels.numpy()])

@@ -49,8 +49,8 @@ def test_sizes_grow_in_stages_of_as_many_epochs(start, size, epochs, expected):
 def test_the_batches_of_a_stage_are_smaller(config, data_aug):
     config = replace(config, data_aug=data_aug)
     dataset = load_dataset(config.data, 0)
-    small, _ = next(iter(make_training_batches(dataset, config.training, image_size=32)))
-    large, labels = next(iter(make_training_batches(dataset, config.training)))
+    small, _ = next(iter(make_training_batches(dataset, config.training, image_size=32).make_on_host()))
+    large, labels = next(iter(make_training_batches(dataset, config.training).make_on_host()))
     assert (small.shape, large.shape) == ((8, 32, 32, 3), (8, 64, 64, 3))
     if not data_aug:  # one colour an image, up to its noise
         np.testing.assert_allclose(np.mean(small, (1, 2)), np.mean(large, (1, 2)), atol=1)
