@@ -68,14 +68,17 @@ def test_a_link_to_a_file_that_is_gone_has_no_size(photo_folder):
     assert plan_network(build(TrainConfig, data=str(data), recipe="planned")).data.image_size == 96
 
 
+def choose(config, slow, speed):
+    """Return the image size and the filters that are planned at a measured speed."""
+    slow(speed)
+    planned = plan_network(config)
+    return planned.data.image_size, planned.network.num_filters
+
+
 def test_a_short_budget_has_smaller_images_and_then_fewer_filters(photo_folder, slow):
     data = str(photo_folder(size=200, train=3, test=1))
     config = build(TrainConfig, data=data, recipe="planned", budget="1m")
-    chosen = []
-    for speed in (1e12, 1.8e9, 4.5e8, 1e6):
-        slow(speed)
-        planned = plan_network(config)
-        chosen.append((planned.data.image_size, planned.network.num_filters))
+    chosen = [choose(config, slow, speed) for speed in (1e12, 1.8e9, 4.5e8, 1e6)]
     assert chosen == [(128, 32), (96, 32), (64, 24), (64, 16)]
     kept = plan_network(build(TrainConfig, data=data, budget="1m", num_filters=48, head="flatten", image_size=40))
     assert (kept.data.image_size, kept.network.num_filters, kept.network.head) == (40, 48, "flatten")
@@ -84,11 +87,7 @@ def test_a_short_budget_has_smaller_images_and_then_fewer_filters(photo_folder, 
 
 def test_small_photos_are_enlarged_if_there_is_time(photo_folder, slow):
     config = build(TrainConfig, data=str(photo_folder(size=32, train=3, test=1)), recipe="planned", budget="1m")
-    chosen = []
-    for speed in (1e12, 4.5e8, 1e8, 1e6):
-        slow(speed)
-        planned = plan_network(config)
-        chosen.append((planned.data.image_size, planned.network.num_filters))
+    chosen = [choose(config, slow, speed) for speed in (1e12, 4.5e8, 1e8, 1e6)]
     assert chosen == [(64, 32), (64, 24), (32, 24), (32, 16)]
     given = plan_network(build(TrainConfig, data=config.data.data, budget="1m", num_filters=48))
     assert (given.data.image_size, given.network.num_filters) == (32, 48)

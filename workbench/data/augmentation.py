@@ -1,7 +1,7 @@
 """Random crops or shifts, flips and colour jitter of a batch, drawn with TensorFlow's stateless random generators.
 
-What happens to each image is drawn first. What was drawn is then applied, on the processor or on a GPU: there, drawing
-would wait for the GPU.
+The processor draws the random numbers of a batch first. The images are then changed on the processor or on a GPU. A GPU
+does not draw the numbers itself, because TensorFlow would let it wait for the processor.
 """
 
 import dataclasses
@@ -34,12 +34,12 @@ class ChangeDraws(NamedTuple):
     """Random numbers that say how the images of a batch are changed.
 
     Attributes:
-        places: float32 (8, batch), evenly distributed from 0 to 1: the box or the shift, and the jitter.
+        uniform: float32 (8, batch), uniform from 0 to 1: the box or the shift, and the jitter.
         flipped: bool (batch,), which images are flipped horizontally.
         distortions: of RandAugment, see `draw_distortions`; empty without it.
     """
 
-    places: tf.Tensor
+    uniform: tf.Tensor
     flipped: tf.Tensor
     distortions: tf.Tensor
 
@@ -55,9 +55,9 @@ def draw_changes(
         how: what will be changed.
         flipped: bool (batch,), which images are flipped; by default half of them at random.
     """
-    places = tf.random.stateless_uniform([8, count], key)
+    uniform = tf.random.stateless_uniform([8, count], key)
     distortions = draw_distortions(tf.random.fold_in(key, 3), count) if how.rand_augment else tf.zeros([0])
-    return ChangeDraws(places, places[4] < 0.5 if flipped is None else flipped, distortions)
+    return ChangeDraws(uniform, uniform[4] < 0.5 if flipped is None else flipped, distortions)
 
 
 def augment(
@@ -76,11 +76,11 @@ def augment(
         uint8 (batch, image_size, image_size, 3).
     """
     size = (image_size, image_size) if image_size else (images.shape[1], images.shape[2])
-    numbers = tf.unstack(draws.places)
+    numbers = tf.unstack(draws.uniform)
     if how.shift:
         if size != tuple(images.shape[1:3]):
             images = resize(images, size, for_gpu)
-        images = tf.cast(images, tf.float32) if for_gpu else images  # GPUs cannot gather uint8
+        images = tf.cast(images, tf.float32) if for_gpu else images  # TensorFlow gathers uint8 on processors only
         images = _shift(images, how.shift * (2 * numbers[2] - 1), how.shift * (2 * numbers[3] - 1), draws.flipped)
     else:
         images = _crop(images, size, how.crop_area, numbers[:4], draws.flipped, for_gpu)
@@ -116,7 +116,7 @@ def resize(images: tf.Tensor, size: tuple[int, int], for_gpu: bool = False) -> t
     """
     if not for_gpu:
         return to_uint8(tf.image.resize(images, size, antialias=True))
-    rows, columns = (_weigh_pixels(old, new)[None] for old, new in zip(images.shape[1:3], size, strict=True))
+    rows, columns = (_weigh_pixels(old, new) for old, new in zip(images.shape[1:3], size, strict=True))
     return to_uint8(_combine_pixels(images, rows, columns))
 
 
@@ -131,13 +131,11 @@ def _combine_pixels(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> t
 
     Args:
         images: (batch, height, width, channels).
-        rows: weights, float32 (batch, new height, height), or (1, new height, height) for all images.
+        rows: weights, float32 (batch, new height, height), or (new height, height) for all images.
         columns: likewise, for the width.
     """
-    images = tf.einsum(
-        "nhy,nyxc->nhxc", tf.broadcast_to(rows, [tf.shape(images)[0], *rows.shape[1:]]), tf.cast(images, tf.float32)
-    )
-    return tf.einsum("nwx,nhxc->nhwc", tf.broadcast_to(columns, [tf.shape(images)[0], *columns.shape[1:]]), images)
+    images = tf.einsum("...hy,...yxc->...hxc", rows, tf.cast(images, tf.float32))
+    return tf.einsum("...wx,...hxc->...hwc", columns, images)
 
 
 def to_uint8(images: tf.Tensor) -> tf.Tensor:

@@ -11,11 +11,11 @@ class BoxDraws(NamedTuple):
     """Random numbers of the boxes that are erased.
 
     Attributes:
-        places: float32 (5, batch), evenly distributed from 0 to 1: whether there is a box, its size, shape and place.
+        uniform: float32 (5, batch), uniform from 0 to 1: whether there is a box, its size, shape and place.
         colours: float32 (batch, 1, 1, 3), whole numbers from 0 to 255.
     """
 
-    places: tf.Tensor
+    uniform: tf.Tensor
     colours: tf.Tensor
 
 
@@ -23,11 +23,11 @@ class MixDraws(NamedTuple):
     """Random numbers of MixUp and CutMix.
 
     Attributes:
-        places: float32 (3, batch), evenly distributed from 0 to 1: which of the two, and the box's place.
+        uniform: float32 (3, batch), uniform from 0 to 1: which of the two, and the box's place.
         mixup, cutmix: float32 (batch,), shares of the image itself; empty without MixUp or CutMix.
     """
 
-    places: tf.Tensor
+    uniform: tf.Tensor
     mixup: tf.Tensor
     cutmix: tf.Tensor
 
@@ -40,9 +40,9 @@ def draw_boxes(key: tf.Tensor, count: tf.Tensor | int) -> BoxDraws:
 
 def draw_mixing(key: tf.Tensor, count: tf.Tensor | int, *, mixup: float, cutmix: float) -> MixDraws:
     """Draw how a batch of so many images is mixed; the same key, two integers, gives the same. See `mix_images`."""
-    places, none = tf.random.stateless_uniform([3, count], key), tf.zeros([0])
+    uniform, none = tf.random.stateless_uniform([3, count], key), tf.zeros([0])
     pasted = _draw_beta(cutmix, count, tf.random.fold_in(key, 1)) if cutmix else none
-    return MixDraws(places, _draw_beta(mixup, count, tf.random.fold_in(key, 2)) if mixup else none, pasted)
+    return MixDraws(uniform, _draw_beta(mixup, count, tf.random.fold_in(key, 2)) if mixup else none, pasted)
 
 
 def erase_boxes(images: tf.Tensor, probability: float, draws: BoxDraws) -> tf.Tensor:
@@ -58,7 +58,7 @@ def erase_boxes(images: tf.Tensor, probability: float, draws: BoxDraws) -> tf.Te
 
     Source: Zhong et al., Random Erasing Data Augmentation, AAAI 2020.
     """
-    chosen, area, ratio, row, column = tf.unstack(draws.places)
+    chosen, area, ratio, row, column = tf.unstack(draws.uniform)
     area = _MIN_AREA + (_MAX_AREA - _MIN_AREA) * area
     ratio = _MAX_RATIO ** (2 * ratio - 1)
     area = tf.where(chosen < probability, area, 0.0)
@@ -84,8 +84,9 @@ def mix_images(
 
     Source: Zhang et al., mixup, ICLR 2018; Yun et al., CutMix, ICCV 2019.
     """
-    chosen, row, column = tf.unstack(draws.places)
-    partners = tf.concat([images[-1:], images[:-1]], axis=0)  # the batch is in random order already
+    chosen, row, column = tf.unstack(draws.uniform)
+    # The batch is in random order already. TensorFlow's roll takes no uint8 on GPUs.
+    partners = tf.concat([images[-1:], images[:-1]], axis=0)
     if cutmix:
         side = tf.sqrt(1 - draws.cutmix)
         box = _mark_boxes(tf.shape(images), side, side, row, column)
@@ -101,7 +102,7 @@ def mix_images(
     else:
         images, share = (blended, share) if mixup else (pasted, kept)
     share = share[:, None]
-    return images, share * targets + (1 - share) * tf.concat([targets[-1:], targets[:-1]], axis=0)
+    return images, share * targets + (1 - share) * tf.roll(targets, 1, axis=0)
 
 
 def _blend(images: tf.Tensor, partners: tf.Tensor, share: tf.Tensor) -> tf.Tensor:

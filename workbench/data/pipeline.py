@@ -68,14 +68,14 @@ class TrainingBatches:
 
     def _make_drawer(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, Draws]]:
         """Return a function from an element of `order` to (rows, labels, what is drawn for the batch)."""
+        look_up = _make_lookup(self.dataset, self.dataset.train)
         with tf.device("/CPU:0"):
-            rows, labels = tf.constant(self.dataset.train), tf.constant(self.dataset.labels[self.dataset.train])
             mirrored = choose_flips(len(self.dataset.train), self.seed)
 
         def draw(epoch: tf.Tensor, batch: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Draws]:
             flipped = tf.not_equal(tf.gather(mirrored, positions), epoch % 2 == 1)
             draws = self.changes.draw(_make_key(self.seed, _AUGMENT, epoch, batch), flipped)
-            return tf.gather(rows, positions), tf.gather(labels, positions), draws
+            return *look_up(positions), draws
 
         return draw
 
@@ -142,15 +142,13 @@ def make_evaluation_batches(
 
     Batches of small images are larger than `batch_size`, which changes no result and saves steps.
     """
-    images = _share_memory(dataset.images)
-    with tf.device("/CPU:0"):
-        labels, numbers = tf.constant(dataset.labels[rows]), tf.constant(rows)
+    images, look_up = _share_memory(dataset.images), _make_lookup(dataset, rows)
+    changes = BatchChanges(num_classes=len(dataset.class_names) if one_hot else 0)
 
     @_without_autograph
-    def load(positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        targets = tf.gather(labels, positions)
-        shown = tf.gather(images, tf.gather(numbers, positions))
-        return shown, tf.one_hot(targets, len(dataset.class_names)) if one_hot else targets
+    def load(positions: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        shown, labels = look_up(positions)
+        return changes.apply(tf.gather(images, shown), labels, {})
 
     size = dataset.images.shape[1]
     positions = tf.data.Dataset.range(len(rows)).batch(max(batch_size, min(256, EVALUATION_PIXELS // size**2)))
@@ -175,6 +173,13 @@ def count_steps(dataset: Dataset, batch_size: int) -> int:
             f"and no more than the {len(dataset.train):,} training images"
         )
     return len(dataset.train) // batch_size
+
+
+def _make_lookup(dataset: Dataset, rows: np.ndarray) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Return a function from positions in `rows` to (rows of the images, labels)."""
+    with tf.device("/CPU:0"):
+        numbers, labels = tf.constant(rows), tf.constant(dataset.labels[rows])
+    return lambda positions: (tf.gather(numbers, positions), tf.gather(labels, positions))
 
 
 def _share_memory(images: np.ndarray) -> tf.Tensor:

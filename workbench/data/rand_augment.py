@@ -25,7 +25,7 @@ def draw_distortions(key: tf.Tensor, count: tf.Tensor | int) -> tf.Tensor:
         count: images of the batch.
 
     Returns:
-        float32 (2, 2, batch), evenly distributed from 0 to 1: for each of two operations, which one, and its direction.
+        float32 (2, 2, batch), uniform from 0 to 1: for each of two operations, which one, and its direction.
     """
     keys = [tf.random.fold_in(key, number) for number in range(_NUM_OPERATIONS)]
     return tf.stack([tf.random.stateless_uniform([2, count], one) for one in keys])

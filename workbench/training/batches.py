@@ -41,8 +41,8 @@ def make_training_batches(
 def feed(model: keras.Model, batches: TrainingBatches) -> Iterator[tf.data.Dataset]:
     """Yield what `model.fit` takes to train on these batches.
 
-    If one GPU trains a `TrainingModel`, the training step makes them there. Otherwise the processor makes them: several
-    GPUs would each get a part of what MixUp mixes.
+    If one GPU trains a `TrainingModel`, the training step makes them there. Otherwise the processor makes them: each of
+    several GPUs gets a part of the batch only, and MixUp needs the whole batch.
     """
     gpus = list_gpus()
     if gpus and not tf.distribute.has_strategy() and isinstance(model, TrainingModel):

@@ -1,4 +1,4 @@
-"""Batches that are made on a GPU: the same as on the processor, which stands in for it."""
+"""Batches that are made on a GPU equal those of the processor. No GPU is needed: the same code runs on a processor."""
 
 import dataclasses
 import weakref

@@ -1,4 +1,4 @@
-"""Training on a GPU, whose training step makes the batches: it equals training on the processor, which stands in."""
+"""Training on a GPU, where the training step makes the batches. No GPU is needed: the same code runs on a processor."""
 
 import pytest
 
