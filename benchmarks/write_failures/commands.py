@@ -16,7 +16,7 @@ from PIL import Image
 import cnn_scratch.commands
 import transfer.commands
 import workbench.commands
-from benchmarks.write_failures.events import leave_out_estimates
+from benchmarks.write_failures.events import leave_out_timed_writes
 from workbench import cli
 
 NETWORK = "--image-size 32 --num-filters 4 --dense-units 4"
@@ -94,7 +94,7 @@ def run_command(line: str, root: Path, commands: Mapping[str, cli.Command]) -> O
     with (
         contextlib.chdir(root),
         _set_environment(make_environment(root)),
-        leave_out_estimates(),
+        leave_out_timed_writes(),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
     ):

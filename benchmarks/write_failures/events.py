@@ -143,10 +143,13 @@ def _use_up(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def leave_out_estimates() -> Iterator[None]:
-    """Let commands in this process not record how long they took.
+def leave_out_timed_writes() -> Iterator[None]:
+    """Let commands in this process not write what depends on how long they take, so that they always write the same.
 
-    Only long runs do so, so on a busy machine the same command would change files more often.
+    Only long runs record how good their estimate was, and only slow sweeps write their status while they run.
     """
-    with unittest.mock.patch("workbench.training.estimates._SHORT", math.inf):
+    with (
+        unittest.mock.patch("workbench.training.estimates._SHORT", math.inf),
+        unittest.mock.patch("workbench.sweep.status.INTERVAL", threading.TIMEOUT_MAX),
+    ):
         yield

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from benchmarks.write_failures.events import WriteEvent, leave_out_estimates, watch_writes
+from benchmarks.write_failures.events import WriteEvent, leave_out_timed_writes, watch_writes
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.argv = [module, *words]
-    with watch_writes(Path.cwd(), act), leave_out_estimates():
+    with watch_writes(Path.cwd(), act), leave_out_timed_writes():
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

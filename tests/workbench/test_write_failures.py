@@ -7,13 +7,16 @@ empty here, because no failure is caused while they are written.
 import contextlib
 import dataclasses
 import subprocess
+import time
 
 import pytest
 
 from benchmarks.write_failures.__main__ import open_disk
 from benchmarks.write_failures.commands import COMMANDS, SCENARIOS, TRAIN, Scenario, prepare_folder, run_command
+from benchmarks.write_failures.events import leave_out_timed_writes, watch_writes
 from benchmarks.write_failures.experiment import Experiment, restore
 from tests.workbench.sweep import noop
+from workbench.sweep.status import STATUS, SweepStatus, publish_status
 
 NOOP = "tests.workbench.sweep.noop"
 NOOP_SWEEP = f"{NOOP} --data photos --image-size 32 --space space.yaml --workers 0 --keep 1 --name r"
@@ -48,6 +51,18 @@ def trained(tmp_path_factory):
     outcome = run_command(TRAIN, folder, COMMANDS)
     assert outcome.code == 0, outcome
     return folder
+
+
+def test_a_slow_sweep_changes_as_many_files_as_a_fast_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("workbench.sweep.status.INTERVAL", 0.001)
+    totals, events = iter(range(1000)), []
+    with (
+        watch_writes(tmp_path, events.append),
+        leave_out_timed_writes(),
+        publish_status(tmp_path, lambda: SweepStatus(next(totals), 0, None, (), time.time())),
+    ):
+        time.sleep(0.1)
+    assert [event.path.name for event in events if event.kind == "rename"] == [STATUS] * 2
 
 
 @pytest.mark.parametrize("case", CASES)
