@@ -107,20 +107,33 @@ def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: in
     shifts. The head is two dense layers, or one without `dense_units`, on s_5^2 * n_4 (flatten) or n_4 (gap) inputs.
     """
     parameters = multiply_adds = 0
-    channels = 3
-    for block, (filters, size) in enumerate(
-        zip(list_block_filters(config), list_block_filter_sizes(config), strict=True)
+    kernels = list_hidden_kernels(config, image_size)
+    for block, (inputs, filters) in enumerate(kernels[:NUM_BLOCKS]):
+        parameters += inputs * filters + (2 if config.batch_norm else 1) * filters
+        multiply_adds += inputs * filters * (image_size // 2**block) ** 2
+    for inputs, outputs in (
+        *kernels[NUM_BLOCKS:],
+        (config.dense_units or _count_features(config, image_size), num_classes),
     ):
-        weights = size**2 * channels * filters
-        parameters += weights + (2 if config.batch_norm else 1) * filters
-        multiply_adds += weights * (image_size // 2**block) ** 2
-        channels = filters
-    outputs = (image_size // 2**NUM_BLOCKS) ** 2 * channels if config.head == "flatten" else channels
-    for units in filter(None, (config.dense_units, num_classes)):
-        parameters += outputs * units + units
-        multiply_adds += outputs * units
-        outputs = units
+        parameters += inputs * outputs + outputs
+        multiply_adds += inputs * outputs
     return Cost(parameters, multiply_adds)
+
+
+def list_hidden_kernels(config: NetworkConfig, image_size: int) -> list[tuple[int, int]]:
+    """Return the shape as a matrix, (inputs, outputs), of the blocks' kernels and of the one of the hidden units.
+
+    The inputs of a convolution are the values under a filter, its outputs the filters.
+    """
+    filters = list_block_filters(config)
+    areas = [size**2 for size in list_block_filter_sizes(config)]
+    shapes = [(area * inputs, count) for area, inputs, count in zip(areas, [3, *filters[:-1]], filters, strict=True)]
+    return [*shapes, (_count_features(config, image_size), config.dense_units)] if config.dense_units else shapes
+
+
+def _count_features(config: NetworkConfig, image_size: int) -> int:
+    """Return how many values the head takes."""
+    return list_block_filters(config)[-1] * ((image_size // 2**NUM_BLOCKS) ** 2 if config.head == "flatten" else 1)
 
 
 def estimate_training_memory(config: NetworkConfig, image_size: int, num_classes: int, batch_size: int) -> int:

@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cnn_scratch.config import NetworkConfig, TrainConfig
-from cnn_scratch.model import compute_network_cost
+from cnn_scratch.config import SMALLEST_IMAGE, NetworkConfig, TrainConfig, check_network
+from cnn_scratch.model import compute_network_cost, list_hidden_kernels
 from workbench.clock import count_seconds_left
 from workbench.config import parse_duration
 from workbench.data.dataset import DEFAULT_SIZES, Dataset
@@ -18,8 +18,16 @@ from workbench.data.decoding import UnreadableImage, read_dimensions
 from workbench.data.source import Item, Source
 from workbench.data.sources import open_source
 from workbench.runtime import count_devices, list_gpus
-from workbench.training.plan import Facts, apply_plan, count_fewest_epochs, list_given, plan_training
-from workbench.training.speed import choose_fast_precision, count_images, estimate_speed
+from workbench.training.optimizers.muon import count_multiply_adds
+from workbench.training.plan import (
+    Facts,
+    apply_plan,
+    choose_step,
+    count_fewest_epochs,
+    list_given,
+    plan_training,
+)
+from workbench.training.speed import choose_fast_precision, estimate_speed
 
 _NETWORK: dict[str, Any] = {"filter_org": "double", "head": "gap", "dense_units": 0, "batch_norm": True}
 _SIZES = (32, 64, 96, 128)  # sides of the images in pixels that a plan chooses from
@@ -41,40 +49,47 @@ def plan_network(config: TrainConfig) -> TrainConfig:
     """
     missing = {name: value for name, value in _NETWORK.items() if name not in config.given}
     network = dataclasses.replace(config.network, **missing)
+    check_network(network, config.data.image_size or SMALLEST_IMAGE)
     source = open_source(config.data.data)
     choices = _list_choices(_list_sizes(config, source), _list_widths(config))
     budget = parse_duration(config.training.budget)
     if budget:
-        seconds, speed = count_seconds_left(budget), estimate_speed(_find_precision(config))
-        choices = [choice for choice in choices if _has_time(network, *choice, source, seconds, speed)] or choices[-1:]
+        seconds = count_seconds_left(budget)
+        choices = [
+            (size, width)
+            for size, width in choices
+            if _has_time(config, dataclasses.replace(network, num_filters=width), size, source, seconds)
+        ] or choices[-1:]
     size, width = choices[0]
     return apply_plan(config, {"image_size": size, "num_filters": width, **_NETWORK}, config.given)
 
 
 def plan_options(config: TrainConfig, dataset: Dataset) -> TrainConfig:
     """Return the configuration with the options of the training that were not given, and print what was chosen."""
-    training, image_size, images_in_time = config.training, dataset.image_size, None
-    precision, budget = _find_precision(config), parse_duration(training.budget)
-    if precision == "auto" and not list_gpus():
-        precision = choose_fast_precision()
-    if budget:
-        cost = compute_network_cost(config.network, image_size, len(dataset.class_names))
-        images_in_time = count_images(count_seconds_left(budget), estimate_speed(precision), cost.multiply_adds)
+    training, image_size, num_images = config.training, dataset.image_size, len(dataset.train)
     facts = Facts(
-        num_images=len(dataset.train),
+        num_images=num_images,
         image_size=image_size,
         can_grow=config.network.head == "gap",
         given=list_given(config),
-        images_in_time=images_in_time,
         devices=count_devices(training.strategy),
     )
+    budget, precision = parse_duration(training.budget), _find_precision(config)
+    if budget:
+        passes, updates = _estimate_epoch_seconds(
+            config, config.network, image_size, len(dataset.class_names), num_images
+        )
+        seconds = count_seconds_left(budget)
+        facts = dataclasses.replace(facts, seconds=seconds, pass_seconds=passes, update_seconds=updates)
     values = plan_training(facts) | ({} if precision == "auto" else {"precision": precision})
     return apply_plan(config, values, config.given)
 
 
 def _find_precision(config: TrainConfig) -> str:
-    """Return the number format that was given; `auto` if none was."""
-    return config.training.precision if "precision" in config.given else "auto"
+    """Return the number format that was given, or the faster one; `auto` if none was given and there is a GPU."""
+    if "precision" in config.given:
+        return config.training.precision
+    return "auto" if list_gpus() else choose_fast_precision()
 
 
 def _list_choices(sizes: list[int], widths: list[int]) -> list[tuple[int, int]]:
@@ -105,20 +120,42 @@ def _list_widths(config: TrainConfig) -> list[int]:
     return [config.network.num_filters] if "num_filters" in config.given else list(_WIDTHS)
 
 
-def _has_time(network: NetworkConfig, size: int, width: int, source: Source, seconds: float, speed: float) -> bool:
-    """Return whether the time allows enough epochs with images of this size and a network of this width.
+def _has_time(config: TrainConfig, network: NetworkConfig, size: int, source: Source, seconds: float) -> bool:
+    """Return whether the time allows enough epochs of images of this size, even if they are not smaller at first.
 
     Args:
-        network: its width is not used.
+        config: of the training.
+        network: that is trained.
         size: side of the images in pixels.
-        width: filters of the first block.
         source: of the images.
         seconds: the time.
-        speed: multiply-adds a second.
     """
-    cost = compute_network_cost(dataclasses.replace(network, num_filters=width), size, len(source.class_names))
-    trained = _TRAINED * source.num_items
-    return count_images(seconds, speed, cost.multiply_adds) >= count_fewest_epochs(trained) * trained
+    num_images = max(1, round(_TRAINED * source.num_items))
+    epoch = _estimate_epoch_seconds(config, network, size, len(source.class_names), num_images)
+    return seconds >= count_fewest_epochs(num_images) * sum(epoch)
+
+
+def _estimate_epoch_seconds(
+    config: TrainConfig, network: NetworkConfig, image_size: int, num_classes: int, num_images: int
+) -> tuple[float, float]:
+    """Estimate the seconds of an epoch: of the forward and backward passes, and of the optimizer's updates.
+
+    Muon's matrix products, in float32, can take as long as the passes; other updates count as nothing.
+
+    Args:
+        config: of the training.
+        network: that is trained.
+        image_size: side of the images in pixels.
+        num_classes: outputs of the network.
+        num_images: training images.
+    """
+    optimizer, batch_size = choose_step(list_given(config), num_images, count_devices(config.training.strategy))
+    of_image = compute_network_cost(network, image_size, num_classes).multiply_adds
+    passes = num_images * 3 * of_image / estimate_speed(_find_precision(config))
+    if optimizer != "muon":
+        return passes, 0.0
+    of_step = sum(count_multiply_adds(*shape) for shape in list_hidden_kernels(network, image_size))
+    return passes, -(-num_images // batch_size) * of_step / estimate_speed("float32")
 
 
 def _read_sides(source: Source) -> Iterator[int]:

@@ -15,8 +15,9 @@ from workbench.training.progressive_resizing import GRID
 SMALL, SHORT = 64, 30  # images up to so many pixels, or for so few epochs, are shifted instead of cropped
 _EPOCHS, _IMAGES = 44, 576  # epochs of so many training images, without a budget
 _EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 16, 60
-_ENOUGH_EPOCHS, _ENOUGH_IMAGES = 10, 8000  # with fewer epochs of so many images, a smaller network learns more
-_ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 20  # epochs, for more and for fewer images
+_ENOUGH_EPOCHS, _ENOUGH_IMAGES = 15, 8000  # with fewer epochs of so many images, a smaller network learns more
+_ENOUGH_POWER = 0.4  # of the number of images: these epochs fall with it
+_ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 40  # epochs, however many or few the images are
 _MUON_STEPS, _LEAST_MUON_BATCH, _MOST_MUON_BATCH = 64, 32, 128  # steps of an epoch, and the limits of their size
 _LEAST_START = 64  # pixels; growing from fewer was not better in the same time
 _WARMUP = 0.07  # share of a training with Adam or SGD in which the learning rate rises
@@ -55,16 +56,20 @@ class Facts:
         image_size: side of the stored images in pixels.
         can_grow: whether the network takes images of other sizes.
         given: option name -> value of the options that were given; all other values follow from them.
-        images_in_time: how many images of the full size can be trained on in the budget; None without a budget.
         devices: how many devices share each batch.
+        seconds: that are left of the budget; None without one.
+        pass_seconds: of the forward and backward passes of an epoch with images of the full size.
+        update_seconds: of the optimizer's updates in an epoch.
     """
 
     num_images: int
     image_size: int
     can_grow: bool
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    images_in_time: float | None = None
     devices: int = 1
+    seconds: float | None = None
+    pass_seconds: float = 0.0
+    update_seconds: float = 0.0
 
 
 def is_planned(config: Any) -> bool:
@@ -97,12 +102,10 @@ def list_given(config: Any) -> dict[str, Any]:
 def plan_training(facts: Facts) -> dict[str, Any]:
     """Return option name -> value for the options of a training; a value that was given is returned as it is."""
     given, num_images = facts.given, facts.num_images
-    optimizer = given.get("optimizer", "muon")
+    optimizer, batch_size = choose_step(given, num_images, facts.devices)
     suited = _OPTIMIZERS[optimizer]
     start_size = given.get("start_size", choose_start_size(facts))
     epochs = given.get("epochs", choose_epochs(facts, start_size))
-    shared = share_batch(choose_batch_size(num_images, optimizer), num_images, facts.devices)
-    batch_size = given.get("batch_size", shared)
     schedule, data_aug = given.get("schedule", suited.schedule), given.get("data_aug", True)
     is_shifted = data_aug and (facts.image_size <= SMALL or epochs <= SHORT)
     chosen = {
@@ -122,6 +125,19 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     return {name: given.get(name, value) for name, value in chosen.items()}
 
 
+def choose_step(given: Mapping[str, Any], num_images: int, devices: int) -> tuple[str, int]:
+    """Return the optimizer and the batch size, or what was given of them.
+
+    Args:
+        given: option name -> value of the options that were given.
+        num_images: training images.
+        devices: how many devices share each batch.
+    """
+    optimizer = given.get("optimizer", "muon")
+    shared = share_batch(choose_batch_size(num_images, optimizer), num_images, devices)
+    return optimizer, given.get("batch_size", shared)
+
+
 def choose_start_size(facts: Facts) -> int:
     """Return half the image size, on the grid of sizes and at least 64 px; 0 if images cannot grow from there."""
     start = max(_LEAST_START, facts.image_size // 2 // GRID * GRID)
@@ -130,16 +146,16 @@ def choose_start_size(facts: Facts) -> int:
 
 def choose_epochs(facts: Facts, start_size: int) -> int:
     """Return the epochs that the time allows; without a budget, fewer epochs the more images."""
-    if facts.images_in_time is None:
+    if facts.seconds is None:
         return round(min(_EPOCHS_AT_MOST, max(_EPOCHS_AT_LEAST, _EPOCHS * (_IMAGES / facts.num_images) ** 0.3)))
     start = (start_size or facts.image_size) / facts.image_size
     share = (1 + start**2) / 2  # of the full size's pixels, on average
-    return max(1, round(facts.images_in_time / share / facts.num_images))
+    return max(1, round(facts.seconds / (share * facts.pass_seconds + facts.update_seconds)))
 
 
-def count_fewest_epochs(num_images: float) -> float:
+def count_fewest_epochs(num_images: int) -> float:
     """Return the number of epochs that a budget must allow. If it allows fewer, a smaller network learns more."""
-    epochs = _ENOUGH_EPOCHS * (_ENOUGH_IMAGES / num_images) ** 0.3
+    epochs = _ENOUGH_EPOCHS * (_ENOUGH_IMAGES / num_images) ** _ENOUGH_POWER
     return min(_ENOUGH_AT_MOST, max(_ENOUGH_AT_LEAST, epochs))
 
 

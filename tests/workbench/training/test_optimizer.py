@@ -13,7 +13,7 @@ from workbench.data.dataset import load_dataset
 from workbench.training.history import has_stalled
 from workbench.training.loop import fit
 from workbench.training.optimizer import compile_model
-from workbench.training.optimizers.muon import ConvolutionMuon, orthogonalize
+from workbench.training.optimizers.muon import ConvolutionMuon, count_multiply_adds, orthogonalize
 from workbench.training.schedule import compute_learning_rate
 from workbench.training.training_model import build_keras_optimizer, copy_variables
 
@@ -156,6 +156,17 @@ def test_muon_does_to_a_dense_kernel_what_keras_muon_does():
         for gradient in gradients:
             optimizer.apply([tf.constant(gradient)])
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "columns", "steps"), [(40, 7, 5), (7, 40, 3), (12, 12, 1)])
+def test_the_multiply_adds_of_an_orthogonalization_are_those_of_its_matrix_products(rows, columns, steps):
+    matrix = tf.TensorSpec((rows, columns))
+    graph = tf.function(lambda matrix: orthogonalize(matrix, steps, MUON)).get_concrete_function(matrix).graph
+    counted = 0
+    for product in (operation for operation in graph.get_operations() if operation.type == "MatMul"):
+        inner = product.inputs[0].shape[0 if product.get_attr("transpose_a") else 1]
+        counted += inner * product.outputs[0].shape.num_elements()
+    assert count_multiply_adds(rows, columns, steps) == counted > 0
 
 
 def test_muon_orthogonalizes_the_updates_of_hidden_kernels_and_no_others(config):

@@ -9,7 +9,8 @@ from workbench.training.schedule import compute_learning_rate
 
 
 def plan(num_images=1000, image_size=128, can_grow=True, images_in_time=None, devices=1, **given):
-    return plan_training(Facts(num_images, image_size, can_grow, given, images_in_time, devices))
+    time = {} if images_in_time is None else {"seconds": images_in_time, "pass_seconds": num_images}
+    return plan_training(Facts(num_images, image_size, can_grow, given, devices, **time))
 
 
 @pytest.mark.parametrize("num_images", [10, 576, 1056, 8000, 200_000])
@@ -44,7 +45,12 @@ def test_more_images_are_larger_batches_and_fewer_epochs():
     assert (few["batch_size"], many["batch_size"]) == (32, 128)
     assert few["learning_rate"] < many["learning_rate"]
     assert few["epochs"] > many["epochs"]
-    assert count_fewest_epochs(576) > count_fewest_epochs(8000) >= count_fewest_epochs(10**6) > 1
+
+
+def test_fewer_images_need_more_epochs_but_not_more_than_are_planned_without_a_budget():
+    assert [round(count_fewest_epochs(count)) for count in (10, 576, 1056, 8000, 10**6)] == [40, 40, 34, 15, 6]
+    for count in (10, 100, 576, 800, 1056, 3000, 8000, 10**6):
+        assert count_fewest_epochs(count) <= plan(count)["epochs"]
 
 
 def test_devices_share_the_planned_batch_equally():
@@ -84,6 +90,11 @@ def test_the_epochs_follow_from_the_first_image_size_that_is_given():
     assert (full["start_size"], growing["start_size"]) == (0, 32)
 
 
+def test_smaller_images_at_first_make_the_passes_faster_and_not_the_updates():
+    facts = Facts(1000, 128, True, {"start_size": 64}, seconds=1000, pass_seconds=8, update_seconds=5)
+    assert plan_training(facts)["epochs"] == 1000 / (8 * (1 + 1 / 4) / 2 + 5)
+
+
 def test_the_rise_of_one_cycle_is_its_own_with_every_optimizer():
     assert plan(optimizer="adam", schedule="one_cycle")["warmup_epochs"] == 0
     assert plan(schedule="cosine")["warmup_epochs"] > 0
@@ -105,7 +116,7 @@ def test_images_grow_from_64_px_or_half_their_size_where_the_network_takes_other
     assert plan(image_size=128, can_grow=False)["start_size"] == 0
 
 
-def test_a_measured_speed_says_how_many_images_fit(monkeypatch):
+def test_the_speed_is_that_of_the_faster_number_format(monkeypatch):
     assert speed.measure_speed("float32") > 0
     measured = {"float32": 1.0, "bfloat16": 2.0}
     monkeypatch.setattr(speed, "measure_speed", measured.__getitem__)
@@ -113,4 +124,3 @@ def test_a_measured_speed_says_how_many_images_fit(monkeypatch):
     assert [speed.estimate_speed(precision) for precision in ("float32", "bfloat16", "auto")] == [1.0, 2.0, 2.0]
     measured["bfloat16"] = 1.1
     assert speed.choose_fast_precision() == "float32"
-    assert speed.count_images(20, 3.0, 1e6) == pytest.approx(2 * speed.count_images(10, 3.0, 1e6)) == 20 / 1e6

@@ -137,3 +137,9 @@ def orthogonalize(matrix: tf.Tensor, steps: int, coefficients: tuple[float, floa
         if step < steps - 1:
             gram = tf.matmul(tf.matmul(factor, gram), factor)
     return tf.matmul(scaled, product) if is_tall else tf.matmul(product, scaled)
+
+
+def count_multiply_adds(rows: int, columns: int, steps: int = _STEPS) -> int:
+    """Return the multiply-adds of the matrix products in `orthogonalize`, by default in an update of Muon."""
+    short, long = sorted((rows, columns))
+    return 2 * short**2 * long + (4 * steps - 3) * short**3
