@@ -121,9 +121,9 @@ def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: in
 
 
 def list_hidden_kernels(config: NetworkConfig, image_size: int) -> list[tuple[int, int]]:
-    """Return the shape as a matrix, (inputs, outputs), of the blocks' kernels and of the one of the hidden units.
+    """Return (inputs, outputs) of each kernel but the last layer's: of the five blocks, and of hidden units if any.
 
-    The inputs of a convolution are the values under a filter, its outputs the filters.
+    A convolution's inputs are the values under one filter, its outputs are its filters.
     """
     filters = list_block_filters(config)
     areas = [size**2 for size in list_block_filter_sizes(config)]
@@ -132,7 +132,7 @@ def list_hidden_kernels(config: NetworkConfig, image_size: int) -> list[tuple[in
 
 
 def _count_features(config: NetworkConfig, image_size: int) -> int:
-    """Return how many values the head takes."""
+    """Return the length of the vector that the last maps become."""
     return list_block_filters(config)[-1] * ((image_size // 2**NUM_BLOCKS) ** 2 if config.head == "flatten" else 1)
 
 

@@ -22,7 +22,7 @@ from workbench.training.optimizers.muon import count_multiply_adds
 from workbench.training.plan import (
     Facts,
     apply_plan,
-    choose_step,
+    choose_optimizer_and_batch,
     count_fewest_epochs,
     list_given,
     plan_training,
@@ -45,11 +45,11 @@ def plan_network(config: TrainConfig) -> TrainConfig:
     of up to 32 px are not enlarged to 64 px if that takes too long with the narrowest network.
 
     Raises:
-        UserError: the data cannot be found or read.
+        UserError: the network cannot be built, see `check_network`, or the data cannot be found or read.
     """
     missing = {name: value for name, value in _NETWORK.items() if name not in config.given}
     network = dataclasses.replace(config.network, **missing)
-    check_network(network, config.data.image_size or SMALLEST_IMAGE)
+    check_network(network, SMALLEST_IMAGE if config.data.image_size is None else config.data.image_size)
     source = open_source(config.data.data)
     choices = _list_choices(_list_sizes(config, source), _list_widths(config))
     budget = parse_duration(config.training.budget)
@@ -121,7 +121,7 @@ def _list_widths(config: TrainConfig) -> list[int]:
 
 
 def _has_time(config: TrainConfig, network: NetworkConfig, size: int, source: Source, seconds: float) -> bool:
-    """Return whether the time allows enough epochs of images of this size, even if they are not smaller at first.
+    """Return whether the time allows enough epochs, all counted with this size, although the first may be smaller.
 
     Args:
         config: of the training.
@@ -140,7 +140,8 @@ def _estimate_epoch_seconds(
 ) -> tuple[float, float]:
     """Estimate the seconds of an epoch: of the forward and backward passes, and of the optimizer's updates.
 
-    Muon's matrix products, in float32, can take as long as the passes; other updates count as nothing.
+    Muon's matrix products, in float32, can take longer than the passes where images or batches are small. The updates
+    of other optimizers count as nothing.
 
     Args:
         config: of the training.
@@ -149,7 +150,9 @@ def _estimate_epoch_seconds(
         num_classes: outputs of the network.
         num_images: training images.
     """
-    optimizer, batch_size = choose_step(list_given(config), num_images, count_devices(config.training.strategy))
+    optimizer, batch_size = choose_optimizer_and_batch(
+        list_given(config), num_images, count_devices(config.training.strategy)
+    )
     of_image = compute_network_cost(network, image_size, num_classes).multiply_adds
     passes = num_images * 3 * of_image / estimate_speed(_find_precision(config))
     if optimizer != "muon":

@@ -144,9 +144,9 @@ def _use_up(path: Path) -> None:
 
 @contextlib.contextmanager
 def leave_out_timed_writes() -> Iterator[None]:
-    """Let commands in this process not write what depends on how long they take, so that they always write the same.
+    """Keep commands in this process from what they write only if they take long, so that each run writes the same.
 
-    Only long runs record how good their estimate was, and only slow sweeps write their status while they run.
+    That is the record of how good an estimate was, and a sweep's status between its first and its last writing.
     """
     with (
         unittest.mock.patch("workbench.training.estimates._SHORT", math.inf),

@@ -8,16 +8,16 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from workbench.config import Config, flatten, option_name, replace
+from workbench.config import Config, TrainingConfig, flatten, option_name, replace
 from workbench.console import console
-from workbench.training.progressive_resizing import GRID
+from workbench.training.progressive_resizing import GRID, list_stages
 
 SMALL, SHORT = 64, 30  # images up to so many pixels, or for so few epochs, are shifted instead of cropped
 _EPOCHS, _IMAGES = 44, 576  # epochs of so many training images, without a budget
 _EPOCHS_AT_LEAST, _EPOCHS_AT_MOST = 16, 60
 _ENOUGH_EPOCHS, _ENOUGH_IMAGES = 15, 8000  # with fewer epochs of so many images, a smaller network learns more
-_ENOUGH_POWER = 0.4  # of the number of images: these epochs fall with it
-_ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 40  # epochs, however many or few the images are
+_ENOUGH_POWER = 0.4  # of the number of images, by which these epochs are divided
+_ENOUGH_AT_LEAST, _ENOUGH_AT_MOST = 6, 40  # the fewest and the most epochs that are asked for
 _MUON_STEPS, _LEAST_MUON_BATCH, _MOST_MUON_BATCH = 64, 32, 128  # steps of an epoch, and the limits of their size
 _LEAST_START = 64  # pixels; growing from fewer was not better in the same time
 _WARMUP = 0.07  # share of a training with Adam or SGD in which the learning rate rises
@@ -102,7 +102,7 @@ def list_given(config: Any) -> dict[str, Any]:
 def plan_training(facts: Facts) -> dict[str, Any]:
     """Return option name -> value for the options of a training; a value that was given is returned as it is."""
     given, num_images = facts.given, facts.num_images
-    optimizer, batch_size = choose_step(given, num_images, facts.devices)
+    optimizer, batch_size = choose_optimizer_and_batch(given, num_images, facts.devices)
     suited = _OPTIMIZERS[optimizer]
     start_size = given.get("start_size", choose_start_size(facts))
     epochs = given.get("epochs", choose_epochs(facts, start_size))
@@ -125,8 +125,8 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     return {name: given.get(name, value) for name, value in chosen.items()}
 
 
-def choose_step(given: Mapping[str, Any], num_images: int, devices: int) -> tuple[str, int]:
-    """Return the optimizer and the batch size, or what was given of them.
+def choose_optimizer_and_batch(given: Mapping[str, Any], num_images: int, devices: int) -> tuple[str, int]:
+    """Return the optimizer and the batch size: those that were given, else the planned ones.
 
     Args:
         given: option name -> value of the options that were given.
@@ -148,9 +148,9 @@ def choose_epochs(facts: Facts, start_size: int) -> int:
     """Return the epochs that the time allows; without a budget, fewer epochs the more images."""
     if facts.seconds is None:
         return round(min(_EPOCHS_AT_MOST, max(_EPOCHS_AT_LEAST, _EPOCHS * (_IMAGES / facts.num_images) ** 0.3)))
-    start = (start_size or facts.image_size) / facts.image_size
-    share = (1 + start**2) / 2  # of the full size's pixels, on average
-    return max(1, round(facts.seconds / (share * facts.pass_seconds + facts.update_seconds)))
+    sizes = [size for _, size in list_stages(TrainingConfig(start_size=start_size), facts.image_size)]
+    rates = [1 / ((size / facts.image_size) ** 2 * facts.pass_seconds + facts.update_seconds) for size in sizes]
+    return max(1, round(facts.seconds * sum(rates) / len(rates)))  # the clock gives each size the same time
 
 
 def count_fewest_epochs(num_images: int) -> float:
