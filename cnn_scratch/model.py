@@ -111,10 +111,8 @@ def compute_network_cost(config: NetworkConfig, image_size: int, num_classes: in
     for block, (inputs, filters) in enumerate(kernels[:NUM_BLOCKS]):
         parameters += inputs * filters + (2 if config.batch_norm else 1) * filters
         multiply_adds += inputs * filters * (image_size // 2**block) ** 2
-    for inputs, outputs in (
-        *kernels[NUM_BLOCKS:],
-        (config.dense_units or _count_features(config, image_size), num_classes),
-    ):
+    last = (config.dense_units or _count_features(config, image_size), num_classes)
+    for inputs, outputs in (*kernels[NUM_BLOCKS:], last):
         parameters += inputs * outputs + outputs
         multiply_adds += inputs * outputs
     return Cost(parameters, multiply_adds)

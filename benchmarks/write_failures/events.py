@@ -144,9 +144,9 @@ def _use_up(path: Path) -> None:
 
 @contextlib.contextmanager
 def leave_out_timed_writes() -> Iterator[None]:
-    """Keep commands in this process from what they write only if they take long, so that each run writes the same.
+    """Let commands in this process leave out what only long runs write, so that each run writes the same.
 
-    That is the record of how good an estimate was, and a sweep's status between its first and its last writing.
+    Long runs record how good their estimate was. Long sweeps write their status also between start and end.
     """
     with (
         unittest.mock.patch("workbench.training.estimates._SHORT", math.inf),

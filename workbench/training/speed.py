@@ -12,7 +12,7 @@ _SIDE, _CHANNELS, _FILTER = 32, 64, 3  # of the measured convolution
 _MULTIPLY_ADDS = 3 * _SIDE**2 * _CHANNELS**2 * _FILTER**2  # of an image: forwards, and the two gradients
 _IMAGES: dict[Precision, int] = {"float32": 8, "bfloat16": 1}  # measured; bfloat16 can be a hundred times as slow
 _WORTH = 1.25  # bfloat16 must be so many times as fast: the layers between the convolutions gain nothing from it
-_SHARE = 0.75  # of the measured speed that a training reaches, with all that is not counted in multiply-adds
+_SHARE = 0.75  # of the measured speed that a training reaches, since not all of its work is multiply-adds
 
 
 def estimate_speed(precision: str) -> float:

@@ -92,10 +92,8 @@ def test_the_epochs_follow_from_the_first_image_size_that_is_given():
 
 def test_smaller_images_at_first_make_the_passes_faster_and_not_the_updates():
     facts = Facts(1000, 128, True, {"start_size": 64}, seconds=1000, pass_seconds=8, update_seconds=5)
-    rates = [
-        1 / (8 * (size / 128) ** 2 + 5) for size in (64, 96, 128)
-    ]  # epochs a second; each size has a third of them
-    assert plan_training(facts)["epochs"] == round(1000 * sum(rates) / 3)
+    epochs_a_second = [1 / (8 * (size / 128) ** 2 + 5) for size in (64, 96, 128)]
+    assert plan_training(facts)["epochs"] == round(1000 * sum(epochs_a_second) / 3)  # each size has a third of the time
 
 
 def test_the_rise_of_one_cycle_is_its_own_with_every_optimizer():
