@@ -25,3 +25,18 @@ def test_the_layers_of_a_chain_become_the_models_own():
     inputs = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     np.testing.assert_array_equal(copy(inputs), model(inputs))
     assert flatten_model(copy) is copy
+
+
+def test_saving_a_model_makes_no_layers(tmp_path, monkeypatch):
+    """Keras makes one for each layer of the model."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+    model.save(tmp_path / "model.keras")
+    made, make = [], keras.layers.Layer.__init__
+
+    def count(layer, *args, **kwargs):
+        made.append(layer)
+        make(layer, *args, **kwargs)
+
+    monkeypatch.setattr(keras.layers.Layer, "__init__", count)
+    model.save(tmp_path / "model.keras")
+    assert not made
