@@ -28,9 +28,9 @@ DEFAULT_SIZES = {"digits": 32}
 DEFAULT_SIZE, MAX_SIZE = 128, 4096
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with labels and a split.
+    """Images with labels and a split. It equals itself only.
 
     Attributes:
         name: short name, such as `flowers`.

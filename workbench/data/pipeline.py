@@ -1,6 +1,7 @@
 """tf.data pipelines from a `Dataset` to batches of images and labels."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ EVALUATION_PIXELS = 1 << 18  # of a batch of small images
 # AutoGraph has nothing to convert in these functions, and takes as long as the tracing.
 _without_autograph = tf.autograph.experimental.do_not_convert
 _PREFETCH = 4  # batches
+_KEPT_ORDERS, _KEPT_PIPELINES = 8, 2  # that are not traced again for a training, or a trial of a sweep, like the last
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
@@ -39,14 +41,7 @@ class TrainingBatches:
 
     def make_on_host(self) -> tf.data.Dataset:
         """Return the batches, which the processor makes and prefetches, to the GPU if there is one."""
-        images, draw = _share_memory(self.dataset.images), self._make_drawer()
-
-        @_without_autograph
-        def load(*place: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            rows, labels, draws = draw(*place)
-            return self.changes.apply(tf.gather(images, rows), labels, draws)
-
-        return _prefetch(self.order.map(load, num_parallel_calls=count_threads()))
+        return _prefetch(_load_on_host(self))
 
     def make_on_gpu(self, gpu: str) -> tuple[tf.data.Dataset, BatchMaker]:
         """Return (dataset, make_batch): `make_batch(*element)` makes a batch of each element of the dataset on a GPU.
@@ -54,7 +49,7 @@ class TrainingBatches:
         If the images fit into a part of the GPU's memory, elements say which ones to read there; else they hold the
         images of the batch.
         """
-        copy, draw = copy_to_gpu(self.dataset.images, gpu), self._make_drawer()
+        copy, draw = copy_to_gpu(self.dataset.images, gpu), self.make_drawer()
         images = None if copy else _share_memory(self.dataset.images)
 
         @_without_autograph
@@ -66,7 +61,7 @@ class TrainingBatches:
         data = _prefetch(self.order.map(load, num_parallel_calls=count_threads()))
         return data, BatchMaker(copy, self.changes, gpu)
 
-    def _make_drawer(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, Draws]]:
+    def make_drawer(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, Draws]]:
         """Return a function from an element of `order` to (rows, labels, what is drawn for the batch)."""
         look_up = _make_lookup(self.dataset, self.dataset.train)
         with tf.device("/CPU:0"):
@@ -78,6 +73,19 @@ class TrainingBatches:
             return *look_up(positions), draws
 
         return draw
+
+
+@functools.lru_cache(maxsize=_KEPT_PIPELINES)
+def _load_on_host(batches: TrainingBatches) -> tf.data.Dataset:
+    """Return the batches, not prefetched."""
+    images, draw = _share_memory(batches.dataset.images), batches.make_drawer()
+
+    @_without_autograph
+    def load(*place: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        rows, labels, draws = draw(*place)
+        return batches.changes.apply(tf.gather(images, rows), labels, draws)
+
+    return batches.order.map(load, num_parallel_calls=count_threads())
 
 
 def make_training_batches(
@@ -120,16 +128,18 @@ def make_training_batches(
         num_classes=len(dataset.class_names) if one_hot else 0,
         class_weights=() if class_weights is None else tuple(class_weights.tolist()),
     )
-    return TrainingBatches(dataset, _shuffle_rows(len(dataset.train), batch_size, seed, first_epoch), changes, seed)
+    order = _shuffle_rows(len(dataset.train), batch_size, seed, first_epoch, drop_remainder=count_replicas() > 1)
+    return TrainingBatches(dataset, order, changes, seed)
 
 
-def _shuffle_rows(count: int, batch_size: int, seed: int, first_epoch: int) -> tf.data.Dataset:
+@functools.lru_cache(maxsize=_KEPT_ORDERS)
+def _shuffle_rows(count: int, batch_size: int, seed: int, first_epoch: int, drop_remainder: bool) -> tf.data.Dataset:
     """Return endless (epoch, batch, positions of its images among `count`), in a new random order each epoch."""
 
     @_without_autograph
     def shuffle_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.argsort(tf.random.stateless_uniform([count], _make_key(seed, _SHUFFLE, epoch, 0)))
-        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=count_replicas() > 1)
+        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=drop_remainder)
         return rows.enumerate().map(_without_autograph(lambda batch, rows: (epoch, batch, rows)))
 
     return tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(shuffle_epoch)

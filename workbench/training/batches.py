@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import keras
@@ -54,12 +55,19 @@ def feed(model: keras.Model, batches: TrainingBatches) -> Iterator[tf.data.Datas
 
 
 def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.data.Dataset:
-    """Make batches of the validation images, each once, in order."""
+    """Make batches of the validation images, each once, in order. The last ones that were made are kept."""
+    return _make_validation_batches(dataset, training.batch_size, needs_one_hot(training), tf.distribute.get_strategy())
+
+
+@functools.lru_cache(maxsize=2)
+def _make_validation_batches(
+    dataset: Dataset, batch_size: int, one_hot: bool, strategy: tf.distribute.Strategy
+) -> tf.data.Dataset:
     rows = dataset.validation
     if dataset.validation_images is not None:
         dataset = dataclasses.replace(dataset, images=dataset.validation_images, labels=dataset.labels[rows])
         rows = np.arange(len(rows))
-    return pipeline.make_evaluation_batches(dataset, rows, training.batch_size, one_hot=needs_one_hot(training))
+    return pipeline.make_evaluation_batches(dataset, rows, batch_size, one_hot=one_hot)
 
 
 def read_augmentation(training: TrainingConfig) -> Augmentation:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tests.processes import run
 from workbench.config import DataConfig
 from workbench.data.augmentation import Augmentation, augment, draw_changes
+from workbench.data.batch_changes import BatchChanges
 from workbench.data.dataset import load_dataset
 from workbench.data.pipeline import count_steps, make_evaluation_batches, make_training_batches
 
@@ -273,3 +274,22 @@ def test_class_weights_come_with_the_batches(dataset):
     batches = make_training_batches(dataset, 10, augmentation=None, seed=0, class_weights=weights).make_on_host()
     for _, labels, batch_weights in batches.take(3):
         np.testing.assert_array_equal(batch_weights, weights[labels.numpy()])
+
+
+def test_a_pipeline_is_traced_once_for_all_trainings_that_ask_for_it(dataset, monkeypatch):
+    traced, apply = [], BatchChanges.apply
+
+    def count(changes, *args, **options):
+        traced.append(changes)
+        return apply(changes, *args, **options)
+
+    monkeypatch.setattr(BatchChanges, "apply", count)
+    first = epochs(dataset, 1, augmentation=CROPS)
+    assert len(traced) == 1
+    assert_same(*epochs(dataset, 1, augmentation=CROPS), *first)  # from the beginning
+    assert len(traced) == 1
+    for number, changed in enumerate(({"seed": 1}, {"batch_size": 5}, {"augmentation": None}, {"first_epoch": 1}), 2):
+        epochs(dataset, 1, **{"augmentation": CROPS, **changed})
+        assert len(traced) == number, changed
+    assert_same(*epochs(dataclasses.replace(dataset), 1, augmentation=CROPS), *first)
+    assert len(traced) == 6
