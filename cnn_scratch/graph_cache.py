@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -65,7 +66,8 @@ def draw_weights(model: keras.Model, seed: int) -> None:
             config = initializer.get_config()
             if "seed" in config:
                 config["seed"] = (seed * 1_000_003 + position * len(_DRAWN) + offset) % (1 << 31)
-            variable.assign(type(initializer).from_config(config)(variable.shape, variable.dtype))
+            drawn = type(initializer).from_config(config)(variable.shape, variable.dtype)
+            variable.value.assign(drawn, read_value=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +86,9 @@ class _SharedNetwork:
         draw_weights(self.plain, training.seed)
         self.model.load_saved_weights()
         optimizer = self.model.optimizer
+        make_zeros = functools.cache(tf.zeros)  # mostly two moments of one shape
         for variable in optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.value.assign(make_zeros(variable.shape, variable.dtype), read_value=False)
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer.dynamic_scale.assign(optimizer.initial_scale)
         optimizer.learning_rate.assign(training.learning_rate)
