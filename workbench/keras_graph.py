@@ -1,6 +1,6 @@
 """The graph of a functional Keras model: walk it, find where it can be cut in two, and rebuild it with other layers.
 
-This is the one module that uses private names of Keras.
+This is the one module that uses private names of Keras. Importing it makes Keras save and load models faster.
 """
 
 import collections
@@ -17,7 +17,7 @@ LOGITS = "logits"  # name of the layer that gives the logits
 FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)  # they turn pixels into the network's inputs
 
 # Keras skips the attributes that any layer has when it saves or loads one. It keeps their names under one key and looks
-# for them under another, so it makes a new layer for each one that is saved, which takes a fifth of the time or more.
+# for them under another, so it makes a new layer for each one that is saved: a fifth of the time for saving ResNet50.
 saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
 
 

@@ -30,7 +30,7 @@ DEFAULT_SIZE, MAX_SIZE = 128, 4096
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with labels and a split. It equals itself only.
+    """Images with labels and a split. It equals itself alone, so that it can be the key of a cache.
 
     Attributes:
         name: short name, such as `flowers`.

@@ -19,7 +19,7 @@ EVALUATION_PIXELS = 1 << 18  # of a batch of small images
 # AutoGraph has nothing to convert in these functions, and takes as long as the tracing.
 _without_autograph = tf.autograph.experimental.do_not_convert
 _PREFETCH = 4  # batches
-_KEPT_ORDERS, _KEPT_PIPELINES = 8, 2  # that are not traced again for a training, or a trial of a sweep, like the last
+KEPT_PIPELINES = 8  # so that a training or a trial with the same settings need not trace its own
 _SHUFFLE, _AUGMENT = 0, 1  # streams of random numbers that must not coincide
 
 
@@ -41,7 +41,7 @@ class TrainingBatches:
 
     def make_on_host(self) -> tf.data.Dataset:
         """Return the batches, which the processor makes and prefetches, to the GPU if there is one."""
-        return _prefetch(_load_on_host(self))
+        return _prefetch(keep_traced(_load_on_host, self.dataset.images)(self))
 
     def make_on_gpu(self, gpu: str) -> tuple[tf.data.Dataset, BatchMaker]:
         """Return (dataset, make_batch): `make_batch(*element)` makes a batch of each element of the dataset on a GPU.
@@ -75,7 +75,7 @@ class TrainingBatches:
         return draw
 
 
-@functools.lru_cache(maxsize=_KEPT_PIPELINES)
+@functools.lru_cache(maxsize=KEPT_PIPELINES)
 def _load_on_host(batches: TrainingBatches) -> tf.data.Dataset:
     """Return the batches, not prefetched."""
     images, draw = _share_memory(batches.dataset.images), batches.make_drawer()
@@ -132,7 +132,7 @@ def make_training_batches(
     return TrainingBatches(dataset, order, changes, seed)
 
 
-@functools.lru_cache(maxsize=_KEPT_ORDERS)
+@functools.lru_cache(maxsize=KEPT_PIPELINES)
 def _shuffle_rows(count: int, batch_size: int, seed: int, first_epoch: int, drop_remainder: bool) -> tf.data.Dataset:
     """Return endless (epoch, batch, positions of its images among `count`), in a new random order each epoch."""
 
@@ -163,6 +163,11 @@ def make_evaluation_batches(
     size = dataset.images.shape[1]
     positions = tf.data.Dataset.range(len(rows)).batch(max(batch_size, min(256, EVALUATION_PIXELS // size**2)))
     return _prefetch(positions.map(load, num_parallel_calls=count_threads()))
+
+
+def keep_traced(make: Callable[..., tf.data.Dataset], images: np.ndarray) -> Callable[..., tf.data.Dataset]:
+    """Return `make`, which has an `lru_cache`, or the function without it if it would keep a copy of the images."""
+    return make if _find_mapped_file(images) else make.__wrapped__  # type: ignore[attr-defined]
 
 
 def count_steps(dataset: Dataset, batch_size: int) -> int:
@@ -198,12 +203,18 @@ def _share_memory(images: np.ndarray) -> tf.Tensor:
     The operating system keeps as much of the file in memory as there is room for, once for all processes.
     """
     with tf.device("/CPU:0"):
-        path = images.filename if isinstance(images, np.memmap) else None
-        if path is None or images.nbytes != os.path.getsize(path):
+        path = _find_mapped_file(images)
+        if path is None:
             # Copied: an array or a slice of a file may begin at an address that TensorFlow's instructions cannot read.
             return tf.constant(images)
         writable = np.memmap(path, images.dtype, "c", shape=images.shape)  # TensorFlow takes no other array
         return tf.experimental.dlpack.from_dlpack(writable.__dlpack__())
+
+
+def _find_mapped_file(images: np.ndarray) -> str | os.PathLike[str] | None:
+    """Return the path of the file that is mapped whole as this array; None if there is none."""
+    path = images.filename if isinstance(images, np.memmap) else None
+    return path if path is not None and images.nbytes == os.path.getsize(path) else None
 
 
 def _make_key(seed: int, stream: int, epoch: tf.Tensor, batch: tf.Tensor | int) -> tf.Tensor:

@@ -13,7 +13,7 @@ from workbench.config import TrainingConfig
 from workbench.data import pipeline
 from workbench.data.augmentation import Augmentation
 from workbench.data.dataset import Dataset, compute_class_weights
-from workbench.data.pipeline import TrainingBatches
+from workbench.data.pipeline import KEPT_PIPELINES, TrainingBatches, keep_traced
 from workbench.runtime import list_gpus
 from workbench.training.optimizer import needs_one_hot
 from workbench.training.training_model import TrainingModel
@@ -55,11 +55,13 @@ def feed(model: keras.Model, batches: TrainingBatches) -> Iterator[tf.data.Datas
 
 
 def make_validation_batches(dataset: Dataset, training: TrainingConfig) -> tf.data.Dataset:
-    """Make batches of the validation images, each once, in order. The last ones that were made are kept."""
-    return _make_validation_batches(dataset, training.batch_size, needs_one_hot(training), tf.distribute.get_strategy())
+    """Make batches of the validation images, each once, in order."""
+    images = dataset.images if dataset.validation_images is None else dataset.validation_images
+    make = keep_traced(_make_validation_batches, images)
+    return make(dataset, training.batch_size, needs_one_hot(training), tf.distribute.get_strategy())
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=KEPT_PIPELINES)
 def _make_validation_batches(
     dataset: Dataset, batch_size: int, one_hot: bool, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset:

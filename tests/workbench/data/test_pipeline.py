@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.processes import run
 from workbench.config import DataConfig
+from workbench.data import pipeline
 from workbench.data.augmentation import Augmentation, augment, draw_changes
 from workbench.data.batch_changes import BatchChanges
 from workbench.data.dataset import load_dataset
@@ -30,6 +31,13 @@ def take(batches, count):
 
 
 def epochs(dataset, count, batch_size=10, augmentation=None, seed=0, first_epoch=0):
+    """The next epochs' batches, a list for each epoch, from a pipeline that is made anew."""
+    pipeline._shuffle_rows.cache_clear()
+    pipeline._load_on_host.cache_clear()
+    return take_epochs(dataset, count, batch_size, augmentation, seed, first_epoch)
+
+
+def take_epochs(dataset, count, batch_size=10, augmentation=None, seed=0, first_epoch=0):
     """The next epochs' batches, a list for each epoch."""
     steps = count_steps(dataset, batch_size)
     stream = make_training_batches(dataset, batch_size, augmentation=augmentation, seed=seed, first_epoch=first_epoch)
@@ -284,12 +292,19 @@ def test_a_pipeline_is_traced_once_for_all_trainings_that_ask_for_it(dataset, mo
         return apply(changes, *args, **options)
 
     monkeypatch.setattr(BatchChanges, "apply", count)
-    first = epochs(dataset, 1, augmentation=CROPS)
+    first = take_epochs(dataset, 1, augmentation=CROPS)
     assert len(traced) == 1
-    assert_same(*epochs(dataset, 1, augmentation=CROPS), *first)  # from the beginning
+    assert_same(*take_epochs(dataset, 1, augmentation=CROPS), *first)  # from the beginning
     assert len(traced) == 1
     for number, changed in enumerate(({"seed": 1}, {"batch_size": 5}, {"augmentation": None}, {"first_epoch": 1}), 2):
-        epochs(dataset, 1, **{"augmentation": CROPS, **changed})
+        take_epochs(dataset, 1, **{"augmentation": CROPS, **changed})
         assert len(traced) == number, changed
-    assert_same(*epochs(dataclasses.replace(dataset), 1, augmentation=CROPS), *first)
+    assert_same(*take_epochs(dataclasses.replace(dataset), 1, augmentation=CROPS), *first)
     assert len(traced) == 6
+
+
+def test_images_that_are_no_file_are_not_kept(dataset):
+    copied = dataclasses.replace(dataset, images=np.array(dataset.images))
+    before = pipeline._load_on_host.cache_info()
+    assert_same(*take_epochs(copied, 1), *take_epochs(dataset, 1))
+    assert pipeline._load_on_host.cache_info().misses == before.misses + 1
