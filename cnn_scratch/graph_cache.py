@@ -17,7 +17,7 @@ from cnn_scratch.model import build_cnn
 from workbench.config import TrainingConfig
 from workbench.errors import UserError
 from workbench.training.optimizer import compile_model, needs_one_hot
-from workbench.training.training_model import TrainingModel
+from workbench.training.training_model import TrainingModel, set_value
 
 _GRAPH_CHANGING = ("optimizer", "weight_decay", "label_smoothing", "ema", "precision")  # settings of the training
 _GRAPH_BYTES = 40 << 20  # of a traced graph, about
@@ -66,8 +66,7 @@ def draw_weights(model: keras.Model, seed: int) -> None:
             config = initializer.get_config()
             if "seed" in config:
                 config["seed"] = (seed * 1_000_003 + position * len(_DRAWN) + offset) % (1 << 31)
-            drawn = type(initializer).from_config(config)(variable.shape, variable.dtype)
-            variable.value.assign(drawn, read_value=False)
+            set_value(variable, type(initializer).from_config(config)(variable.shape, variable.dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,9 +85,9 @@ class _SharedNetwork:
         draw_weights(self.plain, training.seed)
         self.model.load_saved_weights()
         optimizer = self.model.optimizer
-        make_zeros = functools.cache(tf.zeros)  # mostly two moments of one shape
+        make_zeros = functools.cache(tf.zeros)  # most zeros are used twice, for both moments of a weight
         for variable in optimizer.variables:
-            variable.value.assign(make_zeros(variable.shape, variable.dtype), read_value=False)
+            set_value(variable, make_zeros(variable.shape, variable.dtype))
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             optimizer.dynamic_scale.assign(optimizer.initial_scale)
         optimizer.learning_rate.assign(training.learning_rate)

@@ -292,5 +292,12 @@ def copy_variables(sources: list[keras.Variable], targets: list[keras.Variable])
     """Assign the values of variables to others; a variable that is in both lists is left alone."""
     for source, target in zip(sources, targets, strict=True):
         if source is not target:
-            # Keras' own `assign` also makes an object for the new value, which takes as long as the copy.
-            target.value.assign(tf.cast(source.value, target.dtype), read_value=False)
+            set_value(target, tf.cast(source.value, target.dtype))
+
+
+def set_value(variable: keras.Variable, value: tf.Tensor) -> None:
+    """Assign a value of the same shape and dtype to a variable, in half the time of Keras' `assign`.
+
+    The object that `assign` makes for the new value is left out.
+    """
+    variable.value.assign(value, read_value=False)

@@ -31,7 +31,7 @@ def take(batches, count):
 
 
 def epochs(dataset, count, batch_size=10, augmentation=None, seed=0, first_epoch=0):
-    """The next epochs' batches, a list for each epoch, from a pipeline that is made anew."""
+    """The next epochs' batches, a list for each epoch, from a new pipeline."""
     pipeline._shuffle_rows.cache_clear()
     pipeline._load_on_host.cache_clear()
     return take_epochs(dataset, count, batch_size, augmentation, seed, first_epoch)

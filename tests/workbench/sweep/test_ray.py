@@ -88,7 +88,7 @@ def list_actors():
 
 
 def wait_for_actors_to_end():
-    """Ray ends a process a moment after it was told to."""
+    """Wait until no process of the sweep is left: `ray.kill` returns before the process has ended."""
     deadline = time.monotonic() + 10
     while (left := list_actors()) and time.monotonic() < deadline:
         time.sleep(0.05)
