@@ -1,11 +1,14 @@
 """The pages in a real browser."""
 
+import contextlib
 import html
 import json
 import re
 import shlex
 import shutil
+import signal
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -23,6 +26,7 @@ from workbench.reporting.sweep_statistics import build_expected_tile, build_stat
 from workbench.reporting.test_section import build_evaluation_sections, build_test_section
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.results import read_results
+from workbench.sweep.status import read_status
 from workbench.training.run_folder import RunFolder
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -337,6 +341,16 @@ def test_unknown_runs_are_explained(page):
     page.get_by_role("status").first.wait_for()
 
 
+@contextlib.contextmanager
+def pause(process):
+    """Let a process wait in this block."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, shared_red_and_blue):
     """The command that the page shows is the one that its button runs, and the page sees the sweep's end."""
     space = shown_runs.parent / "space.yaml"
@@ -346,13 +360,18 @@ def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, shared_red_a
     command = [sys.executable, "-m", "cnn_scratch.tune", *options, "--name", "live", "--runs-dir", str(shown_runs)]
     page.goto("/")
     with processes.Process(command, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
-        page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
-        page.get_by_role("link", name="live").click()
-        page.get_by_role("link", name="The sweep").or_(page.get_by_role("heading", name="All trials")).wait_for()
-        page.goto("/sweep/live")
-        page.get_by_role("cell", name=re.compile("first epoch|epoch \\d+")).wait_for()
-        assert page.get_by_text(f"kill -TERM {process.pid}").count() == 1
-        page.get_by_role("button", name="Stop the sweep").click()
+        while not ((status := read_status(shown_runs / "live")) and status.running):
+            assert process.poll() is None
+            time.sleep(0.01)
+        with pause(process):  # a slow browser would come after the sweep's end
+            page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
+            page.get_by_role("link", name="live").click()
+            page.get_by_role("link", name="The sweep").or_(page.get_by_role("heading", name="All trials")).wait_for()
+            page.goto("/sweep/live")
+            page.get_by_role("cell", name=re.compile("first epoch|epoch \\d+")).wait_for()
+            assert page.get_by_text(f"kill -TERM {process.pid}").count() == 1
+            page.get_by_role("button", name="Stop the sweep").click()
+            page.get_by_text("The sweep is asked to stop").wait_for()
         page.locator(".badge.stopped").wait_for()
         assert process.wait(60) == 130
     assert f"--config {shlex.quote(str(shown_runs / 'live' / 'config.yaml'))}" in page.locator("code").text_content()
