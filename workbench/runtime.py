@@ -26,7 +26,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 # Keras and KerasTuner import these where they are installed. Nothing here needs that, and it takes a third of the time.
-_OPTIONAL = "sklearn", "matplotlib", "pandas"
+_OPTIONAL = "sklearn", "scipy", "matplotlib", "pandas", "IPython"
 
 
 def load_tensorflow(

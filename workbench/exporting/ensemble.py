@@ -12,7 +12,7 @@ from workbench.files import read_json
 from workbench.finished_run import FinishedRun
 from workbench.keras_graph import rebuild
 from workbench.origin import find_command_of_run
-from workbench.runtime import skip_optional_imports
+from workbench.runtime import import_tensorflow
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.results import is_sweep, read_results
 
@@ -62,8 +62,8 @@ def load_ensemble(run: FinishedRun) -> list[Member]:
     command = find_command_of_run(run.path, run.config)
     if command is None:
         raise UserError(f"--ensemble: which command made {run.path} is not known; restore its metrics.json")
-    with skip_optional_imports():
-        hypermodel = importlib.import_module(command).open_hypermodel(run.path, run.moved_data)
+    import_tensorflow(with_keras_tuner=True)
+    hypermodel = importlib.import_module(command).open_hypermodel(run.path, run.moved_data)
     values = {trial.id: trial.values for trial in results.scored}
     members = []
     for trial, weight in weights.items():

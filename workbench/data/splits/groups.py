@@ -103,9 +103,11 @@ def find_groups(spec: str, names: Sequence[str], pairs: Pairs) -> Groups | None:
 
 def _merge(given: np.ndarray, pairs: Pairs) -> np.ndarray:
     """Return the numbers of the groups after those that share a photo were made one, int64 (n,)."""
-    import scipy.sparse  # imported late: a help text must not wait for it
-
     _, group = np.unique(given, return_inverse=True)
+    if not len(pairs.first):
+        return group.astype(np.int64)
+    import scipy.sparse  # imported late: a help text must not wait for it, nor a training that needs no merging
+
     size = len(group) and int(group.max()) + 1
     links = (np.ones(len(pairs.first), bool), (group[pairs.first], group[pairs.second]))
     _, merged = scipy.sparse.csgraph.connected_components(scipy.sparse.coo_array(links, (size, size)), directed=False)

@@ -17,11 +17,12 @@ from workbench.sweep.scheduling.trial import Trial
 def make_bayesian_search(
     objective: keras_tuner.Objective, max_trials: int, hyperparameters: keras_tuner.HyperParameters, seed: int
 ) -> keras_tuner.Oracle:
-    """Return KerasTuner's Bayesian optimization, with scikit-learn, without which commands import KerasTuner."""
-    import sklearn.exceptions  # imported late: it takes a second, and no other search needs it
+    """Return KerasTuner's Bayesian optimization, with the libraries without which commands import KerasTuner."""
+    import scipy.optimize  # imported late, as those below: they take a second, and no other search needs them
+    import sklearn.exceptions
     import sklearn.gaussian_process
 
-    bayesian.sklearn = sklearn
+    bayesian.scipy, bayesian.sklearn = scipy, sklearn
     return keras_tuner.oracles.BayesianOptimizationOracle(
         objective=objective, max_trials=max_trials, hyperparameters=hyperparameters, seed=seed
     )
