@@ -29,13 +29,16 @@ class TrainingBatches:
 
     Attributes:
         dataset: its `train` rows are used.
-        order: tf.data.Dataset of (epoch, batch, positions of its images among the `train` rows).
+        order: tf.data.Dataset of (number, positions of its images among the `train` rows) for each batch, counted from
+            the first batch of the first epoch.
+        steps: number of batches in an epoch.
         changes: of each batch.
         seed: of the changes.
     """
 
     dataset: Dataset
     order: tf.data.Dataset
+    steps: int
     changes: BatchChanges
     seed: int
 
@@ -67,7 +70,8 @@ class TrainingBatches:
         with tf.device("/CPU:0"):
             mirrored = choose_flips(len(self.dataset.train), self.seed)
 
-        def draw(epoch: tf.Tensor, batch: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Draws]:
+        def draw(number: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Draws]:
+            epoch, batch = number // self.steps, number % self.steps
             flipped = tf.not_equal(tf.gather(mirrored, positions), epoch % 2 == 1)
             draws = self.changes.draw(_make_key(self.seed, _AUGMENT, epoch, batch), flipped)
             return *look_up(positions), draws
@@ -128,21 +132,25 @@ def make_training_batches(
         num_classes=len(dataset.class_names) if one_hot else 0,
         class_weights=() if class_weights is None else tuple(class_weights.tolist()),
     )
-    order = _shuffle_rows(len(dataset.train), batch_size, seed, first_epoch, drop_remainder=count_replicas() > 1)
-    return TrainingBatches(dataset, order, changes, seed)
+    steps, drop_remainder = count_steps(dataset, batch_size), count_replicas() > 1
+    order = _shuffle_rows(len(dataset.train), batch_size, drop_remainder, steps, seed, first_epoch)
+    return TrainingBatches(dataset, order, steps, changes, seed)
 
 
 @functools.lru_cache(maxsize=KEPT_PIPELINES)
-def _shuffle_rows(count: int, batch_size: int, seed: int, first_epoch: int, drop_remainder: bool) -> tf.data.Dataset:
-    """Return endless (epoch, batch, positions of its images among `count`), in a new random order each epoch."""
+def _shuffle_rows(
+    count: int, batch_size: int, drop_remainder: bool, steps: int, seed: int, first_epoch: int
+) -> tf.data.Dataset:
+    """Return endless (number of the batch, positions of its images among `count`), in a new order each epoch."""
 
     @_without_autograph
     def shuffle_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.argsort(tf.random.stateless_uniform([count], _make_key(seed, _SHUFFLE, epoch, 0)))
-        rows = tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=drop_remainder)
-        return rows.enumerate().map(_without_autograph(lambda batch, rows: (epoch, batch, rows)))
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=drop_remainder)
 
-    return tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max).flat_map(shuffle_epoch)
+    end = np.iinfo(np.int64).max
+    positions = tf.data.Dataset.range(first_epoch, end).flat_map(shuffle_epoch)
+    return tf.data.Dataset.zip(tf.data.Dataset.range(first_epoch * steps, end), positions)
 
 
 def make_evaluation_batches(

@@ -124,10 +124,10 @@ def compute_mcnemar_p(only: npt.ArrayLike, only_other: npt.ArrayLike) -> np.ndar
     Args:
         only, only_other: numbers, or arrays of equal shape for many pairs of classifiers.
     """
-    from scipy import stats  # imported late: it takes a second, and only comparisons need it
+    from scipy.special import bdtr  # imported late: only comparisons need it
 
     only, only_other = np.asarray(only), np.asarray(only_other)
-    return np.minimum(1, 2 * stats.binom.cdf(np.minimum(only, only_other), only + only_other, 0.5))
+    return np.minimum(1, 2 * bdtr(np.minimum(only, only_other), only + only_other, 0.5))
 
 
 def holm(p_values: npt.ArrayLike) -> list[float]:
