@@ -13,6 +13,7 @@ from keras import layers
 from cnn_scratch import fused_block
 from cnn_scratch.config import NetworkConfig
 from cnn_scratch.model import build_cnn, compute_network_cost
+from cnn_scratch.small_map_layers import OneOperationBatchNorm, RowNormalization
 from workbench.config import TrainingConfig
 from workbench.keras_graph import LOGITS
 from workbench.runtime import count_replicas, list_gpus
@@ -112,7 +113,8 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
         precision: number format of activations and products: `float32`, `bfloat16` or `float16`. Weights, statistics
             and logits are always float32.
         fuse: whether to replace the normalization, and the convolution, batch norm, activation and pooling of each
-            block, by one operation. By default this is done for large maps on CPUs; on a GPU, XLA does it itself.
+            block, by one operation. By default this is done for large maps on CPUs, and small ones get the layers of
+            `small_map_layers`; on a GPU, XLA does it itself.
 
     Returns:
         A model with weights of its own. If its head averages over positions, it takes images of any size.
@@ -121,11 +123,11 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
     averages = any(isinstance(layer, layers.GlobalAveragePooling2D) for layer in plain.layers)
     image = keras.Input((None, None, 3), dtype="uint8", name="image") if averages else plain.input  # of any size
     x, remaining, is_first = image, plain.layers[1:], True
+    is_for_cpu = fuse is None and not list_gpus() and count_replicas() == 1
     while remaining:
         is_large = math.prod(remaining[0].output.shape[1:]) > LARGE_MAPS
-        wants_fusing = is_large and not list_gpus() and count_replicas() == 1 if fuse is None else fuse
-        parts = _find_fusible(remaining) if wants_fusing else []
-        x = (_fuse(parts, policy, is_first) if parts else _copy_layer(remaining[0], policy))(x)
+        parts = _find_fusible(remaining) if fuse or (is_for_cpu and is_large) else []
+        x = (_fuse(parts, policy, is_first) if parts else _copy_layer(remaining[0], policy, is_for_cpu))(x)
         is_first = is_first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
     return TrainingModel(image, x, saved_as=plain, validates_saved=precision != "float32", name=plain.name)
@@ -158,12 +160,18 @@ def _fuse(parts: list[keras.Layer], policy: str, is_first: bool) -> keras.Layer:
     )
 
 
-def _copy_layer(layer: keras.Layer, policy: str) -> keras.Layer:
-    """Copy a layer in another precision. Normalization and dropout, which stay float32, are used by both models."""
+def _copy_layer(layer: keras.Layer, policy: str, is_for_cpu: bool) -> keras.Layer:
+    """Copy a layer in another precision, or build one that is faster on CPUs.
+
+    Normalization and dropout, which stay float32, are used by both models.
+    """
+    if is_for_cpu and isinstance(layer, layers.Normalization):
+        return RowNormalization(layer)
     if isinstance(layer, (layers.Normalization, layers.Dropout)):
         return layer
+    is_batch_norm = is_for_cpu and isinstance(layer, layers.BatchNormalization)
     dtype = "float32" if layer.name == LOGITS else policy
-    return type(layer).from_config({**layer.get_config(), "dtype": dtype})
+    return (OneOperationBatchNorm if is_batch_norm else type(layer)).from_config({**layer.get_config(), "dtype": dtype})
 
 
 def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image_size: int) -> str:

@@ -5,7 +5,6 @@ import pytest
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.graph_cache import GraphCache, build_plain_model, draw_weights
 from cnn_scratch.model import build_cnn
-from tests.models import build_compiled_cnn
 from workbench.config import build, replace
 from workbench.data.dataset import load_dataset
 from workbench.training.loop import fit
@@ -36,7 +35,7 @@ def test_a_reused_graph_gives_what_a_fresh_model_gives(config):
     assert graphs.take(second.network, second.training, 32, 2) is model
     result = fit(model, dataset, second.training)
     assert len(traced) == 2
-    fresh = fit(build_compiled_cnn(second), dataset, second.training)
+    fresh = fit(GraphCache().take(second.network, second.training, 32, 2), dataset, second.training)
     for row, fresh_row in zip(result.history, fresh.history, strict=True):
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
             assert row[name] == pytest.approx(fresh_row[name], rel=1e-4)
