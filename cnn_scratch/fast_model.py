@@ -113,8 +113,8 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
         precision: number format of activations and products: `float32`, `bfloat16` or `float16`. Weights, statistics
             and logits are always float32.
         fuse: whether to replace the normalization, and the convolution, batch norm, activation and pooling of each
-            block, by one operation. By default this is done for large maps on CPUs, and small ones get the layers of
-            `small_map_layers`; on a GPU, XLA does it itself.
+            block, by one operation; all other layers are Keras' own. By default this is done for large maps if one CPU
+            trains, and small maps get the layers of `small_map_layers`. On a GPU, XLA does it itself.
 
     Returns:
         A model with weights of its own. If its head averages over positions, it takes images of any size.
@@ -161,9 +161,9 @@ def _fuse(parts: list[keras.Layer], policy: str, is_first: bool) -> keras.Layer:
 
 
 def _copy_layer(layer: keras.Layer, policy: str, is_for_cpu: bool) -> keras.Layer:
-    """Copy a layer in another precision, or build one that is faster on CPUs.
+    """Copy a layer in another precision, or build one of `small_map_layers` in its place.
 
-    Normalization and dropout, which stay float32, are used by both models.
+    Dropout, and a normalization that is not replaced, stay float32 and are used by both models.
     """
     if is_for_cpu and isinstance(layer, layers.Normalization):
         return RowNormalization(layer)

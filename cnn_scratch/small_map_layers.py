@@ -1,4 +1,4 @@
-"""Normalization and batch norm of small maps, where broadcasting takes longer than convolving. They are never saved."""
+"""Layers for small maps, where broadcasting takes longer than convolving. The layers are trained, never saved."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from keras import layers
 class RowNormalization(layers.Layer):
     """A built keras.layers.Normalization of RGB images, the same bit for bit, in less time.
 
-    TensorFlow computes with three numbers for each pixel one pixel at a time, and with a whole row in vectors.
+    TensorFlow subtracts three numbers from each pixel one pixel at a time, and whole rows by vector instructions.
     """
 
     def __init__(self, plain: layers.Normalization) -> None:
@@ -28,11 +28,16 @@ class RowNormalization(layers.Layer):
 
 
 class OneOperationBatchNorm(layers.BatchNormalization):
-    """keras.layers.BatchNormalization over the last axis, in training one operation forwards and one backwards."""
+    """keras.layers.BatchNormalization of maps, in training one operation forwards and one backwards.
+
+    It is for layers as `build_cnn` makes them: with scale and shift, not frozen, on one device.
+    """
 
     def call(self, inputs: tf.Tensor, training: bool = False, mask: Any = None) -> tf.Tensor:
         """Normalize maps (batch, height, width, channels); in training, update the moving statistics."""
-        if not training:  # with given statistics, TensorFlow fails to make the operation and a Mish after it one
+        if not training:
+            # Not the operation: TensorFlow 2.21 makes one of it, the convolution before and the activation after it,
+            # and fails with Mish.
             return super().call(inputs, training=False, mask=mask)
         gamma, beta, moving_mean, moving_variance = (tf.convert_to_tensor(weight) for weight in self.weights)
         normalized = tf.raw_ops.FusedBatchNormV3(

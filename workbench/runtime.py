@@ -7,10 +7,12 @@ So the functions here import TensorFlow when they are called; no other module do
 import contextlib
 import functools
 import gc
+import importlib.abc
 import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +27,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-# Keras and KerasTuner import these where they are installed. Nothing here needs that, and it takes a third of the time.
+# Keras and KerasTuner import these where they are installed, which takes a third of the time. Only Bayesian search
+# needs that, see `make_bayesian_search`.
 _OPTIONAL = "sklearn", "scipy", "matplotlib", "pandas", "IPython"
 
 
@@ -110,14 +113,32 @@ def import_without_collections() -> Iterator[None]:
 
 @contextlib.contextmanager
 def skip_optional_imports(kept: Collection[str] = ()) -> Iterator[None]:
-    """Let Keras and KerasTuner be imported in this block without their slow optional libraries, except `kept`."""
-    absent = [name for name in _OPTIONAL if name not in (*sys.modules, *kept)]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None makes an import fail
+    """Let Keras and KerasTuner be imported in this block without their slow optional libraries, except `kept`.
+
+    Other threads can import these libraries meanwhile: a page of the app may need one while another loads a model.
+    """
+    refusal = _RefuseImports(frozenset(_OPTIONAL).difference(kept))
+    sys.meta_path.insert(0, refusal)
     try:
         yield
     finally:
-        for name in absent:
-            del sys.modules[name]
+        sys.meta_path.remove(refusal)
+
+
+class _RefuseImports(importlib.abc.MetaPathFinder):
+    """Lets imports of libraries that are not imported yet fail in the thread that made it."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names, self._thread = names, threading.get_ident()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Raise an error for a library that is refused; leave all others to the finders that follow.
+
+        Raises:
+            ModuleNotFoundError: the library is refused.
+        """
+        if name in self._names and threading.get_ident() == self._thread:
+            raise ModuleNotFoundError(f"{name} is not imported here", name=name)
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def test_normalization_is_that_of_keras_bit_for_bit():
     assert of_any_size.output_shape == (None, None, None, 3)
 
 
-def test_a_gpu_is_left_the_layers_that_xla_compiles(monkeypatch):
+def test_gpus_and_several_devices_get_keras_own_layers(monkeypatch):
     network = build(NetworkConfig, num_filters=4, dense_units=4, batch_norm=True)
 
     def list_kinds():
@@ -71,5 +71,8 @@ def test_a_gpu_is_left_the_layers_that_xla_compiles(monkeypatch):
     own = {OneOperationBatchNorm, RowNormalization}
     monkeypatch.setattr("cnn_scratch.fast_model.list_gpus", list)
     assert own <= list_kinds()
+    monkeypatch.setattr("cnn_scratch.fast_model.count_replicas", lambda: 2)
+    assert not own & list_kinds()
+    monkeypatch.setattr("cnn_scratch.fast_model.count_replicas", lambda: 1)
     monkeypatch.setattr("cnn_scratch.fast_model.list_gpus", lambda: ["GPU:0"])
     assert not own & list_kinds()

@@ -1,16 +1,18 @@
 import dataclasses
 import gc
+import importlib
 import importlib.util
 import os
 import platform
 import subprocess
 import sys
+import threading
 
 import pytest
 from tensorflow.python.util import _pywrap_util_port
 
 from workbench import cli
-from workbench.runtime import hold_back_stderr, import_without_collections
+from workbench.runtime import hold_back_stderr, import_without_collections, skip_optional_imports
 
 START = """
 import dataclasses, gc, sys
@@ -50,6 +52,20 @@ def test_a_command_starts_without_libraries_that_it_does_not_use_and_without_col
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == "imported {'keras_tuner'}, 0 collections, collects True, skips later True"
+
+
+def test_other_threads_import_the_libraries_that_a_thread_skips(monkeypatch, tmp_path):
+    (tmp_path / "slow_library.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("workbench.runtime._OPTIONAL", ("slow_library",))
+    imported = []
+    with skip_optional_imports():
+        with pytest.raises(ImportError):
+            importlib.import_module("slow_library")
+        other = threading.Thread(target=lambda: imported.append(importlib.import_module("slow_library")))
+        other.start()
+        other.join()
+    assert imported == [importlib.import_module("slow_library")]
 
 
 @dataclasses.dataclass

@@ -29,8 +29,8 @@ class TrainingBatches:
 
     Attributes:
         dataset: its `train` rows are used.
-        order: tf.data.Dataset of (number, positions of its images among the `train` rows) for each batch, counted from
-            the first batch of the first epoch.
+        order: tf.data.Dataset of (number of the batch, positions of its images among the `train` rows). Batches are
+            counted from the start of epoch 0, also in a training that is resumed later.
         steps: number of batches in an epoch.
         changes: of each batch.
         seed: of the changes.

@@ -354,14 +354,16 @@ def pause(process):
 def test_a_sweep_is_watched_stopped_and_continued(page, shown_runs, shared_red_and_blue):
     """The command that the page shows is the one that its button runs, and the page sees the sweep's end."""
     space = shown_runs.parent / "space.yaml"
-    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 30}\n")
+    space.write_text("parameters:\n  learning_rate: {values: [0.001, 0.002]}\n  epochs: {value: 60}\n")
     options = ["--data", str(shared_red_and_blue), "--image-size", "32", "--space", str(space), "--workers", "0"]
     options += ["--num-filters", "4", "--dense-units", "4", "--logs-dir", str(shown_runs.parent / "logs")]
     command = [sys.executable, "-m", "cnn_scratch.tune", *options, "--name", "live", "--runs-dir", str(shown_runs)]
     page.goto("/")
     with processes.Process(command, stdout=processes.DEVNULL, stderr=processes.DEVNULL) as process:
+        deadline = time.monotonic() + 120
         while not ((status := read_status(shown_runs / "live")) and status.running):
             assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         with pause(process):  # a slow browser would come after the sweep's end
             page.locator("tr", has=page.get_by_role("link", name="live")).get_by_text("running").wait_for()
