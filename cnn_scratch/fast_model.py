@@ -165,13 +165,13 @@ def _copy_layer(layer: keras.Layer, policy: str, is_for_cpu: bool) -> keras.Laye
 
     Dropout, and a normalization that is not replaced, stay float32 and are used by both models.
     """
-    if is_for_cpu and isinstance(layer, layers.Normalization):
-        return RowNormalization(layer)
-    if isinstance(layer, (layers.Normalization, layers.Dropout)):
+    if isinstance(layer, layers.Normalization):
+        return RowNormalization(layer) if is_for_cpu else layer
+    if isinstance(layer, layers.Dropout):
         return layer
-    is_batch_norm = is_for_cpu and isinstance(layer, layers.BatchNormalization)
+    kind = OneOperationBatchNorm if is_for_cpu and isinstance(layer, layers.BatchNormalization) else type(layer)
     dtype = "float32" if layer.name == LOGITS else policy
-    return (OneOperationBatchNorm if is_batch_norm else type(layer)).from_config({**layer.get_config(), "dtype": dtype})
+    return kind.from_config({**layer.get_config(), "dtype": dtype})
 
 
 def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image_size: int) -> str:

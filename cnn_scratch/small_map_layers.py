@@ -36,8 +36,8 @@ class OneOperationBatchNorm(layers.BatchNormalization):
     def call(self, inputs: tf.Tensor, training: bool = False, mask: Any = None) -> tf.Tensor:
         """Normalize maps (batch, height, width, channels); in training, update the moving statistics."""
         if not training:
-            # Not the operation: TensorFlow 2.21 makes one of it, the convolution before and the activation after it,
-            # and fails with Mish.
+            # The single operation is for training only: with fixed statistics, TensorFlow 2.21 merges it with the
+            # convolution before it and the activation after it, and fails if that is Mish.
             return super().call(inputs, training=False, mask=mask)
         gamma, beta, moving_mean, moving_variance = (tf.convert_to_tensor(weight) for weight in self.weights)
         normalized = tf.raw_ops.FusedBatchNormV3(

@@ -126,7 +126,7 @@ def skip_optional_imports(kept: Collection[str] = ()) -> Iterator[None]:
 
 
 class _RefuseImports(importlib.abc.MetaPathFinder):
-    """Lets imports of libraries that are not imported yet fail in the thread that made it."""
+    """Lets imports of libraries that are not imported yet fail, in the thread that made this object."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names, self._thread = names, threading.get_ident()

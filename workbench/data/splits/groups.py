@@ -108,7 +108,7 @@ def _merge(given: np.ndarray, pairs: Pairs) -> np.ndarray:
         return group.astype(np.int64)
     import scipy.sparse  # imported late: a help text must not wait for it, nor a training that needs no merging
 
-    size = len(group) and int(group.max()) + 1
+    size = int(group.max()) + 1
     links = (np.ones(len(pairs.first), bool), (group[pairs.first], group[pairs.second]))
     _, merged = scipy.sparse.csgraph.connected_components(scipy.sparse.coo_array(links, (size, size)), directed=False)
     return merged[group].astype(np.int64)

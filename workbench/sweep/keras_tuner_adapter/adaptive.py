@@ -17,7 +17,7 @@ from workbench.sweep.scheduling.trial import Trial
 def make_bayesian_search(
     objective: keras_tuner.Objective, max_trials: int, hyperparameters: keras_tuner.HyperParameters, seed: int
 ) -> keras_tuner.Oracle:
-    """Return KerasTuner's Bayesian optimization, with the libraries without which commands import KerasTuner."""
+    """Return KerasTuner's Bayesian optimization, with SciPy and scikit-learn, without which KerasTuner was imported."""
     import scipy.optimize  # imported late, as those below: they take a second, and no other search needs them
     import sklearn.exceptions
     import sklearn.gaussian_process
