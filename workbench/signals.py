@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 
@@ -36,3 +36,44 @@ def interrupt_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def delay_interrupts() -> Iterator[Callable[[], None]]:
+    """Let the first Ctrl-C or SIGTERM in this block take effect only where the function that is yielded is called.
+
+    Otherwise Python raises `KeyboardInterrupt` wherever it is, also in what native code of NumPy or TensorFlow calls.
+    There it can get lost, or end the process. The signal takes effect at the end of the block at the latest, and a
+    second one at once.
+
+    Yields:
+        Function that does what the signal would have done, if one has come.
+    """
+    pending: list[int] = []
+    handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+
+    def check() -> None:
+        if pending:
+            number = pending[0]
+            pending.clear()
+            handlers[number](number, None)
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        pending.append(number)
+        if len(pending) > 1:
+            handlers[number](number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    try:
+        for interrupt in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(interrupt)
+            if callable(handler):
+                handlers[interrupt] = handler
+                signal.signal(interrupt, remember)
+        yield check
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        check()

@@ -26,6 +26,20 @@ class Diverged(UserError):
     """The loss became NaN or infinite."""
 
 
+class CheckInterrupts(keras.callbacks.Callback):
+    """Callback that calls a function before each batch; see `delay_interrupts`."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._check = check
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self._check()
+
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self._check()
+
+
 class StopOnDivergence(keras.callbacks.Callback):
     """Callback that raises `Diverged` when the loss is NaN or infinite.
 

@@ -25,9 +25,11 @@ from workbench.failures import describe_full_disk
 from workbench.files import format_bytes, read_csv
 from workbench.keras_graph import build_uncompiled
 from workbench.runtime import is_multi_worker
+from workbench.signals import delay_interrupts
 from workbench.training.batches import feed, make_training_batches, make_validation_batches
 from workbench.training.callbacks import (
     AverageWeights,
+    CheckInterrupts,
     KeepBestWeights,
     Listener,
     RecordHistory,
@@ -208,6 +210,7 @@ def fit(
 
     Raises:
         Diverged: the loss became NaN or infinite.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM in a command; before the next batch.
     """
     history = [] if history is None else history
     steps = count_steps(dataset, training.batch_size)
@@ -241,16 +244,17 @@ def fit(
         image_size = timeline.choose_image_size(done)
         stage = ChangeStage(timeline, image_size)
         select_image_size(model, image_size)
-        with feed(model, make_training_batches(dataset, training, first_epoch=done, image_size=image_size)) as batches:
+        batches = make_training_batches(dataset, training, first_epoch=done, image_size=image_size)
+        with feed(model, batches) as fed, delay_interrupts() as check:
             model.fit(
-                batches,
+                fed,
                 validation_data=make_validation_batches(dataset, training),
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=sys.maxsize,  # the callbacks end it
                 shuffle=False,  # the pipeline has shuffled
                 verbose=0,
-                callbacks=[*callbacks, stage],
+                callbacks=[CheckInterrupts(check), *callbacks, stage],
             )
         has_more = stage.has_ended and not timeline.is_over(len(history))
     return FitResult(history, keep_best.weights)

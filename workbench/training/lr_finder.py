@@ -12,8 +12,9 @@ from workbench.console import console
 from workbench.data.dataset import Dataset
 from workbench.errors import UserError
 from workbench.files import write_csv
+from workbench.signals import delay_interrupts
 from workbench.training.batches import feed, make_training_batches
-from workbench.training.callbacks import Logs, SeedEpochs
+from workbench.training.callbacks import CheckInterrupts, Logs, SeedEpochs
 
 STEPS, LOWEST, HIGHEST = 200, 1e-6, 1.0
 _SMOOTHING = 0.9
@@ -52,13 +53,13 @@ def find_learning_rate(model: keras.Model, dataset: Dataset, training: TrainingC
     fall is fastai's.
     """
     rise = _RaiseLearningRate(steps)
-    with feed(model, make_training_batches(dataset, training)) as batches:
+    with feed(model, make_training_batches(dataset, training)) as batches, delay_interrupts() as check:
         model.fit(
             batches,
             steps_per_epoch=steps,
             shuffle=False,
             verbose=0,
-            callbacks=[SeedEpochs(training.seed), rise],
+            callbacks=[CheckInterrupts(check), SeedEpochs(training.seed), rise],
         )
     losses = np.array(rise.losses)
     rates, smoothed = rise.rates[: len(losses)], np.array(rise.smoothed)
