@@ -153,17 +153,16 @@ def get_weight_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
     return getattr(optimizer, "inner_optimizer", optimizer)._model_variables_moving_average
 
 
-class MultiWorkerModel(keras.Model):
+class DistributedModel(keras.Model):
     """A model whose `fit` also works with tf.distribute.MultiWorkerMirroredStrategy, which Keras 3 does not support.
 
-    Keras would average the images of all processes to find out the shape of a batch, which TensorFlow refuses; it needs
-    the shape to make variables, but `compile_model` has made them. And it averages what a step returns over the
-    processes along the first axis, which scalars lack.
+    Keras averages what a step returns over the processes along the first axis, which scalars lack. And before it trains
+    or validates on several devices, it averages a batch over them, which TensorFlow refuses for several processes. It
+    needs only the shape, to make variables, but `compile_model` has made them.
     """
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        if not is_multi_worker():
-            super()._maybe_symbolic_build(*args, **kwargs)
+        """Do nothing: all variables are there. For several devices of one process, that saves time."""
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train one batch, as keras.Model does."""

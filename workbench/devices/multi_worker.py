@@ -6,7 +6,7 @@ and none of their decisions may depend on what only one of them knows, such as i
 process shows the training and leaves a run folder; the others print errors only, and write into temporary folders.
 
 Further code for it: `load_tensorflow` in runtime.py connects the processes, `_share_out` in data/pipeline.py gives each
-one its part of a batch, and `MultiWorkerModel` in keras_graph.py is what Keras lacks.
+one its part of a batch, and `DistributedModel` in keras_graph.py is what Keras lacks.
 """
 
 import contextlib

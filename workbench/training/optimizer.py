@@ -4,11 +4,12 @@ import keras
 import numpy as np
 
 from workbench.config import TrainingConfig
-from workbench.runtime import count_replicas, list_gpus
+from workbench.runtime import list_gpus
 from workbench.training.optimizers.adam import FusedAdam
 from workbench.training.optimizers.muon import ConvolutionMuon
 from workbench.training.optimizers.sgd import FusedSGD
 from workbench.training.precision import measure_call
+from workbench.training.xla import uses_xla
 
 _GPU_STEPS = 8  # steps that a GPU runs without waiting for Python
 _SGD_MOMENTUM = 0.9
@@ -24,7 +25,7 @@ def compile_model(
 ) -> None:
     """Compile a classifier for training, and make the variables of its optimizer and metrics.
 
-    XLA compiles the step if there is one GPU; on CPUs it is slower.
+    See `uses_xla` for when XLA compiles the training step.
 
     Args:
         model: maps images to logits.
@@ -39,7 +40,7 @@ def compile_model(
         optimizer=optimizer,
         loss=_build_loss(training),
         metrics=["accuracy"],
-        jit_compile=bool(list_gpus()) and count_replicas() == 1,
+        jit_compile=uses_xla(),
         steps_per_execution=steps_per_execution,
     )
     model.optimizer.build(model.trainable_variables)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from workbench.keras_graph import LOGITS, MultiWorkerModel
+from workbench.keras_graph import LOGITS, DistributedModel
 from workbench.training.optimizers.fused import SavedAsKeras
 
 
@@ -65,7 +65,7 @@ class _State:
     make_batch: Callable | None = None
 
 
-class TrainingModel(MultiWorkerModel):
+class TrainingModel(DistributedModel):
     """A functional model that is trained in place of another one, which is saved.
 
     The trained model may compute in another number format, or with layers of our own that run faster. The saved model

@@ -8,7 +8,7 @@ from workbench.config import build, replace
 from workbench.data import gpu_batches
 from workbench.data.dataset import load_dataset
 from workbench.devices.nvidia import Gpu
-from workbench.training import batches, optimizer
+from workbench.training import batches, xla
 from workbench.training.loop import fit
 from workbench.training.optimizer import compile_model
 from workbench.training.training_model import Unfreezing
@@ -51,7 +51,7 @@ def test_a_gpu_trains_as_the_processor_does_also_while_layers_are_unfrozen(confi
 
 def test_xla_compiles_a_step_of_each_size_once_for_all_trainings(config, find_gpu, monkeypatch):
     find_gpu()
-    monkeypatch.setattr(optimizer, "list_gpus", lambda: ["/device:CPU:0"])
+    monkeypatch.setattr(xla, "list_gpus", lambda: ["/device:CPU:0"])
     model, _ = train(config)
     fit(model, load_dataset(config.data, 1), replace(config, seed=1, data_aug=False).training)
     steps = model._state.compiled_steps

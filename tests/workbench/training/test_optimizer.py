@@ -1,4 +1,5 @@
 import itertools
+import sys
 
 import keras
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from cnn_scratch.config import TrainConfig
 from cnn_scratch.graph_cache import draw_weights
+from tests import processes
 from tests.models import build_compiled_cnn
 from workbench.config import TrainingConfig, build, replace
 from workbench.data.dataset import load_dataset
@@ -271,3 +273,46 @@ def test_batch_norm_remembers_as_long_as_the_weights_average(config):
     for ema, momentum in ((0.0, 0.9), (0.5, 0.9), (0.98, 0.98)):
         model = build_compiled_cnn(replace(config, ema=ema))
         assert model.get_layer("block1_bn").momentum == momentum
+
+
+TWO_DEVICES = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from workbench.config import TrainingConfig
+from workbench.runtime import distribute
+from workbench.training.optimizer import compile_model
+from workbench.training.training_model import TrainingModel
+
+calls = []
+for name in ("ResourceApplyAdam", "ResourceApplyKerasMomentum"):
+    kernel = getattr(tf.raw_ops, name)
+    setattr(tf.raw_ops, name, lambda kernel=kernel, **inputs: calls.append(inputs) or kernel(**inputs))
+
+images, labels = np.random.default_rng(0).normal(size=(16, 6, 6, 3)), np.arange(16) % 2
+weights = []
+for strategy in ("single", "mirrored"):
+    keras.utils.set_random_seed(0)
+    with distribute(strategy):
+        image = keras.Input((6, 6, 3))
+        x = keras.layers.Flatten()(keras.layers.Conv2D(4, 3, name="conv")(image))
+        plain = keras.Model(image, keras.layers.Dense(2, name="logits")(x))
+        model = TrainingModel(plain.input, plain.output, saved_as=keras.models.clone_model(plain))
+        model.set_weights([weight + 0.1 for weight in plain.get_weights()])
+        compile_model(model, TrainingConfig(optimizer=sys.argv[1], learning_rate=0.01, weight_decay=0.1, ema=0.5))
+    calls.clear()
+    model.fit(images, labels, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    weights.append(model.get_weights())
+assert len(calls) == 2 * 4, len(calls)  # each device updates each variable
+for one, other in zip(*weights, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
+def test_several_devices_update_the_weights_as_one_does(optimizer):
+    """By one operation for each variable and device."""
+    processes.run([sys.executable, "-c", TWO_DEVICES, optimizer], check=True)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from workbench.runtime import count_replicas
 from workbench.training.optimizers.fused import AdamFactors, apply_adam, can_use_kernels, compute_adam_factors
 
 
@@ -40,13 +41,13 @@ class FusedAdam(keras.optimizers.Adam):
         self, grads: Sequence[tf.Tensor], trainable_variables: Sequence[keras.Variable], learning_rate: Any
     ) -> None:
         """Update all variables. One device needs nothing of what Keras traces for each variable to distribute it."""
-        if not can_use_kernels():
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
-            return
         self._step.factors.clear()
-        rate = tf.convert_to_tensor(learning_rate)
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            self.update_step(gradient, variable, rate)
+        if count_replicas() > 1 or not can_use_kernels():
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+        else:
+            rate = tf.convert_to_tensor(learning_rate)
+            for gradient, variable in zip(grads, trainable_variables, strict=True):
+                self.update_step(gradient, variable, rate)
         self._step.factors.clear()
 
     def _find_factors(self, betas: tuple[float, float]) -> AdamFactors:

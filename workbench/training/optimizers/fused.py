@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import keras
 import tensorflow as tf
 
-from workbench.runtime import count_replicas, list_gpus
+from workbench.training.xla import uses_xla
 
 
 @runtime_checkable
@@ -20,10 +20,9 @@ class SavedAsKeras(Protocol):
 def can_use_kernels() -> bool:
     """Return whether an optimizer's step may be one of TensorFlow's kernels, which read and write memory once.
 
-    With a GPU the compiler fuses Keras' own step, and where several devices mirror the variables the kernels do not
-    work.
+    Where XLA compiles the training step, it fuses Keras' own.
     """
-    return not list_gpus() and count_replicas() == 1
+    return not uses_xla()
 
 
 def get_handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
