@@ -181,7 +181,8 @@ def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image
         UserError: float16 without a GPU.
     """
     names = [field.name for field in dataclasses.fields(NetworkConfig)]
-    facts: list[str | int | None] = [image_size, training.batch_size, *(str(getattr(network, name)) for name in names)]
+    settings = (str(getattr(network, name)) for name in names)
+    facts: list[str | int | None] = ["normalized in rows", image_size, training.batch_size, *settings]
     multiply_adds = compute_network_cost(network, image_size, 10).multiply_adds
 
     @functools.cache
