@@ -49,11 +49,13 @@ def leave_stopped_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure_saved_model(folder, file_name="model.keras") -> tuple[float, float]:
-    """Return accuracy and loss of a run's saved model on the validation images, computed from the raw pixels."""
-    run = open_run(folder)
-    dataset, model = run.load_dataset(), run.model
-    if file_name != "model.keras":
-        model = keras.saving.load_model(folder / file_name, compile=False)
+    """Return accuracy and loss of a run's saved model on the validation images; see `measure_model`."""
+    return measure_model(keras.saving.load_model(folder / file_name, compile=False), folder)
+
+
+def measure_model(model, folder) -> tuple[float, float]:
+    """Return a model's accuracy and loss on the validation images of a run, computed from the raw pixels."""
+    dataset = open_run(folder).load_dataset()
     logits = np.asarray(model(dataset.images[dataset.validation], training=False), np.float64)
     labels = dataset.labels[dataset.validation]
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]

@@ -89,7 +89,7 @@ def choose(module: str, name: str, value: Any) -> tuple[str, Option, Any]:
     return module, next(option for option in list_options(COMMANDS[module]) if option.name == name), value
 
 
-@examples(80)
+@examples(50)
 @example(choice=choose("transfer.compare", "image_size", 0), in_file=False)
 @example(choice=choose("transfer.compare", "max_unreadable", math.nan), in_file=True)
 @example(choice=choose("transfer.compare", "unfreeze_epochs", -1), in_file=False)
@@ -190,7 +190,7 @@ yaml_files = st.builds(
 )
 
 
-@examples(40)
+@examples(25)
 @given(module=st.sampled_from(sorted(COMMANDS)), content=st.one_of(yaml_files, st.binary(max_size=40)))
 def test_a_configuration_file_is_read_or_refused_in_one_line(module: str, content: bytes) -> None:
     with open_workspace() as place:
@@ -203,7 +203,7 @@ def test_a_configuration_file_is_read_or_refused_in_one_line(module: str, conten
         assert (place / "options.yaml").read_bytes() == content
 
 
-@examples(20)
+@examples(15)
 @given(
     module=st.sampled_from([*sorted(COMMANDS), *(f"workbench.{name}" for name in ("evaluate", "explain", "predict"))]),
     words=st.lists(

@@ -28,7 +28,7 @@ _TAKEN = ("--name", "taken", "--max-unreadable", "1")
 PARTS = {"train", "test", "val", "validation"}
 
 
-@examples(30)
+@examples(20)
 @given(folder=st.one_of(data_folders(), data_folders(least_classes=2)))
 def test_inspect_and_training_agree_on_a_data_folder(folder: DataFolder) -> None:
     """The training ends before it computes anything, because a run has its name already."""
@@ -69,7 +69,7 @@ def _is_of_class(name: str, class_names: list[str], uses_parts: bool) -> bool:
     return parts[0] in class_names
 
 
-@examples(8)
+@examples(6)
 @given(folder=data_folders())
 def test_predict_classifies_or_reports_each_file(finished: Path, folder: DataFolder) -> None:
     with open_workspace() as place:

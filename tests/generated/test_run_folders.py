@@ -76,7 +76,7 @@ def call(module: str, run: Path, *words: str) -> tuple[Outcome, Contents]:
     return outcome, before
 
 
-@examples(12)
+@examples(8)
 @given(data=st.data())
 def test_a_damaged_run_is_reported_or_named(run_folders: Path, data: st.DataObject) -> None:
     with open_workspace() as place:
@@ -86,7 +86,7 @@ def test_a_damaged_run_is_reported_or_named(run_folders: Path, data: st.DataObje
             assert (run / "report.html").stat().st_size > 1_000
 
 
-@examples(6)
+@examples(4)
 @given(data=st.data())
 def test_a_damaged_run_predicts_as_its_model_does_or_is_refused(run_folders: Path, data: st.DataObject) -> None:
     with open_workspace() as place:
@@ -105,7 +105,7 @@ def test_a_damaged_run_predicts_as_its_model_does_or_is_refused(run_folders: Pat
                 assert classes[int(logits.argmax())] == next(iter(shown))
 
 
-@examples(6)
+@examples(4)
 @given(data=st.data())
 def test_a_damaged_training_is_not_resumed_or_restarted(run_folders: Path, data: st.DataObject) -> None:
     """All epochs are done, so a whole run is refused too; nothing may be changed but metrics that are damaged."""
@@ -124,7 +124,7 @@ def test_a_damaged_training_is_not_resumed_or_restarted(run_folders: Path, data:
 
 
 @pytest.mark.figures
-@examples(6)
+@examples(4)
 @given(data=st.data())
 def test_a_damaged_run_is_compared_by_its_true_numbers_or_refused(run_folders: Path, data: st.DataObject) -> None:
     with open_workspace() as place:

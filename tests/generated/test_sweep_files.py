@@ -59,7 +59,7 @@ def can_train(space: Space, trial: TrialOptions, name: str, value: Any) -> bool:
     return False
 
 
-@examples(20)
+@examples(15)
 @given(st.data())
 def test_a_right_sweep_file_is_honoured(data: st.DataObject) -> None:
     module = data.draw(MODULES)
@@ -75,7 +75,7 @@ def test_a_right_sweep_file_is_honoured(data: st.DataObject) -> None:
         check_space(space, TRIALS[module])
 
 
-@examples(30)
+@examples(20)
 @given(st.data())
 def test_a_wrong_sweep_file_is_refused_before_a_worker_starts(data: st.DataObject) -> None:
     module = data.draw(MODULES)
@@ -89,7 +89,7 @@ def test_a_wrong_sweep_file_is_refused_before_a_worker_starts(data: st.DataObjec
             check_space(read_space(place / "space.yaml", TRIALS[module]), TRIALS[module])
 
 
-@examples(10)
+@examples(8)
 @given(module=MODULES, content=yaml_files)
 def test_any_text_as_a_sweep_file_is_refused_in_one_line(module: str, content: bytes) -> None:
     with open_workspace():

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests import processes
-from tests.models import leave_stopped_copies, measure_saved_model
+from tests.models import leave_stopped_copies, measure_model
 from tests.processes import PIPE, Process
 from transfer.backbone import build_network
 from transfer.config import BackboneConfig, TransferConfig
@@ -256,13 +256,14 @@ def test_what_is_saved_was_validated_and_what_is_frozen_is_bit_identical(config,
 def check_trained(folder, initial, mode, precision):
     """Check that the validation accuracy is that of the saved model, and which of its weights have changed."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    accuracy, loss = measure_saved_model(folder)
+    model = load(folder / "model.keras")
+    accuracy, loss = measure_model(model, folder)
     assert metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert metrics["val_loss"] == pytest.approx(loss, rel=2e-5)
     best = read_csv(folder / "history.csv")[metrics["best_epoch"] - 1]
     assert float(best["val_loss"]) == metrics["val_loss"]
     assert metrics["precision"] == precision
-    after = arrays(load(folder / "model.keras"))
+    after = arrays(model)
     assert {array.dtype for array in after.values()} == {np.dtype("float32")}
     changed = {path.split("/")[0] for path in initial if not np.array_equal(initial[path], after[path])}
     assert (
