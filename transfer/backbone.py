@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 
 from transfer.config import BackboneConfig
-from transfer.weights import check_weights_file, load_file_weights, load_imagenet_weights
+from transfer.weights import check_weights, load_file_weights, load_imagenet_weights
 from workbench.errors import UserError
 from workbench.finished_run import open_run
 from workbench.keras_graph import LOGITS, flatten_model, list_inputs
@@ -65,8 +65,7 @@ def build_network(backbone: BackboneConfig, image_size: int, num_classes: int, s
 def _build_application(backbone: BackboneConfig, image_size: int) -> keras.Model:
     """Build a network of keras.applications without its top, with its preprocessing and its weights."""
     build = find_application(backbone.backbone)
-    if backbone.weights not in ("imagenet", "none"):
-        check_weights_file(backbone.weights)
+    check_weights(backbone.weights)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     preprocessed = sys.modules[build.__module__].preprocess_input(keras.ops.cast(image, "float32"))
     shape = (image_size, image_size, 3)

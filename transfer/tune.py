@@ -37,6 +37,7 @@ from transfer.freezing import find_last_frozen, freeze
 from transfer.memory import check_memory
 from transfer.optimizer import build_optimizer
 from transfer.precision import build_in_precision, choose_model_precision
+from transfer.weights import check_weights
 from workbench.config import replace
 from workbench.data.dataset import Dataset
 from workbench.keras_graph import build_uncompiled
@@ -175,6 +176,8 @@ def tune(config: TuneConfig) -> Path:
     """
     if config.fixed.backbone:
         find_application(config.fixed.backbone)
+    if config.fixed.weights:
+        check_weights(config.fixed.weights)
     backbone = BackboneConfig(from_=config.fixed.from_)
     config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
     with open_sweep(config, TRIAL, command="transfer.tune", train_command="transfer.run") as sweep:

@@ -36,16 +36,18 @@ def load_imagenet_weights(build: Callable[..., keras.Model]) -> list[np.ndarray]
         ) from error
 
 
-def check_weights_file(path: str) -> None:
-    """Refuse what cannot be a file of weights.
+def check_weights(weights: str) -> None:
+    """Refuse a value of the option `weights` that is neither one of its words nor a file of weights.
 
     Raises:
         UserError: says what to give.
     """
-    if not path.endswith(SUFFIXES):
-        raise UserError(f"--weights {path}: give imagenet, none, or a file ending in {', '.join(SUFFIXES)}")
-    if not Path(path).is_file():
-        raise UserError(f"--weights {path}: no such file")
+    if weights in ("imagenet", "none"):
+        return
+    if not weights.endswith(SUFFIXES):
+        raise UserError(f"--weights {weights}: give imagenet, none, or a file ending in {', '.join(SUFFIXES)}")
+    if not Path(weights).is_file():
+        raise UserError(f"--weights {weights}: no such file")
 
 
 def load_file_weights(build: Callable[..., keras.Model], image_size: int, path: str, name: str) -> list[np.ndarray]:
@@ -54,7 +56,7 @@ def load_file_weights(build: Callable[..., keras.Model], image_size: int, path: 
     Args:
         build: function of keras.applications that builds the network.
         image_size: side of the images in pixels.
-        path: a .weights.h5, .h5 or .keras file; `check_weights_file` has accepted it.
+        path: a .weights.h5, .h5 or .keras file; `check_weights` has accepted it.
         name: name of the network, for error messages.
 
     Raises:

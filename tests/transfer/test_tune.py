@@ -123,8 +123,15 @@ def test_options_that_do_not_fit_the_sweep_file_are_one_line(words, says, workdi
     assert error.count("\n") == 1
 
 
-def test_an_unknown_backbone_is_refused_before_the_sweep_begins(workdir, capsys):
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--backbone", "Nope"], "error: --backbone Nope: unknown; expected ConvNeXtBase, "),
+        (["--weights", "no.h5"], "error: --weights no.h5: no such file\n"),
+    ],
+)
+def test_a_backbone_or_weights_that_are_not_there_are_refused_before_the_sweep_begins(words, says, workdir, capsys):
     Path("space.yaml").write_text("parameters: {dropout: {values: [0.1, 0.2]}}")
-    assert main(["--space", "space.yaml", "--workers", "0", "--backbone", "Nope"]) == 2
-    assert "error: --backbone Nope: unknown; expected ConvNeXtBase, " in capsys.readouterr().err
+    assert main(["--space", "space.yaml", "--workers", "0", *words]) == 2
+    assert says in capsys.readouterr().err
     assert not Path("runs").exists()
