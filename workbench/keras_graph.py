@@ -58,7 +58,8 @@ def run_graph(model: keras.Model, inputs: Any, call: Callable[..., Any], **conte
     def wrap(operation: keras.Operation) -> Callable[..., Any]:
         taken = getattr(operation, "_call_context_args", {})
         known = {name: value for name, value in context.items() if name in taken and value is not None}
-        return functools.partial(call, operation, **known)
+        # The graph may hold a value of its own: Keras stores `training=False` for a dropout when it builds the model.
+        return lambda *args, **kwargs: call(operation, *args, **{**kwargs, **known})
 
     outputs = model._run_through_graph(model._standardize_inputs(inputs), operation_fn=wrap)
     return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs

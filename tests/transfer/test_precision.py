@@ -95,3 +95,16 @@ def test_auto_measures_large_networks_alone_and_leaves_their_weights(config, mon
 def test_float16_needs_a_gpu():
     with pytest.raises(UserError, match="--precision float16: needs a GPU"):
         choose_model_precision(network().model, asked(precision="float16").training)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_dropout_is_applied_in_training_only(precision):
+    features = keras.Input((50,))
+    logits = keras.layers.Dense(3, name="logits")(keras.layers.Dropout(0.5)(features))
+    model = build_in_precision(keras.Model(features, logits), precision)
+    trained, validated = (
+        [np.asarray(model(np.ones((1, 50), np.float32), training=training)) for _ in range(2)]
+        for training in (True, False)
+    )
+    assert not np.allclose(*trained)
+    assert np.array_equal(*validated)

@@ -1,7 +1,8 @@
 import keras
 import numpy as np
+import pytest
 
-from workbench.keras_graph import find_cuts, flatten_model, list_consumers
+from workbench.keras_graph import find_cuts, flatten_model, list_consumers, run_graph
 
 
 def test_a_residual_block_has_no_cut_inside():
@@ -40,3 +41,14 @@ def test_saving_a_model_makes_no_layers(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.layers.Layer, "__init__", count)
     model.save(tmp_path / "model.keras")
     assert not made
+
+
+def test_dropout_drops_in_training_only():
+    image = keras.Input((1000,))
+    model = keras.Model(image, keras.layers.Dropout(0.5)(image))
+    inputs = np.ones((1, 1000), np.float32)
+    for training, share in ((True, 0.5), (False, 0.0), (None, 0.0)):
+        output = run_graph(
+            model, inputs, lambda operation, *args, **known: operation(*args, **known), training=training
+        )
+        assert float(np.mean(np.asarray(output) == 0)) == pytest.approx(share, abs=0.1)
