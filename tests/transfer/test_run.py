@@ -320,6 +320,12 @@ def test_batch_norm_is_trained_on_request(config, initial):
     assert not any("block4" in path for path in changed)
 
 
+def test_dropout_changes_a_training_of_the_head(config):
+    folders = [run(replace(config, dropout=dropout, epochs=1, name=f"{dropout}")) for dropout in (0.0, 0.5)]
+    losses = [read_csv(folder / "history.csv")[0]["loss"] for folder in folders]
+    assert losses[0] != losses[1]
+
+
 def test_features_are_shared_by_later_runs(config, capsys):
     """Augmented views take the place of augmentation; the validation images have none."""
     config = replace(config, epochs=1)
