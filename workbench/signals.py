@@ -3,22 +3,18 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import Any
+
+_Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
 
 @contextlib.contextmanager
 def end_at_once_on_signals() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end this process without a word where native code waits, which Python cannot interrupt."""
-    if threading.current_thread() is not threading.main_thread():
+    with _handle_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.SIG_DFL)):
         yield
-        return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -28,14 +24,8 @@ def interrupt_on_sigterm() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handle_signals({signal.SIGTERM: interrupt}):
         yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
@@ -49,8 +39,9 @@ def delay_interrupts() -> Iterator[Callable[[], None]]:
     Yields:
         Function that does what the signal would have done, if one has come.
     """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {int(number): handler for number in numbers if callable(handler := signal.getsignal(number))}
     pending: list[int] = []
-    handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
 
     def check() -> None:
         if pending:
@@ -63,17 +54,24 @@ def delay_interrupts() -> Iterator[Callable[[], None]]:
         if len(pending) > 1:
             handlers[number](number, frame)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield check
-        return
     try:
-        for interrupt in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(interrupt)
-            if callable(handler):
-                handlers[interrupt] = handler
-                signal.signal(interrupt, remember)
-        yield check
+        with _handle_signals(dict.fromkeys(handlers, remember)):
+            yield check
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         check()
+
+
+@contextlib.contextmanager
+def _handle_signals(handlers: Mapping[int, _Handler]) -> Iterator[None]:
+    """Handle signals in this way until the end of the block, if this is the main thread: no other one can do that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+    try:
+        for number, handler in handlers.items():
+            before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
