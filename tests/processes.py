@@ -21,6 +21,14 @@ from tests.fork_server import NUMBER
 
 ADDRESS = "TESTS_FORK_SERVER"  # environment variable: the socket of the server
 
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+"""Code with which a process begins that has two logical devices."""
+
 
 class Process:
     """A process like `subprocess.Popen`, with text instead of bytes except for standard input.

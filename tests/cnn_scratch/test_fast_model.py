@@ -101,7 +101,7 @@ def test_kernels_give_the_values_and_gradients_of_the_reference(name, batch_norm
 @pytest.mark.parametrize(
     ("names", "batch_norm", "dtype"),
     [
-        *zip(PAIRS, (True, False), ["float32"] * 2, strict=True),
+        *((names, batch_norm, "float32") for names in PAIRS for batch_norm in (True, False)),
         (["relu"], True, "bfloat16"),
         (["mish"], True, "bfloat16"),
     ],

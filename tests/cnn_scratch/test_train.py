@@ -21,7 +21,7 @@ from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache
 from cnn_scratch.train import main, train
 from tests.models import leave_stopped_copies, measure_saved_model
-from tests.processes import PIPE, Process, limit_file_size, run
+from tests.processes import PIPE, TWO_DEVICES, Process, limit_file_size, run
 from workbench import cli
 from workbench.config import build, replace
 from workbench.data.splits.saved_split import read_split
@@ -383,10 +383,7 @@ def test_chatter_does_not_reach_the_screen(config, red_and_blue):
 def test_two_devices_share_a_training_with_the_same_losses(red_and_blue, workdir):
     """On two logical devices; images that do not fill the last batch are left out."""
     code = (
-        "import sys, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
-        "from cnn_scratch.train import main\n"
+        f"{TWO_DEVICES}from cnn_scratch.train import main\n"
         "for batch_size, strategy in ((8, 'single'), (8, 'mirrored'), (7, 'mirrored')):\n"
         "    code = main([*sys.argv[1:], f'--strategy={strategy}', f'--name={strategy}-{batch_size}', "
         "f'--batch-size={batch_size}'])\n"

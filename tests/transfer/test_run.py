@@ -18,7 +18,7 @@ import yaml
 
 from tests import processes
 from tests.models import leave_stopped_copies, measure_model
-from tests.processes import PIPE, Process
+from tests.processes import PIPE, TWO_DEVICES, Process
 from transfer.backbone import build_network
 from transfer.config import BackboneConfig, TransferConfig
 from transfer.defaults import resolve
@@ -523,13 +523,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words, says, config, capsys):
 
 def test_two_devices_share_a_training_with_the_same_losses(config):
     """On two logical devices: the head is trained on stored features first, then the whole network on images."""
-    code = (
-        "import sys, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
-        "from transfer.run import main\n"
-        "sys.exit(main())\n"
-    )
+    code = f"{TWO_DEVICES}from transfer.run import main\nsys.exit(main())\n"
     config = replace(config, mode="all", dropout=0.0, precision="float32", unfreeze_epochs=1)
     single = run(replace(config, name="single"))
     words = shlex.split(cli.format_options(replace(config, name="mirrored", strategy="mirrored")))

@@ -275,13 +275,9 @@ def test_batch_norm_remembers_as_long_as_the_weights_average(config):
         assert model.get_layer("block1_bn").momentum == momentum
 
 
-TWO_DEVICES = """
-import sys
+ON_TWO_DEVICES = """
 import keras
 import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from workbench.config import TrainingConfig
 from workbench.runtime import distribute
 from workbench.training.optimizer import compile_model
@@ -315,4 +311,4 @@ for one, other in zip(*weights, strict=True):
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
 def test_several_devices_update_the_weights_as_one_does(optimizer):
     """By one operation for each variable and device."""
-    processes.run([sys.executable, "-c", TWO_DEVICES, optimizer], check=True)
+    processes.run([sys.executable, "-c", processes.TWO_DEVICES + ON_TWO_DEVICES, optimizer], check=True)
