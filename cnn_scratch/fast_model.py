@@ -182,6 +182,7 @@ def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image
     """
     names = [field.name for field in dataclasses.fields(NetworkConfig)]
     settings = (str(getattr(network, name)) for name in names)
+    # The first one names the present layers, so that what was measured with earlier ones is measured again.
     facts: list[str | int | None] = ["normalized in rows", image_size, training.batch_size, *settings]
     multiply_adds = compute_network_cost(network, image_size, 10).multiply_adds
 

@@ -157,13 +157,13 @@ def get_weight_averages(optimizer: keras.Optimizer) -> list[keras.Variable]:
 class DistributedModel(keras.Model):
     """A model whose `fit` also works with tf.distribute.MultiWorkerMirroredStrategy, which Keras 3 does not support.
 
-    Keras averages what a step returns over the processes along the first axis, which scalars lack. And before it trains
-    or validates on several devices, it averages a batch over them, which TensorFlow refuses for several processes. It
-    needs only the shape, to make variables, but `compile_model` has made them.
+    Keras averages what a step returns over the processes along the first axis, which scalars lack. And before a
+    training or a validation on several devices, Keras averages a batch over them to find out its shape, for which
+    variables are made. TensorFlow refuses that for several processes, and `compile_model` has made the variables.
     """
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: all variables are there. For several devices of one process, that saves time."""
+        """Do nothing: all variables exist already. With several devices in one process, this saves time."""
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train one batch, as keras.Model does."""

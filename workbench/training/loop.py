@@ -210,7 +210,7 @@ def fit(
 
     Raises:
         Diverged: the loss became NaN or infinite.
-        KeyboardInterrupt: Ctrl-C, or SIGTERM in a command; before the next batch.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM in a command; it is raised before the next batch.
     """
     history = [] if history is None else history
     steps = count_steps(dataset, training.batch_size)
@@ -244,10 +244,10 @@ def fit(
         image_size = timeline.choose_image_size(done)
         stage = ChangeStage(timeline, image_size)
         select_image_size(model, image_size)
-        batches = make_training_batches(dataset, training, first_epoch=done, image_size=image_size)
-        with feed(model, batches) as fed, delay_interrupts() as check:
+        training_batches = make_training_batches(dataset, training, first_epoch=done, image_size=image_size)
+        with feed(model, training_batches) as batches, delay_interrupts() as check:
             model.fit(
-                fed,
+                batches,
                 validation_data=make_validation_batches(dataset, training),
                 steps_per_epoch=steps,
                 initial_epoch=done,

@@ -9,14 +9,14 @@ from workbench.runtime import count_replicas, list_gpus
 
 
 def uses_xla() -> bool:
-    """Return whether XLA compiles the training step: where one GPU trains, if it can. On CPUs the step gets slower."""
+    """Return whether XLA compiles the training step: if one GPU trains, and XLA works there. On CPUs it is slower."""
     gpus = list_gpus()
     return len(gpus) > 0 and count_replicas() == 1 and _can_compile(gpus[0])
 
 
 @functools.cache
 def _can_compile(gpu: str) -> bool:
-    """Return whether XLA can compile for a GPU, and print why not. It needs more of CUDA than a training without it."""
+    """Return whether XLA can compile for a GPU, and print why not: it needs parts of CUDA that may be missing."""
     try:
         with tf.init_scope(), tf.device(gpu):
             tf.function(_compute, autograph=False, jit_compile=True)(tf.ones((8, 8)))

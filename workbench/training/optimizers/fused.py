@@ -20,7 +20,7 @@ class SavedAsKeras(Protocol):
 def can_use_kernels() -> bool:
     """Return whether an optimizer's step may be one of TensorFlow's kernels, which read and write memory once.
 
-    Where XLA compiles the training step, it fuses Keras' own.
+    Where XLA compiles the training step, it makes one kernel of what Keras' own optimizer computes.
     """
     return not uses_xla()
 
