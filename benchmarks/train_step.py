@@ -1,6 +1,6 @@
 """Compare a training step with plain Keras, with PyTorch, and with what the convolutions alone allow: images a second.
 
-    python -m benchmarks.train_step [relu gelu silu mish small] [--python PYTHON] [--peer FILE]
+    python -m benchmarks.train_step [relu gelu silu mish small] [--float32] [--python PYTHON] [--peer FILE]
 
 The first four cases are 224 px, 64 filters in each block, by activation; `small` is 128 px, 32 filters doubling, ReLU.
 All have batch norm, filters of 3x3 and batches of 32. FILE defines the same network for PyTorch as
@@ -49,17 +49,14 @@ CASES = {name: Case(NetworkConfig(num_filters=64, activation=name), 224) for nam
 CASES["small"] = Case(NetworkConfig(num_filters=32, filter_org="double"), 128)
 
 
-def measure(name: str, python: str, peer: str) -> None:
+def measure(name: str, options: argparse.Namespace) -> None:
     """Measure a case and print its table."""
     case = CASES[name]
-    steps: dict[str, Step] = {
-        "convolutions float32": build_convolution_step(case, tf.float32),
-        "convolutions bfloat16": build_convolution_step(case, tf.bfloat16),
-        "plain Keras float32": build_keras_step(case, None),
-        "ours float32": build_keras_step(case, "float32"),
-        "ours bfloat16": build_keras_step(case, "bfloat16"),
-    }
-    rates = {**measure_rates(steps), **measure_torch_rates(case, python, peer)}
+    formats = (tf.float32,) if options.float32 else (tf.float32, tf.bfloat16)
+    steps: dict[str, Step] = {f"convolutions {dtype.name}": build_convolution_step(case, dtype) for dtype in formats}
+    steps["plain Keras float32"] = build_keras_step(case, None)
+    steps |= {f"ours {dtype.name}": build_keras_step(case, dtype.name) for dtype in formats}
+    rates = {**measure_rates(steps), **measure_torch_rates(case, options)}
     ours = max(rate for label, rate in rates.items() if label.startswith("ours"))
     print(f"\n{name}: {case.image_size} px, {case.network.num_filters} filters {case.network.filter_org}")
     for label, rate in rates.items():
@@ -93,7 +90,7 @@ def build_keras_step(case: Case, precision: str | None) -> Step:
 
 
 def build_convolution_step(case: Case, dtype: tf.DType) -> Step:
-    """Return a step of the five convolutions alone, forwards and backwards, each on random maps."""
+    """Return a step of the five convolutions alone, by TensorFlow's own operations, forwards and backwards."""
     sides = [case.image_size // 2**block for block in range(5)]
     channels = [3, *list_block_filters(case.network)]
     maps = [_draw((BATCH, side, side, count), dtype) for side, count in zip(sides, channels, strict=False)]
@@ -119,9 +116,9 @@ def _draw(shape: tuple[int, ...], dtype: tf.DType) -> tf.Tensor:
     return tf.cast(tf.random.normal(shape), dtype)
 
 
-def measure_torch_rates(case: Case, python: str, peer: str) -> dict[str, float]:
+def measure_torch_rates(case: Case, options: argparse.Namespace) -> dict[str, float]:
     """Return the images a second of PyTorch's settings; nothing if the interpreter has no PyTorch."""
-    options: dict[str, str | int | float] = {
+    settings: dict[str, str | int | float] = {
         "size": case.image_size,
         "filters": case.network.num_filters,
         "filter-org": case.network.filter_org,
@@ -133,20 +130,22 @@ def measure_torch_rates(case: Case, python: str, peer: str) -> dict[str, float]:
         "classes": CLASSES,
         "rounds": ROUNDS,
     }
-    return run_torch(python, PEERS / "torch_train_step.py", peer, *(f"--{name}={options[name]}" for name in options))
+    words = [f"--{name}={value}" for name, value in settings.items()] + ["--float32"] * options.float32
+    return run_torch(options.python, PEERS / "torch_train_step.py", options.peer, *words)
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all by default")
+    parser.add_argument("--float32", action="store_true", help="leave bfloat16 out, where the processor has none")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch")
     parser.add_argument("--peer", default=str(PEERS / "torch_baseline.py"), help="file with the PyTorch network")
     options = parser.parse_args()
     if unknown := set(options.cases) - set(CASES):
         parser.error(f"unknown case {', '.join(sorted(unknown))}; expected {', '.join(CASES)}")
     for name in options.cases or CASES:
-        measure(name, options.python, options.peer)
+        measure(name, options)
 
 
 if __name__ == "__main__":

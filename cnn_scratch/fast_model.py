@@ -19,6 +19,7 @@ from workbench.keras_graph import LOGITS
 from workbench.runtime import count_replicas, list_gpus
 from workbench.training.optimizer import compile_model, measure_step_seconds
 from workbench.training.precision import choose_precision, get_dtype_policy
+from workbench.training.tiled_convolution import is_faster_by_tiles
 from workbench.training.training_model import TrainingModel
 
 LARGE_MAPS = 2**15  # values an image above which a compiled kernel is worth its compilation
@@ -113,8 +114,9 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
         precision: number format of activations and products: `float32`, `bfloat16` or `float16`. Weights, statistics
             and logits are always float32.
         fuse: whether to replace the normalization, and the convolution, batch norm, activation and pooling of each
-            block, by one operation; all other layers are Keras' own. By default this is done for large maps if one CPU
-            trains, and small maps get the layers of `small_map_layers`. On a GPU, XLA does it itself.
+            block, by one operation; all other layers are Keras' own. By default this is done for large maps, and for
+            convolutions that are faster by tiles, if one CPU trains; others get the layers of `small_map_layers`. On a
+            GPU, XLA does it itself.
 
     Returns:
         A model with weights of its own. If its head averages over positions, it takes images of any size.
@@ -125,12 +127,17 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
     x, remaining, is_first = image, plain.layers[1:], True
     is_for_cpu = fuse is None and not list_gpus() and count_replicas() == 1
     while remaining:
-        is_large = math.prod(remaining[0].output.shape[1:]) > LARGE_MAPS
-        parts = _find_fusible(remaining) if fuse or (is_for_cpu and is_large) else []
+        parts = _find_fusible(remaining) if fuse or (is_for_cpu and _is_large(remaining[0])) else []
         x = (_fuse(parts, policy, is_first) if parts else _copy_layer(remaining[0], policy, is_for_cpu))(x)
         is_first = is_first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
     return TrainingModel(image, x, saved_as=plain, validates_saved=precision != "float32", name=plain.name)
+
+
+def _is_large(layer: keras.Layer) -> bool:
+    """Return whether a compiled kernel for the layer, or for the block that it begins, is worth its compilation."""
+    is_tiled = isinstance(layer, layers.Conv2D) and is_faster_by_tiles(layer.input.shape, layer.kernel.shape)
+    return is_tiled or math.prod(layer.output.shape[1:]) > LARGE_MAPS
 
 
 _FUSIBLE: tuple[tuple[type[keras.Layer], ...], ...] = (
@@ -183,7 +190,7 @@ def choose_cnn_precision(network: NetworkConfig, training: TrainingConfig, image
     names = [field.name for field in dataclasses.fields(NetworkConfig)]
     settings = (str(getattr(network, name)) for name in names)
     # The first one names the present layers, so that what was measured with earlier ones is measured again.
-    facts: list[str | int | None] = ["normalized in rows", image_size, training.batch_size, *settings]
+    facts: list[str | int | None] = ["convolved by tiles", image_size, training.batch_size, *settings]
     multiply_adds = compute_network_cost(network, image_size, 10).multiply_adds
 
     @functools.cache

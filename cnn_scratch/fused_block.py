@@ -32,10 +32,12 @@ maps. `reference_block` computes the same by plain operations.
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+
+from workbench.training.tiled_convolution import compute_filter_gradient, compute_input_gradient, convolve
 
 Elementwise = Callable[[tf.Tensor], tf.Tensor]
 
@@ -174,7 +176,7 @@ def infer_block(x: tf.Tensor, kernel: tf.Tensor, affine: Affine, activation: str
     Returns:
         (batch, height // 2, width // 2, filters) of the type of `x`.
     """
-    return _pool(_convolve(x, kernel), affine, activation).output
+    return _pool(tf.nn.conv2d(x, kernel, 1, "SAME"), affine, activation).output
 
 
 def train_batch_norm_block(
@@ -205,7 +207,7 @@ def train_batch_norm_block(
     def compute(
         x: tf.Tensor, kernel: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
     ) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable]:
-        y = _convolve(x, kernel)
+        y = convolve(x, kernel)
         count = tf.cast(tf.size(y) // y.shape[-1], tf.float32)
         mean, mean_square = (total / count for total in _add_groups(_jit(_sum_values)(y)))
         variance = tf.maximum(mean_square - mean * mean, 0.0)
@@ -231,7 +233,7 @@ def bias_block(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, activation: str
 
     @tf.custom_gradient
     def compute(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-        y = _convolve(x, kernel)
+        y = convolve(x, kernel)
         zeros, ones = tf.zeros_like(bias), tf.ones_like(bias)
         affine = Affine(zeros, ones, bias)
         residual, pooled = _pool(y, affine, activation)
@@ -250,10 +252,6 @@ def bias_block(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, activation: str
 
 def _jit(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
-
-
-def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    return tf.nn.conv2d(x, kernel, 1, "SAME")
 
 
 def _pool(y: tf.Tensor, affine: Affine, activation: str) -> Pooled:
@@ -313,20 +311,16 @@ def _compute_convolution_gradients(
     The operations run one after the other: in parallel they would evict each other's maps from the processor's cache.
     """
     residual, upstream, slope = winners
-    stride: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME"}
     spread = _jit(_spread_gradient)
     d_kernel: list[tf.Tensor] = []
     for part, *maps in zip(*_split(y, x, y, residual, upstream, whole=not is_first), strict=True):
         with tf.control_dependencies(d_kernel[-1:]):
             d_y = spread(*map(tf.identity, maps), slope, affine, statistics)
-        d_kernel.append(
-            tf.raw_ops.Conv2DBackpropFilter(input=part, filter_sizes=kernel.shape, out_backprop=d_y, **stride)
-        )
+        d_kernel.append(compute_filter_gradient(part, kernel, d_y))
     if is_first:
         return None, tf.add_n(d_kernel)
     with tf.control_dependencies(d_kernel):
-        size = tf.shape(x)
-        d_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=size, filter=kernel, out_backprop=d_y, **stride)
+        d_x = compute_input_gradient(x, kernel, d_y)
     return d_x, d_kernel[0]
 
 

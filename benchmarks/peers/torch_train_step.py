@@ -39,7 +39,7 @@ def build_steps(peer: ModuleType, options: argparse.Namespace) -> dict[str, Step
             peer.network(options, options.classes), images, labels, channels_last, bf16
         )
         for channels_last in (False, True)
-        for bf16 in (False, True)
+        for bf16 in ((False,) if options.float32 else (False, True))
     }
 
 
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="images of a training step")
     parser.add_argument("--classes", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=4, help="how often each step is measured")
+    parser.add_argument("--float32", action="store_true", help="leave bfloat16 out, where the processor has none")
     options = parser.parse_args()
     seconds = measure(build_steps(load_module(options.peer), options), options.rounds)
     print(json.dumps({label: options.batch / fastest for label, fastest in seconds.items()}))

@@ -6,12 +6,14 @@ import pytest
 import tensorflow as tf
 
 from cnn_scratch import fused_block as kernels
-from cnn_scratch.config import TrainConfig
-from cnn_scratch.fast_model import build_fast_model
+from cnn_scratch.config import NetworkConfig, TrainConfig
+from cnn_scratch.fast_model import LARGE_MAPS, build_fast_model
+from cnn_scratch.model import build_cnn
 from tests.models import build_compiled_cnn, build_compiled_fast_model
 from workbench.config import build
 from workbench.data.dataset import load_dataset
 from workbench.errors import UserError
+from workbench.training import tiled_convolution
 from workbench.training.checkpoints import SaveCheckpoints
 from workbench.training.loop import fit
 from workbench.training.precision import choose_precision
@@ -73,9 +75,14 @@ def test_activations_and_slopes_over_the_whole_range(name):
     np.testing.assert_allclose(compile_(slope), expected_slope, rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("name", NAMES)
-def test_kernels_give_the_values_and_gradients_of_the_reference(name, batch_norm):
+@pytest.mark.parametrize(
+    ("name", "batch_norm", "uses_tiles"),
+    [*((name, batch_norm, False) for name in NAMES for batch_norm in (True, False)), ("silu", True, True)],
+)
+def test_kernels_give_the_values_and_gradients_of_the_reference(name, batch_norm, uses_tiles, monkeypatch):
+    if uses_tiles:
+        monkeypatch.setattr(tiled_convolution, "LARGE", 0)
+        monkeypatch.setattr(tiled_convolution, "MIN_CHANNELS", 4)
     x = tf.random.stateless_normal((3, 9, 8, 5), (1, 2)) * 2 + 1
     kernel = tf.random.stateless_normal((3, 3, 5, 4), (3, 4)) / 5
     gamma, beta = tf.constant([1.5, -0.7, 1e-3, 1.0]), tf.constant([0.1, -0.5, 0.3, 0.0])
@@ -96,6 +103,18 @@ def test_kernels_give_the_values_and_gradients_of_the_reference(name, batch_norm
     expected = expected if batch_norm else [expected[0], *expected[3:]]  # without mean and variance
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=2e-5 * np.abs(one).max())
+
+
+def test_what_is_large_is_fused(monkeypatch):
+    """Large maps, and convolutions of small maps that are faster by tiles."""
+    monkeypatch.setattr("cnn_scratch.fast_model.list_gpus", list)
+    plain = build_cnn(NetworkConfig(num_filters=32, filter_org="double"), 128, 3)
+    blocks = [layer for layer in build_fast_model(plain).layers if "conv" in layer.name]
+    assert [type(layer).__name__ for layer in blocks] == ["FusedBlock"] * 5
+    assert np.prod(blocks[-1].output.shape[1:]) * 4 <= LARGE_MAPS  # the last one's maps are small
+    plain = build_cnn(NetworkConfig(num_filters=8), 64, 3)
+    blocks = [layer for layer in build_fast_model(plain).layers if "conv" in layer.name]
+    assert [type(layer).__name__ for layer in blocks] == ["Conv2D"] * 5
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def check_step(model, inputs):
 )
 def test_a_step_is_that_of_the_plain_network(backbone, last, monkeypatch):
     """Up to a layer after which its blocks are repeated; each convolution of the whole network is in a unit."""
-    monkeypatch.setattr("transfer.fast.filter_gradient.LARGE", 0)
+    monkeypatch.setattr("workbench.training.tiled_convolution.LARGE", 0)
     model = build_beginning(backbone, last)
     for each in (build(backbone), model):
         convolutions = [layer for layer in each.layers if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D))]

@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from transfer.fast.filter_gradient import compute_filter_gradient
+from workbench.training import tiled_convolution
 
 
 class Folded(NamedTuple):
@@ -106,9 +107,16 @@ def _describe(geometry: Geometry) -> dict[str, Any]:
     return {"strides": [1, geometry.stride, geometry.stride, 1], "padding": geometry.padding}
 
 
+def _has_tiles(geometry: Geometry) -> bool:
+    """Return whether `tiled_convolution` computes such a convolution."""
+    return geometry.stride == 1 and geometry.padding == "SAME" and not geometry.is_depthwise
+
+
 def _convolve(x: tf.Tensor, kernel: tf.Tensor, geometry: Geometry) -> tf.Tensor:
     if geometry.is_depthwise:
         return tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **_describe(geometry))
+    if _has_tiles(geometry):
+        return tiled_convolution.convolve(x, kernel)
     return tf.raw_ops.Conv2D(input=x, filter=kernel, **_describe(geometry))
 
 
@@ -125,5 +133,8 @@ def _compute_gradients(
             input=x, filter_sizes=tf.shape(kernel), out_backprop=g, **how
         )
         return d_x, d_kernel
-    d_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=g, **how)
+    if _has_tiles(geometry):
+        d_x = tiled_convolution.compute_input_gradient(x, kernel, g)
+    else:
+        d_x = tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(x), filter=kernel, out_backprop=g, **how)
     return d_x, compute_filter_gradient(x, kernel, g, geometry.stride, geometry.padding)
