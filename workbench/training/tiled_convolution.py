@@ -135,12 +135,11 @@ def _transform_products(products: list[tf.Tensor], height: int, width: int) -> t
 
 def _transform(places: Sequence[Sequence[tf.Tensor]], rows: Sequence[Sequence[int]]) -> list[tf.Tensor]:
     """Return the entries of the product rows * places * rows', row by row."""
-    entries = []
-    for upper, left in itertools.product(rows, rows):
-        terms = [
-            one * other * places[i][j]
-            for (i, one), (j, other) in itertools.product(enumerate(upper), enumerate(left))
-            if one * other
-        ]
-        entries.append(sum(terms[1:], terms[0]))
-    return entries
+    lines = [[_add(column, row) for column in zip(*places, strict=True)] for row in rows]
+    return [_add(line, row) for line in lines for row in rows]
+
+
+def _add(values: Sequence[tf.Tensor], signs: Sequence[int]) -> tf.Tensor:
+    """Return the sum of values, each multiplied by 0, 1 or -1."""
+    terms = [value if sign > 0 else -value for value, sign in zip(values, signs, strict=True) if sign]
+    return sum(terms[1:], terms[0])
