@@ -144,12 +144,13 @@ def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
     command = f"{format_call('transfer.run')}{words}"
     console.print(f"\n{config.freezing.mode}: {command}", soft_wrap=True)
     arguments, environment = shlex.split(words), {**os.environ, "PYTHONPATH": make_python_path()}
+    same = f"the same command {'without --overwrite ' * config.run.overwrite}continues"
     try:
         ended = subprocess.run([sys.executable, "-m", "transfer.run", *arguments], env=environment, check=False)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; finished work is kept, and the same command continues") from None
+        raise KeyboardInterrupt(f"stopped; finished work is kept, and {same}") from None
     if ended.returncode:
-        raise UserError(f"{command}: failed (see above); finished work is kept, and the same command continues")
+        raise UserError(f"{command}: failed (see above); finished work is kept, and {same}")
     return folder
 
 
@@ -178,7 +179,7 @@ def _has_same_settings(saved: TransferConfig, asked: TransferConfig) -> bool:
     may_differ |= {name for name in ("precision", "feature_precision") if wanted[name] == "auto"}
     may_differ |= PLANNED - asked.given if is_planned(asked) else set()
     if wanted["budget"]:
-        may_differ |= {"budget", "epochs"}
+        may_differ.add("epochs")
     if had["groups"] == NO_GROUPS and "groups" not in asked.given:
         may_differ.add("groups")  # the run is of an earlier version
     return all(had[name] == value for name, value in wanted.items() if name not in may_differ)

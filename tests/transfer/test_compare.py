@@ -54,8 +54,22 @@ def test_a_planned_strategy_is_found_again():
     planned = _build_strategy(cli.parse(CompareConfig, ["--budget", "1m"]), "all", "x")
     saved = replace(resolve(planned), batch_size=16, epochs=3, warmup_epochs=0.3)
     assert _has_same_settings(saved, planned)
-    given = _build_strategy(cli.parse(CompareConfig, ["--budget", "1m", "--batch-size", "32"]), "all", "x")
-    assert not _has_same_settings(saved, given)
+    for words in (["--budget", "1m", "--batch-size", "32"], ["--budget", "2m"]):
+        assert not _has_same_settings(saved, _build_strategy(cli.parse(CompareConfig, words), "all", "x"))
+    assert not _has_same_settings(resolve(_build_strategy(cli.parse(CompareConfig, []), "all", "x")), planned)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_comparison_that_stops_says_how_to_continue(comparison, monkeypatch, overwrite):
+    """Another --overwrite would delete the strategies that are finished."""
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transfer.compare.subprocess", types.SimpleNamespace(run=stop))
+    ends = "the same command without --overwrite continues" if overwrite else "the same command continues"
+    with pytest.raises(KeyboardInterrupt, match=f"finished work is kept, and {ends}"):
+        compare(replace(comparison, overwrite=overwrite))
 
 
 def test_data_that_changed_between_two_strategies_are_refused(comparison):
