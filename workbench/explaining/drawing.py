@@ -60,7 +60,13 @@ class HeatPhoto:
 
 
 def draw_filters(path: Path, kernel: np.ndarray, layer: str) -> Path:
-    """Draw each filter of the first convolution as a colour image; `kernel` has shape (height, width, 3, filters)."""
+    """Draw each filter of the first convolution as a colour image.
+
+    Args:
+        path: of the PNG file; also returned.
+        kernel: shape (height, width, 3, filters), in the order red, green, blue.
+        layer: name of the layer.
+    """
     filters = np.moveaxis(kernel, -1, 0)
     grey = 3 * (filters.mean(axis=-1) ** 2).sum() / ((filters**2).sum() + 1e-12)
     title = f"{grey:.0%} of the first layer's weight is common to red, green and blue; in random filters 33%"

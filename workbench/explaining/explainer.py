@@ -22,6 +22,7 @@ from workbench.explaining.network import (
     find_first_convolution,
     find_stage_ends,
     list_rectified_layers,
+    read_rgb_kernel,
     run_in_batches,
     select_outputs,
 )
@@ -114,7 +115,7 @@ class Explainer:
     def draw_filters(self) -> Path:
         """Draw all filters of the first convolution."""
         first = find_first_convolution(self.network)
-        return drawing.draw_filters(self._folder / "filters.png", np.asarray(first.kernel), first.name)
+        return drawing.draw_filters(self._folder / "filters.png", read_rgb_kernel(self.network, first), first.name)
 
     def draw_first_maps(self, photo: Photo, suffix: str = "") -> Path:
         """Draw the first rectified maps for a photo."""

@@ -73,6 +73,22 @@ def find_first_convolution(network: keras.Model) -> layers.Conv2D:
     raise UserError("the model has no convolution over an RGB image: nothing to explain")
 
 
+def read_rgb_kernel(network: keras.Model, layer: layers.Conv2D) -> np.ndarray:
+    """Return the kernel of a convolution over the colours, shape (height, width, 3, filters), as red, green and blue.
+
+    The preprocessing of some backbones reverses the colours, so that the kernel's own order is blue, green and red.
+
+    Args:
+        network: from `build_float_model`.
+        layer: from `find_first_convolution`.
+    """
+    black_and_colours = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)]).astype(np.float32)
+    images = np.broadcast_to(black_and_colours[:, None, None], (4, *network.input_shape[1:]))
+    values = np.asarray(keras.Model(network.input, layer.input)(images, training=False)).mean(axis=(1, 2))
+    channels = np.abs(values[1:] - values[0]).argmax(axis=1)  # those that change most with red, green and blue
+    return np.asarray(layer.kernel)[:, :, channels]
+
+
 def list_rectified_layers(network: keras.Model) -> list[keras.Layer]:
     """Return the layers whose outputs are rectified maps (batch, height, width, channels), first to last."""
     return [layer for layer in network.layers if find_rectifier(layer) and len(layer.output.shape) == 4]
