@@ -39,33 +39,34 @@ def evaluate(run: StrPath, **options: str | bool | None) -> ModelMetrics:
     return run_evaluate(make_config(EvaluateConfig, "evaluate", {"run": run, **_list_places(run), **options}))
 
 
-def explain(run: StrPath, images: Sequence[StrPath] = (), **options: str | int | None) -> list[Path]:
+def explain(run: StrPath, images: StrPath | Sequence[StrPath] = (), **options: str | int | None) -> list[Path]:
     """Draw the figures that explain a network, and return their paths.
 
     Args:
         run: the run.
-        images: files of the images to explain; by default the validation images that are most wrong.
+        images: file of an image to explain, or several; by default the validation images that are most wrong.
         options: those of `python -m workbench.explain`, such as `layer="block5_activation"`, `photos=3`.
 
     Raises:
         UserError: the run, an image or the layer cannot be used.
     """
-    given = {"image": list(images)} if images else {}
+    files = _list_paths(images)
+    given = {"image": files} if files else {}
     return run_explain(make_config(ExplainConfig, "explain", {"run": run, **_list_places(run), **given, **options}))
 
 
-def predict(run: StrPath, images: Sequence[StrPath], **options: int) -> list[Prediction]:
+def predict(run: StrPath, images: StrPath | Sequence[StrPath], **options: int) -> list[Prediction]:
     """Classify image files, and return the most probable classes of each. Files that cannot be read are left out.
 
     Args:
         run: the run.
-        images: files, and folders whose images are all classified.
+        images: a file, a folder whose images are all classified, or several of them.
         options: those of `python -m workbench.predict`: `top_k`, `batch_size`.
 
     Raises:
         UserError: the run cannot be opened, an option is out of range, or there are no images.
     """
-    config = make_config(PredictConfig, "predict", {"run": run, "images": list(images), **options})
+    config = make_config(PredictConfig, "predict", {"run": run, "images": _list_paths(images), **options})
     return [prediction for batch in classify(open_run(run), config, []) for prediction in batch]
 
 
@@ -94,10 +95,11 @@ def compare(runs: Sequence[StrPath], **options: str) -> list[ComparedRun]:
         options: those of `python -m workbench.compare`: `output`, a folder.
 
     Raises:
-        UserError: a run cannot be opened, or the runs were tested on different images.
+        UserError: there are fewer than two runs, a run cannot be opened, or they were tested on different images.
     """
-    config = make_config(CompareConfig, "compare", {"runs": list(runs), **options})
-    return compare_runs([run if isinstance(run, FinishedRun) else open_run(run) for run in runs], config.output)
+    given = _list_paths(runs)
+    config = make_config(CompareConfig, "compare", {"runs": given, **options})
+    return compare_runs([run if isinstance(run, FinishedRun) else open_run(run) for run in given], config.output)
 
 
 def report(run: StrPath, **options: str | None) -> Path:
@@ -112,6 +114,11 @@ def report(run: StrPath, **options: str | None) -> Path:
     """
     places = {name: value for name, value in _list_places(run).items() if name == "out"}
     return run_report(make_config(ReportConfig, "report", {"run": run, **places, **options}))
+
+
+def _list_paths(paths: StrPath | Sequence[StrPath]) -> list[StrPath]:
+    """Return the paths as a list, also where only one is given: a text is not a sequence of one-letter paths."""
+    return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 
 def _list_places(run: StrPath) -> dict[str, StrPath]:

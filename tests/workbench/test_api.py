@@ -51,12 +51,16 @@ def test_finished_runs(tiny_run, photos):
     assert prediction.classes == [
         (run.class_names[c], pytest.approx(probabilities[c], abs=1e-5)) for c in np.argsort(-probabilities)[:2]
     ]
+    for image in (photo, str(photo)):  # one image needs no list
+        assert workbench.predict(run, image, top_k=2) == [prediction]
     assert workbench.evaluate(run)["accuracy"] == run.metrics["test"]["accuracy"]
     assert workbench.report(run) == tiny_run / "report.html"
-    with pytest.raises(UserError, match="no such file"):
-        workbench.explain(run, ["nowhere.png"])
-    with pytest.raises(UserError, match="each only once"):
-        workbench.compare([run, tiny_run])
+    for images in ("nowhere.png", Path("nowhere.png"), ["nowhere.png"]):
+        with pytest.raises(UserError, match=r"nowhere\.png: no such file"):
+            workbench.explain(run, images)
+    for runs in ([run, tiny_run], run, tiny_run, str(tiny_run)):
+        with pytest.raises(UserError, match="at least two runs, and each only once"):
+            workbench.compare(runs)
     with pytest.raises(UserError, match="not the folder of a sweep; open it with open_run"):
         workbench.open_sweep(run)
 
