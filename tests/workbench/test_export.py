@@ -203,9 +203,14 @@ def test_a_space_runs_without_this_project(tiny_run, configure, gradio, resize, 
     noise = np.random.default_rng(0).integers(0, 256, (50, 81, 3), np.uint8)
     exif = Image.Exif()
     exif[0x0112] = 6  # a phone that was held upright
-    for name, mode in (("photo.jpg", "RGB"), ("grey.png", "L"), ("cut.png", "RGBA")):
-        path = tmp_path / name
-        Image.fromarray(noise).convert(mode).save(path, exif=exif if name == "photo.jpg" else None)
+    photo, deep = Image.fromarray(noise), Image.fromarray(257 * noise[..., 0].astype(np.uint16))
+    photo.save(tmp_path / "photo.jpg", exif=exif)
+    photo.convert("L").save(tmp_path / "grey.png")
+    photo.convert("RGBA").save(tmp_path / "cut.png")
+    deep.save(tmp_path / "deep.png")
+    deep.save(tmp_path / "deep.tiff")
+    deep.save(tmp_path / "inverted.tiff", tiffinfo={262: 0})
+    for path in (path for path in sorted(tmp_path.iterdir()) if path.is_file()):
         expected = decode(path.read_bytes(), 32, resize)
         with Image.open(path) as photo:
             difference = np.abs(app["prepare"](photo).astype(int) - expected)

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import keras
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 FOLDER = Path(__file__).parent
 SETTINGS = json.loads((FOLDER / "settings.json").read_text(encoding="utf-8"))  # what `write_page` writes
@@ -17,8 +17,14 @@ SIZE = MODEL.input_shape[1]
 
 def prepare(photo: Image.Image) -> np.ndarray:
     """Return a photo as the model was trained: upright uint8 RGB (size, size, 3), transparent pixels on white."""
+    tags = getattr(photo, "tag_v2", {})  # of a TIFF
     photo = ImageOps.exif_transpose(photo)
-    if photo.mode in ("RGBA", "LA", "PA") or "transparency" in photo.info:
+    if photo.mode.startswith("I"):  # grey of 12 or 16 bits, of which `convert` would make nearly all white
+        (bits,) = tags.get(ExifTags.Base.BitsPerSample, (16,))
+        grey = (np.asarray(photo) // ((2**bits - 1) // 255)).astype(np.uint8)
+        is_inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+        photo = Image.fromarray(255 - grey if is_inverted else grey)
+    elif photo.mode in ("RGBA", "LA", "PA") or "transparency" in photo.info:
         photo = photo.convert("RGBA")
         white = Image.new("RGB", photo.size, "white")
         white.paste(photo, mask=photo.getchannel("A"))
