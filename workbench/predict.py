@@ -199,9 +199,9 @@ def _report_unreadable(
         if isinstance(result, DecodedImage):
             yield item.name, result.pixels
         else:
-            failures.append(result)
-            if not describe_missing_decoders([result]):  # one line at the end says so of all these
-                print(f"cannot read {item.name}: {result}", file=sys.stderr)
+            failures.append(result.reason)
+            if not describe_missing_decoders([result.reason]):  # one line at the end says so of all these
+                print(f"cannot read {item.name}: {result.reason}", file=sys.stderr)
 
 
 def _report_empty(folders: Sequence[str], *, has_images: bool) -> None:

@@ -59,7 +59,20 @@ class DecodedImage(NamedTuple):
     digest: str
 
 
-DecodingResult = DecodedImage | str | None  # an image; or why it cannot be decoded; or None: it is no image
+class DecodingFailure(NamedTuple):
+    """Why there is no image.
+
+    Attributes:
+        reason: in one line.
+        is_content: whether the file's content is the reason, so that reading it again fails again. If not, it could not
+            be read, or there was not enough memory.
+    """
+
+    reason: str
+    is_content: bool
+
+
+DecodingResult = DecodedImage | DecodingFailure | None  # None: the file is no image
 
 
 class UnreadableImage(Exception):
@@ -125,6 +138,8 @@ def read_dimensions(data: ImageData) -> tuple[int, int]:
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -228,7 +243,7 @@ def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tupl
         size, resize: as for `decode`.
 
     Yields:
-        (item, its decoded image), or (item, the reason) if it cannot be decoded, or (item, None) if it is no image.
+        (item, its decoded image), or (item, why it cannot be decoded), or (item, None) if it is no image.
     """
 
     def decode_item(item: Item) -> tuple[Item, DecodingResult]:
@@ -236,8 +251,8 @@ def decode_items(items: Iterable[Item], size: int, resize: str) -> Iterator[tupl
             data = item.read()
             return item, None if data is None else DecodedImage(*_decode(data, size, resize), compute_digest(data))
         except UnreadableImage as error:
-            return item, str(error)
+            return item, DecodingFailure(str(error), is_content=not isinstance(error.__cause__, MemoryError))
         except OSError as error:
-            return item, error.strerror or str(error)
+            return item, DecodingFailure(error.strerror or str(error), is_content=False)
 
     return map_in_order(decode_item, items)

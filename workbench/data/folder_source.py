@@ -6,7 +6,9 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from workbench.data.decoding import UnreadableImage
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
 from workbench.data.image_formats import HEADER_BYTES, has_image_suffix, is_image
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
@@ -26,7 +28,8 @@ def open_folder(root: Path, min_classes: int = 2) -> Source:
         min_classes: number of class folders that are needed, 1 or 2.
 
     Raises:
-        UserError: too few class folders, an empty one, or a class of the test set that is not trained.
+        UserError: too few class folders, an empty one, one that cannot be listed, or a class of the test set that is
+            not trained.
     """
     parts = _find_parts(root)
     not_followed: list[str] = []  # links to folders
@@ -56,8 +59,13 @@ def open_folder(root: Path, min_classes: int = 2) -> Source:
 
     def load_items(start: int = 0) -> list[Item]:
         return [
-            Item(make_printable(os.path.relpath(path, root)), label, part, functools.partial(read_image_file, path))
-            for path, label, part, *_ in files[start:]
+            Item(
+                make_printable(os.path.relpath(path, root)),
+                label,
+                part,
+                functools.partial(read_image_file if modified else _read_missing_file, path),
+            )
+            for path, label, part, _, modified in files[start:]
         ]
 
     return Source(
@@ -112,7 +120,7 @@ def _find_class_folders(folder: Path, not_followed: list[str]) -> dict[str, str]
     A class folder may be a link. One that leads to `folder` or above it would put the images of all classes into one;
     its path is added to `not_followed` instead.
     """
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    entries = sorted(_list_entries(folder), key=lambda entry: entry.name)
     folders = {entry.name: entry.path for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))}
     loops = [path for path in folders.values() if folder.resolve().is_relative_to(os.path.realpath(path))]
     not_followed += loops
@@ -142,7 +150,7 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str], mi
         return None
     if class_names:
         return f"holds one class folder only ('{class_names[0]}'), and two classes are needed; {_SEPARATE}"
-    loose = sum(has_image_suffix(entry.name) for entry in os.scandir(training))
+    loose = sum(has_image_suffix(entry.name) for entry in _list_entries(training))
     if not loose:
         return f"holds no class folders; {_SEPARATE}"
     siblings = [name for name in _find_class_folders(training.parent, []) if _holds_images(training.parent / name)]
@@ -171,12 +179,32 @@ def _describe_loose_images(root: Path, folders: Sequence[Path]) -> list[str]:
 
 def _list_images(folder: Path) -> list[os.DirEntry[str]]:
     """Return the files in a folder that are named like images, except hidden ones, sorted by name."""
-    entries = [entry for entry in os.scandir(folder) if has_image_suffix(entry.name) and entry.is_file()]
+    entries = [entry for entry in _list_entries(folder) if has_image_suffix(entry.name) and entry.is_file()]
     return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(has_image_suffix(entry.name) for entry in os.scandir(folder))
+    return any(has_image_suffix(entry.name) for entry in _list_entries(folder))
+
+
+def _list_entries(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Return what a folder holds.
+
+    Raises:
+        UserError: it cannot be listed.
+    """
+    try:
+        return list(os.scandir(folder))
+    except OSError as error:
+        _refuse_unlisted(error)
+
+
+def _refuse_unlisted(error: OSError) -> NoReturn:
+    """Raise the UserError for a folder that cannot be listed: it must not count as empty."""
+    folder = make_printable(error.filename)
+    raise UserError(
+        f"{folder}: this folder cannot be listed: {error.strerror}; make it readable or remove it"
+    ) from error
 
 
 def list_files(folder: str | Path) -> tuple[list[tuple[str, int, int]], list[str]]:
@@ -185,9 +213,12 @@ def list_files(folder: str | Path) -> tuple[list[tuple[str, int, int]], list[str
     Returns:
         (files, links): (path, size in bytes, modification time in ns) of each file, and the paths of the links to
         folders, both sorted. A link to nowhere is a file with zeros, so that it counts as unreadable.
+
+    Raises:
+        UserError: a folder cannot be listed.
     """
     files, links = [], []
-    for directory, folders, names in os.walk(folder):
+    for directory, folders, names in os.walk(folder, onerror=_refuse_unlisted):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         links += [path for name in folders if os.path.islink(path := os.path.join(directory, name))]
         for name in names:
@@ -228,3 +259,15 @@ def read_image_file(path: str | Path) -> bytes | None:
         if not is_image(os.path.basename(path), header):
             return None
         return header + file.read()
+
+
+def _read_missing_file(path: str) -> bytes | None:
+    """Return what `read_image_file` does, of a file that was missing when its folder was listed.
+
+    Raises:
+        UnreadableImage: it is still missing. The source's key changes once the file can be found.
+    """
+    try:
+        return read_image_file(path)
+    except OSError as error:
+        raise UnreadableImage(error.strerror) from error

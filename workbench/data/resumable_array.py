@@ -4,7 +4,8 @@ A finished array is a folder with a data file (the rows, back to back) and `inde
 checksum of each block of the data file). While it is computed, the folder is called `<name>.partial`: the data file
 grows, and after each segment that has reached the disk a line of `journal.jsonl` says what the segment holds, with its
 checksum. A killed process loses one segment at most: the next process keeps the segments whose checksums are right and
-computes the rest. A lock file keeps a second process from doing the same work.
+computes the rest. A `UserError` of the computation loses nothing. A lock file keeps a second process from doing the
+same work.
 """
 
 import copy
@@ -21,6 +22,7 @@ from typing import IO, Any
 import filelock
 import numpy as np
 
+from workbench.errors import UserError
 from workbench.files import read_json, write_text
 
 BLOCK = 1 << 20  # bytes that share a checksum in a finished array
@@ -104,6 +106,7 @@ class ResumableArray:
 
         Raises:
             OSError: the folder cannot be written.
+            UserError: raised by the computation. The next call continues after the blocks before it.
         """
         array = self.open()
         if array is not None:
@@ -127,9 +130,13 @@ class ResumableArray:
         with open(partial / self.file_name, "ab+") as data, open(partial / "journal.jsonl", "ab+") as journal:
             writer = _SegmentWriter(data, journal, self.columns)
             items_before = writer.items
-            for block in compute_blocks(items_before):
-                rows = None if block.rows is None else np.ascontiguousarray(block.rows, self.dtype)
-                writer.add(rows, block.notes, block.items)
+            try:
+                for block in compute_blocks(items_before):
+                    rows = None if block.rows is None else np.ascontiguousarray(block.rows, self.dtype)
+                    writer.add(rows, block.notes, block.items)
+            except UserError:
+                writer.end_segment()
+                raise
             writer.end_segment()
         _write_index(partial / "index.json", {**writer.notes, "checksums": writer.checksums.values()})
         (partial / "journal.jsonl").unlink()

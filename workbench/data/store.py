@@ -7,19 +7,19 @@ that the images are decoded again when they are installed.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from workbench.cache import find_cache_dir
-from workbench.data.decoding import DecodedImage, DecodingResult, decode_items
+from workbench.data.decoding import DecodedImage, DecodingFailure, DecodingResult, decode_items
 from workbench.data.image_formats import MISSING_DECODERS
 from workbench.data.resumable_array import Block, ResumableArray
 from workbench.data.source import Item, Source
 from workbench.errors import UserError
 
-FORMAT = 5  # raised whenever decoding or the layout changes, so that older stores are not used
+FORMAT = 6  # raised whenever decoding or the layout changes, so that older stores are not used
 DecodedItem = tuple[Item, DecodingResult]
 Progress = Callable[[Iterable[DecodedItem], int], Iterable[DecodedItem]]
 
@@ -66,7 +66,8 @@ def open_store(
         progress: called with the decoded images and their number; returns the images, and may show the progress.
 
     Raises:
-        UserError: the cache folder cannot be written.
+        UserError: the cache folder cannot be written; or a file cannot be read for a reason that may pass, such as a
+            lost connection. The images before it need not be decoded again.
     """
     cache = find_cache_dir(cache_dir)
     settings = [FORMAT, source.key, size, resize, *(f"without {kind}" for kind in MISSING_DECODERS)]
@@ -76,6 +77,7 @@ def open_store(
 
     def decode_from(items_done: int) -> Iterable[Block]:
         decoded: Iterable[DecodedItem] = decode_items(source.load_items(items_done), size, resize)
+        decoded = _refuse_passing_failures(decoded, source.name)
         if progress:
             decoded = progress(decoded, source.num_items - items_done)
         return (_make_block(item, result) for item, result in decoded)
@@ -102,10 +104,25 @@ def open_store(
     )
 
 
+def _refuse_passing_failures(decoded: Iterable[DecodedItem], source_name: str) -> Iterator[DecodedItem]:
+    """Yield the decoded items.
+
+    Raises:
+        UserError: a file could not be read, and may be read later; the store would leave it out for ever.
+    """
+    for item, result in decoded:
+        if isinstance(result, DecodingFailure) and not result.is_content:
+            raise UserError(
+                f"{source_name}: {item.name} cannot be read: {result.reason}; make it readable and repeat the "
+                "command, which keeps what is decoded already; or remove the file"
+            )
+        yield item, result
+
+
 def _make_block(item: Item, result: DecodingResult) -> Block:
     """Return what an item adds to the store: a row, the reason why it is unreadable, or nothing."""
     if isinstance(result, DecodedImage):
         notes = {"labels": item.label, "parts": item.part, "names": item.name}
         notes |= {"sides": result.sides, "digests": result.digest}
         return Block(result.pixels[None], {column: [value] for column, value in notes.items()})
-    return Block(None, {} if result is None else {"unreadable": [[item.name, result]]})
+    return Block(None, {} if result is None else {"unreadable": [[item.name, result.reason]]})

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from workbench.data.decoding import UnreadableImage
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 from workbench.data.sources import open_source
 from workbench.errors import UserError
@@ -178,8 +179,17 @@ def test_a_link_to_nowhere_is_an_unreadable_image(photo_folder):
     root = photo_folder(classes=("a", "b"), train=2, test=None)
     (root / "a" / "gone.jpg").symlink_to(root / "nowhere.jpg")
     (item,) = [item for item in open_source(str(root)).load_items() if "gone" in item.name]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UnreadableImage, match="No such file"):
         item.read()
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(photo_folder, monkeypatch):
+    root = photo_folder(classes=("a", "b"), train=2, test=None)
+    monkeypatch.chdir(root / "a")
+    for _ in range(20):  # until the path is longer than the system allows
+        os.mkdir("x" * 250)
+        os.chdir("x" * 250)
+    assert "this folder cannot be listed: File name too long" in refused(root)
 
 
 def test_pipes_are_ignored(photo_folder):

@@ -1,6 +1,7 @@
 """The decode-once store: made once, checked when it is opened, resumed, shared between processes."""
 
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -119,6 +120,50 @@ def test_unreadable_images_are_listed_and_left_out(photo_folder):
     assert reasons["gone.png"] == "No such file or directory"
     assert len(store.names) == len(store.labels) == len(store.images) == 3 * 4 - 1
     assert not any("iris-01" in name or "notes" in name for name in store.names)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Input/output error"),
+        PermissionError(errno.EACCES, "Permission denied"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_now_ends_the_decoding_and_is_read_again(source, cache, error):
+    failing = source.load_items()[20].name
+
+    def load_items(start=0):
+        def read():
+            raise error
+
+        items = source.load_items(start)
+        return [dataclasses.replace(item, read=read) if item.name == failing else item for item in items]
+
+    with pytest.raises(UserError) as raised:
+        open_store(dataclasses.replace(source, load_items=load_items), 16, "crop")
+    assert str(raised.value) == (
+        f"photos: {failing} cannot be read: {error.strerror}; make it readable and repeat the command, "
+        "which keeps what is decoded already; or remove the file"
+    )
+    assert not list(cache.glob("*/*/index.json"))
+    reads = []
+    store = open_store(counted(source, reads), 16, "crop")
+    assert len(reads) == 22
+    assert store.unreadable == []
+    assert_same(store, open_store(source, 16, "crop", cache_dir=cache / "fresh"))
+
+
+def test_a_lack_of_memory_ends_the_decoding(source, cache, monkeypatch):
+    def allocate(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.data.decoding._resize", allocate)
+        with pytest.raises(UserError, match="cannot be read: there is not enough memory to decode it; "):
+            open_store(source, 16, "crop")
+    assert not list(cache.glob("*/*/index.json"))
+    assert open_store(source, 16, "crop").unreadable == []
 
 
 def test_nothing_readable_is_an_empty_store(photo_folder):
