@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +109,21 @@ def make_source(builder: "DatasetBuilder", spec: str) -> Source:
     sizes = {split: builder.info.splits[split].num_examples for split in parts}
     facts: list[Any] = [builder.info.full_name, sizes, [builder.info.splits[split].num_bytes for split in parts]]
     facts.append(os.stat(builder.data_path / "dataset_info.json").st_mtime_ns)
+    has_file_names = any(key in builder.info.features for key in _NAME_FEATURES)
 
     def load_items(start: int = 0) -> Iterator[Item]:
         for split, part in parts.items():
-            rows = range(min(start, sizes[split]), sizes[split])
-            start -= rows.start
-            examples = _read(builder, f"{split}[{rows.start}:]", image_key) if rows else ()
-            for row, example in zip(rows, examples, strict=True):
-                yield Item.from_data(_find_name(example, split, row), int(example[label_key]), part, example[image_key])
+            first = min(start, sizes[split])
+            start -= first
+            if first == sizes[split]:
+                continue
+            rows = range(0 if has_file_names else first, sizes[split])  # a name may be that of an image before
+            names: set[str] = set()
+            for row, example in zip(rows, _read(builder, f"{split}[{rows.start}:]", image_key), strict=True):
+                name = _find_name(example, split, row, names)
+                names.add(name)
+                if row >= first:
+                    yield Item.from_data(name, int(example[label_key]), part, example[image_key])
 
     return Source(
         name=builder.name,
@@ -197,9 +204,14 @@ def _read(builder: "DatasetBuilder", split: str, image_key: str) -> Iterator[dic
     return examples.as_numpy_iterator()
 
 
-def _find_name(example: dict[str, Any], split: str, row: int) -> str:
-    """Return the image's file name where the set holds it, else its number."""
+def _find_name(example: dict[str, Any], split: str, row: int, taken: Container[str]) -> str:
+    """Return the image's file name where the set holds it, else its number; both if the name is taken.
+
+    In Caltech-101, each class has an image_0001.jpg.
+    """
     for key in _NAME_FEATURES:
         if isinstance(example.get(key), bytes):
-            return f"{split}/{example[key].decode('utf-8', 'backslashreplace')}"
+            file_name = example[key].decode("utf-8", "backslashreplace")
+            name = f"{split}/{file_name}"
+            return f"{split}-{row:06d}/{file_name}" if name in taken else name
     return f"{split}-{row:06d}"

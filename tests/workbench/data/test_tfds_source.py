@@ -62,6 +62,16 @@ class TinyTrees(_Tiny):
         return {"file_name": f"{key}.png"}
 
 
+class TinyEqualNames(_Tiny):
+    """The file names of a class are those of the other classes, as in Caltech-101."""
+
+    def more_features(self):
+        return {"image/file_name": tfds.features.Text()}
+
+    def more_values(self, key):
+        return {"image/file_name": f"image_{key.rpartition('-')[2]}.jpg"}
+
+
 class TinyTrainOnly(_Tiny):
     """No test split."""
 
@@ -210,12 +220,26 @@ def test_parts(name, parts):
     assert len(items) == sum(parts.values()) == source.num_items
 
 
-def test_items_from_any_number_on_are_the_same():
-    source = open_source("tfds:tiny_three_splits")
-    names = [(item.name, item.label) for item in source.load_items()]
-    assert len(set(names)) == 33
-    for start in (0, 5, 18, 20, 32, 33):
-        assert [(item.name, item.label) for item in source.load_items(start)] == names[start:]
+@pytest.mark.parametrize(("name", "count"), [("tiny_three_splits", 33), ("tiny_equal_names", 42)])
+def test_items_from_any_number_on_are_the_same(name, count):
+    source = open_source(f"tfds:{name}")
+    items = [(item.name, item.label) for item in source.load_items()]
+    assert len({name for name, _ in items}) == count
+    for start in (0, 5, 18, 20, 32, 33, count):
+        assert [(item.name, item.label) for item in source.load_items(start)] == items[start:]
+
+
+def test_file_names_that_repeat_get_the_number_of_the_image():
+    dataset = load("tiny_equal_names")
+    assert_shades(dataset)
+    for split, count in (("train", 10), ("test", 4)):
+        names = [name for name in dataset.names if name.startswith(split)]
+        file_names = [f"image_{number}.jpg" for number in range(count)]
+        assert sorted(name.rpartition("/")[2] for name in names) == sorted(3 * file_names)
+        assert {name for name in names if name.startswith(f"{split}/")} == {f"{split}/{name}" for name in file_names}
+        numbers = [int(name.partition("/")[0].removeprefix(f"{split}-")) for name in names if "-" in name]
+        assert numbers == [row for row, name in enumerate(names) if "-" in name]
+        assert len(numbers) == 2 * count
 
 
 @pytest.mark.parametrize("name", ["tiny_grey", "tiny_sixteen_bit", "tiny_deep_colour", "tiny_alpha", "tiny_odd_sizes"])
