@@ -34,7 +34,7 @@ from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
 from workbench.evaluation.comparison import ComparedRun
-from workbench.files import read_json, write_json
+from workbench.files import read_csv, write_json
 from workbench.finished_run import open_run
 from workbench.reporting.comparison_page import write_page
 from workbench.runtime import make_python_path
@@ -42,6 +42,7 @@ from workbench.table import Column, Table
 from workbench.training.augmentation_options import check_augmentation_is_on
 from workbench.training.plan import is_planned
 from workbench.training.run_folder import read_config
+from workbench.training.saved_state import HISTORY, has_metrics
 
 Mode = Literal["last_layer", "first_k", "all"]
 
@@ -136,7 +137,7 @@ def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
     if (folder / "config.yaml").exists() and not config.run.overwrite:
         if not _has_same_settings(read_config(folder, TransferConfig), config):
             raise UserError(f"{folder}: made with other settings; replace it with --overwrite, or choose --name")
-        if read_json(folder / "metrics.json"):
+        if has_metrics(folder, read_csv(folder / HISTORY)):
             return folder
         words = f" --resume {shlex.quote(str(folder))}"
     elif others:

@@ -70,6 +70,20 @@ def find_damage(metrics: Mapping[str, Any]) -> str | None:
     return None if metrics.get("test") is None else _find_damage_of_test(metrics["test"])
 
 
+def is_of_finished_training(metrics: object, num_epochs: int) -> bool:
+    """Return whether the content of a metrics.json has the results of a training of all these epochs.
+
+    Without them it may still have a test, because an interrupted training can be tested; and while a run is continued
+    it has the results of the shorter training.
+
+    Args:
+        metrics: the content, which may be damaged; None if the file is missing.
+        num_epochs: number of epochs in the run's history.
+    """
+    epochs = metrics.get("epochs") if isinstance(metrics, dict) else None
+    return isinstance(epochs, int) and epochs >= num_epochs
+
+
 def can_be_compared(test: Mapping[str, Any]) -> bool:
     """Return whether the results of a test have all numbers that a comparison shows."""
     return all(_is_number(test.get(name)) for name in _COMPARED)

@@ -37,6 +37,10 @@ def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, 
     before = {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
     compare(comparison)  # nothing is trained twice
     assert before == {path: path.stat().st_mtime for path in Path("runs").glob("c-*/model.keras")}
+    metrics = Path("runs/c-last_layer/metrics.json")
+    metrics.write_text(json.dumps({"test": json.loads(metrics.read_text())["test"]}))  # an interrupted, tested training
+    compare(comparison)
+    assert json.loads(metrics.read_text())["epochs"] == 1
     with pytest.raises(UserError, match="c-last_layer: made with other settings"):
         compare(replace(comparison, epochs=2))
 

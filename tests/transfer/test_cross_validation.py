@@ -38,8 +38,9 @@ def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(config, capsy
         assert accuracy == pytest.approx(summary["fold_accuracies"][number - 1])
         first += len(names)
 
-    # A command that was killed before it had written the last metrics is continued.
-    (folder / "fold-2" / "metrics.json").unlink()
+    # A command that was killed before it had written the last metrics is continued, also if that fold was tested since.
+    write_json(folder / "fold-2" / "metrics.json", {"test": None})
+    (folder / "fold-2" / PROBABILITIES).unlink()
     (folder / "folds.json").unlink()
     assert read_out_of_fold(folder) is None
     assert run(replace(config, folds=2, epochs=1)) == folder

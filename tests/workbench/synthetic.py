@@ -126,7 +126,7 @@ def write_run(where: Path, classes: Sequence[str] = ("daisy", "rose"), epochs: i
     ]
     write_csv(folder / "history.csv", rows)
     if finished:
-        metrics = {"train_module": "some.trainer", "parameters": 12345, "images_per_second": 400.0}
+        metrics = {"train_module": "some.trainer", "epochs": epochs, "parameters": 12345, "images_per_second": 400.0}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         (folder / "model.keras").write_bytes(b"the model")
     return folder

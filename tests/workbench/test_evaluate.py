@@ -9,6 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from workbench import cli
+from workbench.app.catalogue import Catalogue
 from workbench.commands import EvaluateConfig
 from workbench.data.splits.saved_split import read_split, write_split
 from workbench.devices.device import describe_device
@@ -227,6 +228,16 @@ def test_numbers_of_another_model_do_not_count(tiny_run):
     predictions.write_text(whole)
     keras.saving.load_model(tiny_run / "last.keras").save(tiny_run / "model.keras")
     assert find_score(open_run(tiny_run)) is None
+
+
+@pytest.mark.report
+def test_an_interrupted_training_that_was_tested_is_not_finished(tiny_run, configure):
+    (tiny_run / "metrics.json").unlink()
+    configure(tiny_run, epochs=10)
+    evaluate(EvaluateConfig(str(tiny_run)))
+    assert "Training is not finished: 4 of 10 epochs are done." in (tiny_run / "report.html").read_text()
+    entry = Catalogue(tiny_run.parent).find("tiny")
+    assert (entry.state, entry.progress) == ("stopped", "4 of 10 epochs")
 
 
 def test_data_without_a_test_image(tiny_run, photo_folder, configure, capsys):

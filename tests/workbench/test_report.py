@@ -187,6 +187,14 @@ def test_a_training_under_way_and_one_epoch(make_run):
     assert "<img" not in page
 
 
+@pytest.mark.parametrize("metrics", [{"test": None}, {"epochs": 2, "images_per_second": 400.0}])
+def test_a_training_with_metrics_of_less_than_its_epochs_is_not_finished(make_run, metrics):
+    """They are only those of a test, or of the training before it was continued."""
+    folder = make_run(epochs=3)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert "3 of 4 epochs are done" in page_of(folder)
+
+
 def test_test_results_and_figures_are_shown(make_run):
     folder = make_run(classes=("daisy", EVIL))
     test = {

@@ -16,13 +16,14 @@ import yaml
 
 from workbench.app.processes import Holder, find_holder
 from workbench.errors import UserError
-from workbench.files import read_json
-from workbench.saved_metrics import find_damage
+from workbench.files import read_csv, read_json
+from workbench.saved_metrics import find_damage, is_of_finished_training
 from workbench.sweep.live_results import LiveResults
 from workbench.sweep.results import SweepResults
 from workbench.sweep.status import STATUS, SweepStatus, read_status
 from workbench.training.fold_scores import FOLDS, FoldsSummary, read_folds
 from workbench.training.history import EpochLog, find_best_epoch, read_history
+from workbench.training.saved_state import HISTORY, has_metrics
 from workbench.wording import format_count
 
 State = Literal["running", "finished", "stopped", "damaged"]
@@ -203,8 +204,10 @@ class Catalogue:
                 before = self._read[name] = times, self._read_files(name, path)
         entry = dataclasses.replace(before[1], holder=holder, changed=max(times))
         if entry.num_folds:
-            folds = [_get_time(str(file)) for file in path.glob("fold-*/metrics.json")]
-            entry = dataclasses.replace(entry, folds_done=len(folds), changed=max(entry.changed, *folds, 0.0))
+            written = [*path.glob("fold-*/metrics.json")]
+            done = entry.num_folds if entry.folds else sum(_is_trained(file.parent) for file in written)
+            changed = max(entry.changed, *(_get_time(str(file)) for file in written), 0.0)
+            entry = dataclasses.replace(entry, folds_done=done, changed=changed)
         if holder and not all(times[: len(_WRITTEN_FIRST)]):
             entry = dataclasses.replace(entry, problem="")
         return dataclasses.replace(entry, state=_judge(entry))
@@ -241,8 +244,15 @@ def _judge(entry: Entry) -> State:
         return _judge_sweep(entry.results, entry.status, entry.metrics)
     if entry.num_folds:
         return "finished" if entry.folds else "stopped"
-    epochs = entry.metrics.get("epochs")
-    return "finished" if entry.metrics and epochs in (None, len(entry.history)) else "stopped"
+    return "finished" if is_of_finished_training(entry.metrics, len(entry.history)) else "stopped"
+
+
+def _is_trained(fold: Path) -> bool:
+    """Return whether the training of a fold has finished."""
+    try:
+        return has_metrics(fold, read_csv(fold / HISTORY))
+    except (UserError, OSError):
+        return False
 
 
 def _judge_sweep(results: SweepResults, status: SweepStatus | None, metrics: Mapping[str, Any]) -> State:

@@ -17,6 +17,7 @@ from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
 from workbench.reporting.test_section import TEST_FIGURES, build_evaluation_sections, build_test_section
 from workbench.sweep.results import format_value
 from workbench.training.history import EpochLog, find_best_epoch
+from workbench.training.saved_state import has_metrics
 from workbench.wording import agree, format_count
 
 CURVES = "learning_curves"
@@ -34,7 +35,7 @@ def build_run_page(run: FinishedRun) -> Page:
     history, metrics = read_model_history(run), run.metrics
     size = f" at {run.config['image_size']} px" if run.config.get("image_size") else ""
     notices = []
-    if not metrics:
+    if not has_metrics(run.path, history):
         done, epochs = len(history), run.config.get("epochs", "?")
         of_epochs = format_count(epochs, "epoch") if isinstance(epochs, int) else f"{epochs} epochs"
         notices.append(f"Training is not finished: {done} of {of_epochs} {agree(done, 'is', 'are')} done.")

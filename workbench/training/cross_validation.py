@@ -22,6 +22,7 @@ from workbench.files import read_csv, read_json, replace_file, write_csv, write_
 from workbench.training.fold_scores import FOLDS, FoldsSummary, describe_folds
 from workbench.training.run_folder import RunFolder, read_config
 from workbench.training.run_results import PROBABILITIES
+from workbench.training.saved_state import HISTORY, has_metrics
 
 OUT_OF_FOLD, IMAGES = "out_of_fold.npy", "out_of_fold.csv"
 _MAY_DIFFER = {"name", "runs_dir", "logs_dir", "overwrite", "resume", "cache_dir", "wandb"}
@@ -74,7 +75,7 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
         _begin(folder, replace(config, name=name))
         for number in range(1, count + 1):
             path = folder.path / f"fold-{number}"
-            if (path / "metrics.json").exists():
+            if has_metrics(path, read_csv(path / HISTORY)):
                 console.print(f"fold {number} of {count}: trained already", style="dim")
                 continue
             console.print(f"\nfold {number} of {count}", style="bold")

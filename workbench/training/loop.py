@@ -45,13 +45,12 @@ from workbench.training.history import EpochLog, has_stalled
 from workbench.training.pace import measure_pace
 from workbench.training.run_folder import RunFolder
 from workbench.training.run_results import (
-    has_metrics,
     leave_missing_report,
     print_result,
     write_metrics,
     write_probabilities,
 )
-from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint
+from workbench.training.saved_state import BEST, BEST_PART, HISTORY, has_checkpoint, has_metrics
 from workbench.training.schedule import LearningRateSchedule
 from workbench.training.timeline import (
     ChangeStage,

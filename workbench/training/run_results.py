@@ -12,21 +12,15 @@ from workbench.config import TrainingConfig
 from workbench.console import console
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
-from workbench.files import read_json, replace_file, write_json
+from workbench.files import replace_file, write_json
 from workbench.reporting.run_report import leave_report
 from workbench.runtime import measure_peak_memory
 from workbench.training.history import EpochLog, find_best_epoch
+from workbench.training.saved_state import METRICS
 from workbench.training.timeline import has_used_budget
 from workbench.wording import agree
 
-_METRICS = "metrics.json"
 PROBABILITIES = "validation_probabilities.npy"  # of a fold, float16 (n, num_classes), in the order of its split.csv
-
-
-def has_metrics(folder: Path, history: Sequence[EpochLog]) -> bool:
-    """Return whether a run has the metrics of these epochs, not none or those of a shorter training."""
-    metrics = read_json(folder / _METRICS)
-    return isinstance(metrics, dict) and metrics.get("epochs", len(history)) == len(history)
 
 
 def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: TrainingConfig, logs_dir: str) -> None:
@@ -78,7 +72,7 @@ def write_metrics(folder: Path, history: Sequence[EpochLog], facts: Mapping[str,
         **facts,
         "last_call_seconds": seconds,
     }
-    write_json(folder / _METRICS, metrics)
+    write_json(folder / METRICS, metrics)
 
 
 def print_result(folder: Path, history: Sequence[EpochLog], logs_dir: str) -> None:

@@ -2,20 +2,28 @@
 
 import shlex
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from workbench.commandline.calls import format_call
 from workbench.errors import UserError
+from workbench.files import read_json
+from workbench.saved_metrics import is_of_finished_training
 from workbench.training.history import read_history
 
-BEST, LAST, HISTORY = "model.keras", "last.keras", "history.csv"
+BEST, LAST, HISTORY, METRICS = "model.keras", "last.keras", "history.csv", "metrics.json"
 BEST_PART = "best.keras"  # the best epoch of a model that is a part of the network
 
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a run folder holds the state of a training that can be resumed."""
     return (folder / LAST).exists()
+
+
+def has_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a run has the metrics of these epochs, not none, only a test, or those of a shorter training."""
+    return is_of_finished_training(read_json(folder / METRICS), len(history))
 
 
 def check_saved_state(folder: Path, command: str | None) -> None:
@@ -36,7 +44,7 @@ def check_saved_state(folder: Path, command: str | None) -> None:
     except ValueError as error:
         refuse_to_resume(folder, HISTORY, f"damaged ({error})", command)
     if not has_checkpoint(folder):
-        has_more = len(history) > 1 or (folder / "metrics.json").exists()
+        has_more = len(history) > 1 or has_metrics(folder, history)
         if has_more or (not history and any((folder / name).exists() for name in (BEST, BEST_PART))):
             refuse_to_resume(folder, LAST, "missing", command)
         return

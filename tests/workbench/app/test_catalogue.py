@@ -44,6 +44,18 @@ def test_runs_and_sweeps_with_their_states(runs):
     assert Catalogue(runs / "none").list_entries() == []
 
 
+@pytest.mark.parametrize("metrics", [{"test": None}, {"epochs": 2, "val_accuracy": 0.6}])
+def test_a_training_with_metrics_of_less_than_its_epochs_is_not_finished(runs, metrics):
+    """They are only those of a test, or of the training before it was continued."""
+    folder = runs / "folds"
+    shutil.copytree(runs / "cnn", folder / "fold-1")
+    (folder / "config.yaml").write_text("data: photos\nfolds: 2\nepochs: 4\n")
+    for run in (runs / "cnn", folder / "fold-1"):
+        (run / "metrics.json").write_text(json.dumps(metrics))
+    assert Catalogue(runs).find("cnn").state == "stopped"
+    assert Catalogue(runs).find("folds").progress == "0 of 2 folds"
+
+
 def test_a_broken_folder_is_listed_with_the_reason_and_the_others_are_shown(runs):
     damages = {
         "no-config": lambda folder: (folder / "config.yaml").unlink(),

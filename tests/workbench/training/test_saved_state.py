@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from cnn_scratch.train import main
-from workbench.files import read_csv, read_json, write_csv
+from workbench.files import read_csv, read_json, write_csv, write_json
 
 
 def tear(path):
@@ -74,6 +74,14 @@ def test_a_damaged_run_is_refused_in_one_line_and_left_alone(tiny_run, damage, c
 def test_a_run_is_trained_again_with_the_command_of_the_error(tiny_run):
     assert main(["--config", str(tiny_run / "config.yaml"), "--name", "tiny-again", "--epochs", "1"]) == 0
     assert (tiny_run.with_name("tiny-again") / "model.keras").exists()
+
+
+def test_a_run_that_was_killed_in_its_first_epoch_starts_again_after_a_test(tiny_run):
+    (tiny_run / "last.keras").unlink()
+    drop_rows(tiny_run / "history.csv", 3)
+    write_json(tiny_run / "metrics.json", {"test": None})
+    assert main(["--resume", str(tiny_run)]) == 0
+    assert read_json(tiny_run / "metrics.json")["epochs"] == 4
 
 
 def test_a_run_that_was_killed_after_its_last_epoch_gets_its_results(tiny_run, capsys):
