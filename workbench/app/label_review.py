@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workbench.app.catalogue import Entry
 from workbench.commandline.calls import format_call
+from workbench.config import RunConfig
 from workbench.data.corrections import EXCLUDE, KEEP, RELABEL, Correction, choose_action, read_corrections
 from workbench.errors import UserError
 from workbench.labels.table import FOLDER, TABLE
@@ -70,14 +71,20 @@ def list_commands(entry: Entry, table: Path) -> list[Command]:
     command = find_command_of_run(entry.path, entry.config)
     if command is None:
         return [("To train with these labels, add this option to the command:", labels)]
-    config, where = shlex.quote(str(entry.path / "config.yaml")), shlex.quote(str(entry.path.parent))
+    folder = entry.path / "fold-1" if entry.num_folds else entry.path  # a cross-validation is resolved in its folds
+    config, where = shlex.quote(str(folder / "config.yaml")), shlex.quote(str(entry.path.parent))
     line, name = f"{format_call(command)} --config {config}", f"{entry.name}-corrected"
     options = f"{labels} --runs-dir {where} --name {shlex.quote(name)}"
     if entry.num_folds:
+        logs = shlex.quote(str(entry.config.get("logs_dir", RunConfig.logs_dir)))
+        line += f" --fold null --logs-dir {logs}"
         again = f"{labels} --runs-dir {where} --name {shlex.quote(f'{name}-folds')}"
         return [
-            ("To train a network with these labels:", f"{line} --folds 0 {options}"),
-            ("To cross-validate with them, after which labels can be searched again:", f"{line} {again}"),
+            ("To train a network with these labels:", f"{line} {options}"),
+            (
+                "To cross-validate with them, after which labels can be searched again:",
+                f"{line} --folds {entry.num_folds} {again}",
+            ),
         ]
     if not entry.is_sweep:
         return [("To train again with these labels:", f"{line} {options}")]

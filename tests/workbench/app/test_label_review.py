@@ -1,15 +1,20 @@
 import json
+import shlex
 import shutil
 
 import pytest
-import yaml
 
+from cnn_scratch.config import TrainConfig
 from tests.workbench.app.conftest import add_label_search
 from tests.workbench.synthetic import write_run, write_sweep
+from workbench import cli
 from workbench.app.catalogue import Catalogue
 from workbench.app.label_review import choose, describe_review, find_table, list_commands, list_reviews
+from workbench.config import build, flatten, replace
 from workbench.data.corrections import read_corrections
 from workbench.errors import UserError
+from workbench.training.augmentation_options import check_augmentation_is_on
+from workbench.training.run_folder import dump_config
 
 
 @pytest.fixture
@@ -55,17 +60,12 @@ def test_a_table_outside_the_run_is_neither_shown_nor_written(run, tmp_path):
     assert (outside / table.name).read_text() == before
 
 
-def test_the_commands_train_a_run_a_sweep_and_folds_again(run, tmp_path):
+def test_the_commands_train_a_run_and_a_sweep_again(run, tmp_path):
     entry, table = run
     config = entry.path / "config.yaml"
     (_, line), *others = list_commands(entry, table)
     where = f"--labels {table} --runs-dir {entry.path.parent} --name cnn-corrected"
     assert (line, others) == (f"python -m cnn_scratch.train --config {config} {where}", [])
-    config.write_text(yaml.safe_dump({**entry.config, "folds": 5}))
-    folds = Catalogue(entry.path.parent).find("cnn")
-    lines = [line for _, line in list_commands(folds, table)]
-    assert lines[0] == f"python -m cnn_scratch.train --config {config} --folds 0 {where}"
-    assert lines[1].endswith("--name cnn-corrected-folds")
     sweep = write_sweep(tmp_path, 3)
     (sweep / "best.yaml").write_text("{}")
     (sweep / "metrics.json").write_text(json.dumps({"train_module": "cnn_scratch.train"}))
@@ -74,3 +74,20 @@ def test_the_commands_train_a_run_a_sweep_and_folds_again(run, tmp_path):
     lines = [line for _, line in list_commands(found, table)]
     assert [line.split()[2] for line in lines] == ["cnn_scratch.train", "cnn_scratch.tune"]
     assert len({line.partition(" --name ")[2] for line in lines}) == 2
+
+
+def test_the_commands_train_folds_again_with_the_settings_that_these_were_resolved_to(run):
+    entry, table = run
+    asked = build(TrainConfig, data="photos", recipe="planned", rand_augment=9.0, folds=5, logs_dir="/logs")
+    resolved = replace(asked, folds=0, fold="1/5", logs_dir="/logs/cnn", optimizer="muon", epochs=43, data_aug=True)
+    (entry.path / "config.yaml").write_text(dump_config(asked))
+    (entry.path / "fold-1").mkdir()
+    (entry.path / "fold-1" / "config.yaml").write_text(dump_config(resolved))
+    commands = list_commands(Catalogue(entry.path.parent).find("cnn"), table)
+    folders = {"labels": str(table), "runs_dir": str(entry.path.parent), "logs_dir": "/logs", "fold": None}
+    for (_, line), folds, name in zip(commands, (0, 5), ("cnn-corrected", "cnn-corrected-folds"), strict=True):
+        words = shlex.split(line)
+        assert words[:3] == ["python", "-m", "cnn_scratch.train"]
+        config = cli.parse(TrainConfig, words[3:])
+        check_augmentation_is_on(config)
+        assert flatten(config) == flatten(replace(resolved, folds=folds, name=name, **folders))

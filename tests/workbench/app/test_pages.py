@@ -125,6 +125,23 @@ def test_a_run_that_is_opened_in_its_first_epoch_gets_its_results(page, shown_ru
         folder.remove()
 
 
+def test_a_cross_validation_is_continued_once_its_first_fold_has_begun(page, shown_runs):
+    """Before that, its config.yaml gives the defaults of what would have been planned."""
+    folder = shown_runs / "folds"
+    folder.mkdir()
+    try:
+        (folder / "config.yaml").write_text("data: digits\nfilter_size: 3\nfolds: 5\n")
+        page.goto("/run/folds")
+        page.get_by_text("It stopped before its first epoch was saved").wait_for()
+        assert page.get_by_text("--config").count() == 0
+        (folder / "fold-1").mkdir()
+        (folder / "fold-1" / "config.yaml").write_text("data: digits\nfold: 1/5\n")
+        page.get_by_text(f"--config {folder}/config.yaml --name folds").wait_for()
+        page.get_by_text("It stopped before").wait_for(state="detached")
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_what_is_brushed_and_moved_in_a_chart_stays_while_trials_are_added(page, shown_runs):
     """Reasons of failures are shown as text."""
     page.goto("/sweep/search")

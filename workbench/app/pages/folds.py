@@ -38,11 +38,14 @@ class FoldsPage(LivePage):
             f"A cross-validation on {data}: {format_count(entry.num_folds, 'training')}, each validated on images that "
             "it has not seen."
         )
-        self._update("notices", _list_notices(entry), self._show_notices)
+        # In config.yaml every option is given. With it a first fold would not be planned; the others are as the first.
+        has_begun = (entry.path / "fold-1" / "config.yaml").exists()
+        self._update("notices", _list_notices(entry, has_begun), self._show_notices)
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         has_table = find_table(entry) is not None
         self._update("actions", has_table, lambda _: self._show_actions(has_table))
-        self._update("commands", (entry.state, has_table), lambda _: self._show_commands(entry, has_table))
+        shown = entry.state, has_begun, has_table
+        self._update("commands", shown, lambda _: self._show_commands(entry, has_begun, has_table))
         self._update("folds", entry.folds, self._show_folds)
 
     def _show_actions(self, has_table: bool) -> None:
@@ -51,14 +54,14 @@ class FoldsPage(LivePage):
             if has_table:
                 add_labels_link(self._name)
 
-    def _show_commands(self, entry: Entry, has_table: bool) -> None:
+    def _show_commands(self, entry: Entry, has_begun: bool, has_table: bool) -> None:
         self._commands.clear()
         command, folder = find_command_of_run(entry.path, entry.config), str(entry.path)
         with self._commands:
             if entry.holder:
                 what = f"{describe_stop(entry.holder)} (finished folds and epochs are kept):"
                 add_command(what, format_stop(entry.holder))
-            elif entry.state == "stopped" and command:
+            elif entry.state == "stopped" and has_begun and command:
                 words = [
                     "--config",
                     f"{folder}/config.yaml",
@@ -86,9 +89,11 @@ class FoldsPage(LivePage):
             add_table(Table("Validation accuracy of each fold", columns, rows), shows_caption=False)
 
 
-def _list_notices(entry: Entry) -> list[str]:
+def _list_notices(entry: Entry, has_begun: bool) -> list[str]:
     if entry.problem:
         return [f"This cross-validation cannot be read: {entry.problem}."]
+    if entry.state == "stopped" and not has_begun:
+        return ["It stopped before its first epoch was saved, so nothing is kept: type its command again."]
     return ["The command has started, and is reading the data."] if entry.is_starting else []
 
 
