@@ -8,7 +8,11 @@ ROWS_PER_PAGE = 25
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table. A numeric one is aligned to the right and sorted by its numbers."""
+    """A column of a table.
+
+    A numeric one is aligned to the right and sorted by the numbers that its cells begin with, such as `93.1% (-3)`, or
+    by durations, such as `2:05`. Cells without a number, such as `?`, come last.
+    """
 
     label: str
     numeric: bool = True

@@ -30,6 +30,13 @@ PARAMETERS: dict[str, list[Any]] = {
     "num_filters": [32, 64],
 }
 POINTS = 9216
+CELLS = (  # of tables, sorted by their numbers
+    ["8.1 s", "1:05", "2:04", "12:00", "1:00:05", "10:00:00"],
+    ["9.5% to 20.0%", "10.0% to 12.5%", "100.0% to 100.0%"],
+    ["9.5% (-12)", "93.1% (-3)"],
+    ["-1", "0.9 (cached)", "12.3 (cached)", "1,203.5"],
+    ["2.60 GB", "12.60 GB"],
+)
 REASON = "ResourceExhaustedError: out of memory & <b>more</b>"
 
 

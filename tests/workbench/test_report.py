@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.workbench.synthetic import POINTS, REASON, write_outcomes, write_run, write_sweep
+from tests.workbench.synthetic import CELLS, POINTS, REASON, write_outcomes, write_run, write_sweep
 from workbench import cli
 from workbench.commands import ReportConfig
 from workbench.data.config import InspectConfig
@@ -23,11 +23,12 @@ from workbench.reporting.charts import read_script
 from workbench.reporting.comparison_page import draw_comparison, write_page
 from workbench.reporting.figure_metadata import read_parts
 from workbench.reporting.figures import open_figure, save_figure
-from workbench.reporting.page import load_pictures
+from workbench.reporting.page import Page, Section, load_pictures
 from workbench.reporting.run_report import leave_report, write_report
 from workbench.sweep.analysis.repeated_trial import RepeatedTrial
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep
 from workbench.sweep.results import read_results
+from workbench.table import Column, Table
 
 EVIL = "<script>alert('x')</script>"
 PHONE = 390  # pixels wide
@@ -311,8 +312,8 @@ COLUMN = """((name) => {{
   heads[at].querySelector("button").click();
   const sorted = heads[at].getAttribute("aria-sort");
   const down = read();
-  box.querySelector("[data-step='1']").click();
-  return [given, up, down, sorted, read(), box.querySelector(".range").textContent];
+  box.querySelector("[data-step='1']")?.click();
+  return [given, up, down, sorted, read(), box.querySelector(".range")?.textContent];
 }})("{name}")"""
 
 
@@ -330,6 +331,18 @@ def test_columns_are_sorted_as_numbers_and_pages_turn(browse, searched):
     assert sorted_ == "descending"
     assert where == "26–50 of 60"  # noqa: RUF001
     assert max(numbers(next_page)) <= min(numbers(down))
+
+
+@pytest.mark.parametrize("cells", CELLS)
+def test_cells_are_sorted_by_the_numbers_that_they_begin_with(browse, cells):
+    """And those without a number come last in both directions."""
+    given = [*cells[::2], "?", *cells[1::2], "none left (-2)", ""]
+    table = Table("Each trial", [Column("trial", False), Column("value")], [["one", cell] for cell in given])
+    page = Page("title", "lead", [], [Section("trials", "Trials", tables=[table])], "the command").render()
+    shown, up, down, *_ = browse(page, COLUMN.format(name="value"))
+    assert shown == given
+    assert up == [*cells, "?", "none left (-2)", ""]
+    assert down == [*cells[::-1], "?", "none left (-2)", ""]
 
 
 def make_comparison(folder):

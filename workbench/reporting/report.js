@@ -11,7 +11,13 @@ for (const box of document.querySelectorAll(".data-table")) {
   const perPage = Number(box.dataset.page);
   let first = 0;
 
-  const key = (text, numeric) => (numeric ? Number(text.replace(/[,%]/g, "")) : text.toLowerCase());
+  // What a cell is sorted by: its words, or the number that it begins with, of a duration such as 2:05 its seconds.
+  function key(text, numeric) {
+    if (!numeric) return text.toLowerCase();
+    const [duration] = text.match(/^\d+(:\d\d)+/) ?? [];
+    if (duration) return duration.split(":").reduce((seconds, part) => 60 * seconds + Number(part), 0);
+    return parseFloat(text.replace(/,/g, ""));
+  }
 
   function cell(text, column) {
     const element = document.createElement(column === 0 ? "th" : "td");
@@ -45,9 +51,9 @@ for (const box of document.querySelectorAll(".data-table")) {
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
     const numeric = "numeric" in head.dataset;
     rows.sort((one, other) => {
-      const [a, b] = [one[column], other[column]];
-      if (a === "" || b === "") return (a === "") - (b === ""); // missing values come last in both directions
-      const [x, y] = [key(a, numeric), key(b, numeric)];
+      const [x, y] = [key(one[column], numeric), key(other[column], numeric)];
+      const [noX, noY] = [x === "" || Number.isNaN(x), y === "" || Number.isNaN(y)];
+      if (noX || noY) return noX - noY; // missing values come last in both directions
       return (x < y ? -1 : x > y ? 1 : 0) * (up ? 1 : -1);
     });
     first = 0;

@@ -196,7 +196,8 @@ def _list_tables(test: Metrics) -> list[Table]:
         pairs = [[pair["true"], pair["predicted"], f"{pair['count']:,}"] for pair in test["confused"][:_MAX_PAIRS]]
         tables.append(Table(CONFUSIONS, columns, pairs))
     if test.get("robustness"):
-        columns = [Column(name, name == "accuracy") for name in ("change", "strength", "accuracy", "95 % interval")]
+        words, numbers = ("change", "strength"), ("accuracy", "95 % interval")
+        columns = [*(Column(label, False) for label in words), *map(Column, numbers)]
         rows = [
             [row["corruption"], row["strength"], f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"]
             for row in test["robustness"]

@@ -1,5 +1,7 @@
 """A section of a report on a live page: its text, commands, figures and tables, in the style of these pages."""
 
+import functools
+import math
 from collections.abc import Sequence
 
 from workbench.app.elements.data_table import Column, DataTable, Row
@@ -54,15 +56,30 @@ def add_table(table: Table, noun: str = "row", *, shows_caption: bool = True) ->
     if shows_caption:
         Text("h3", table.caption)
     shown = DataTable(table.caption, noun, [Column(column.label, column.numeric) for column in table.columns])
-    shown.set_rows(
-        [Row(str(number), [(cell, _find_number(cell)) for cell in cells]) for number, cells in enumerate(table.rows)]
-    )
+    shown.set_rows(build_rows(table))
 
 
-def _find_number(text: str) -> float | str | None:
-    """Return the number that a cell begins with, by which it is sorted; else its text."""
+def build_rows(table: Table) -> list[Row]:
+    """Return the rows of a table with the values by which they are sorted: numbers first, missing ones last."""
+    return [
+        Row(
+            str(number),
+            [(cell, _find_value(cell, column.numeric)) for column, cell in zip(table.columns, cells, strict=True)],
+        )
+        for number, cells in enumerate(table.rows)
+    ]
+
+
+def _find_value(text: str, is_numeric: bool) -> float | str | None:
+    """Return the number that a cell begins with, in seconds if it is a duration such as `2:05`.
+
+    A cell without a number has its text, or in a numeric column None.
+    """
     first = text.split()[0].rstrip("%").replace(",", "") if text.split() else ""
     try:
-        return float(first)
+        number = functools.reduce(lambda total, part: 60 * total + float(part), first.split(":"), 0.0)
     except ValueError:
-        return text or None
+        number = math.nan
+    if math.isnan(number):
+        return None if is_numeric else text or None
+    return number
