@@ -122,7 +122,7 @@ def load_test_images(run: FinishedRun) -> Dataset:
 
 def predict_test(run: FinishedRun, dataset: Dataset) -> ModelPredictions:
     """Predict the test images of a data set."""
-    first = split_rows(dataset.test)[0]
+    first = split_rows(dataset.images, dataset.test)[0]
     run.model.predict_on_batch(dataset.images[first])  # so that the measured time does not include tracing
     start = time.perf_counter()
     logits = predict_logits(run.model, dataset.images, dataset.test, "testing")
