@@ -21,7 +21,7 @@ MAX_DISTANCE = 8  # of 64 bits
 MIN_CORRELATION = 0.93  # of the grey pixels of a pair
 _MIN_CONTRAST = 2.0  # standard deviation in grey levels; plain surfaces all look the same
 _NEIGHBOURS = 48  # hashes that each one is compared with under each order
-_CHUNK = 1 << 16
+_CHUNK = 1 << 14  # pairs whose pixels are compared at a time
 _BITS = np.unpackbits(np.arange(1 << 16, dtype=np.uint16).view(np.uint8)).reshape(-1, 16).sum(1, np.uint8)  # of 16
 _HASHED = 4096  # images whose grey pixels are in memory at a time
 
@@ -151,31 +151,33 @@ def _find_candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     places = np.argsort(unsorted)
     every = unsorted[places]
     entries = every.view(np.uint8).reshape(-1, 8)
-    found = [np.zeros((2, 0), np.int64)]
+    numbers = np.zeros(0, np.int64)  # of the pairs so far; a pair is found under several orders
     for one, other in itertools.combinations(range(8), 2):
         leads = entries[:, one].astype(np.uint16) << 8 | entries[:, other]
         ranked = np.argsort(leads, kind="stable")  # of equal leading bytes, similar hashes are still neighbours
-        leads, ranked_hashes = leads[ranked], every[ranked]
+        leads, ranked_hashes, ranked_entries = leads[ranked], every[ranked], places[ranked]
+        found = [numbers]
         rest = np.arange(len(ranked))  # entries whose neighbours so far had the same leading bytes
         for step in range(1, _NEIGHBOURS + 1):
             rest = rest[rest + step < len(ranked)]
             rest = rest[leads[rest] == leads[rest + step]]
             if not len(rest):
                 break
-            near = rest[_count_bits(ranked_hashes[rest] ^ ranked_hashes[rest + step]) <= MAX_DISTANCE]
-            found.append(places[ranked[np.stack([near, near + step])]])
-    numbers = np.unique(_number_pairs(hashes, *np.concatenate(found, axis=1)))
+            distance = _count_bits(ranked_hashes[rest] ^ ranked_hashes[rest + step])
+            is_near = distance <= MAX_DISTANCE
+            near = rest[is_near]
+            ones, others = ranked_entries[near], ranked_entries[near + step]
+            found.append(_number_pairs(ones, others, distance[is_near], count, turns))
+        numbers = np.sort(np.concatenate(found))  # np.unique is several times slower with NumPy 2.3
+        numbers = numbers[np.diff(numbers, prepend=-1) > 0]
     pair, rest = np.divmod(numbers, 64 * turns)
     pair, nearest = np.unique(pair, return_index=True)
     first, second = np.divmod(pair, count)
     return first, second, rest[nearest] % turns
 
 
-def _number_pairs(hashes: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _number_pairs(ones: np.ndarray, others: np.ndarray, distance: np.ndarray, count: int, turns: int) -> np.ndarray:
     """Return the pairs of which one is not turned, each as a number made of first, second, distance, turn."""
-    count, turns = hashes.shape
-    every = hashes.T.ravel()
-    distance = _count_bits(every[ones] ^ every[others]).astype(np.int64)
     first, second = np.minimum(ones % count, others % count), np.maximum(ones % count, others % count)
     numbers = ((first * count + second) * 64 + distance) * turns + np.maximum(ones, others) // count
     return numbers[(np.minimum(ones, others) < count) & (first != second)]
@@ -213,21 +215,22 @@ def find_repeats(pairs: Pairs, parts: np.ndarray) -> dict[int, int]:
     """
     group = np.arange(len(parts))
     group[pairs.second[pairs.identical]] = pairs.first[pairs.identical]
-    near: dict[int, list[int]] = {}
-    for one, other in zip(pairs.first[~pairs.identical], pairs.second[~pairs.identical], strict=True):
-        near.setdefault(one, []).append(other)
-        near.setdefault(other, []).append(one)
+    near = pairs.first[~pairs.identical], pairs.second[~pairs.identical]
+    ones, others = np.concatenate(near), np.concatenate(near[::-1])
+    others = others[np.argsort(ones, kind="stable")]
+    ends = np.cumsum(np.bincount(ones, minlength=len(parts)))  # of the neighbours of each row
     repeated: dict[int, int] = {}
-    kept: dict[int, int] = {}
+    kept = np.full(len(parts), -1)  # of each group, the row that repeats none
     unsplit = PARTS.index(UNSPLIT)
     rows = np.unique(np.concatenate([pairs.first, pairs.second]))
     for row in rows[np.argsort(parts[rows], kind="stable")].tolist():
         if parts[row] < 0:
             continue
-        twins = [kept[other] for other in (group[row], *near.get(group[row], ())) if other in kept]
-        earlier = [twin for twin in twins if parts[twin] < parts[row] or parts[row] == unsplit]
-        if earlier:
-            repeated[row] = min(earlier)
-        else:
-            kept.setdefault(group[row], row)
+        own = group[row]
+        twins = kept[np.append(others[ends[own - 1] if own else 0 : ends[own]], own)]
+        earlier = twins[(twins >= 0) & ((parts[twins] < parts[row]) | (parts[row] == unsplit))]
+        if len(earlier):
+            repeated[row] = int(earlier.min())
+        elif kept[own] < 0:
+            kept[own] = row
     return repeated

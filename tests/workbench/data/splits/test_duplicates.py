@@ -1,6 +1,7 @@
 """Duplicates are found after the usual changes of photos, and different photos are not called duplicates."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -109,6 +110,22 @@ def test_many_hashes_are_searched_without_comparing_all_with_all(monkeypatch):
     assert pairs.second.tolist() == [30_000 + int(np.flatnonzero(chosen == first)[0]) for first in pairs.first]
     assert len(pairs.first) == 300
     assert set(pairs.distance) == {6}
+
+
+def test_the_memory_for_photos_that_resemble_each_other_is_bounded():
+    """The frames of a fixed camera: a pair is found under many orders, and is kept once."""
+    rng = np.random.default_rng(0)
+    scene = np.asarray(photo(0, HASH_SIZE, HASH_SIZE).convert("L"))
+    frames = np.clip(scene + rng.normal(0, 22, (600, HASH_SIZE, HASH_SIZE)), 0, 255).astype(np.uint8)
+    prints = compute_fingerprints(frames)
+    tracemalloc.start()
+    try:
+        pairs = find_pairs(np.arange(600), *prints, np.full(600, 64))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(pairs.first) > 20_000
+    assert peak < 100e6
 
 
 def test_real_photos(flowers):
