@@ -27,8 +27,8 @@ class DataConfig:
 
     Args:
         data: `digits` (embedded), `nature_12k`, `tfds:NAME[:VERSION]`, or a folder: train/<class>/* with test/ or
-            val/ next to it, or <class>/*. A class folder may be a link; in it, links to images are read, links to
-            folders are not followed. Or a CSV file with the columns image,label or image,label,split.
+            val/ next to it (in any case), or <class>/*. A class folder may be a link; in it, links to images are read,
+            links to folders are not followed. Or a CSV file with the columns image,label or image,label,split.
         image_size: Side of the square images in pixels; by default 32 for digits and 128 for photos.
         resize: `crop` keeps the proportions and cuts out the centre; `pad` keeps them and the whole image, with grey
             bars; `stretch` keeps the whole image, but not its proportions.

@@ -48,7 +48,7 @@ def _describe_folders(dataset: Dataset) -> str | None:
     test = f"{folders[TEST]}/ for testing"
     if VALIDATION in folders:
         return f"{folders[TRAIN]}/ is for training, {folders[VALIDATION]}/ for validation, {test}"
-    reason = "" if folders[TEST] == "test" else ", because there is no test/"
+    reason = "" if folders[TEST].lower() == "test" else ", because there is no test/"
     share = f"{VALIDATION_SHARE * 100:.0f} % of each class"
     return f"{folders[TRAIN]}/ is for training and validation ({share}), {test}{reason}"
 

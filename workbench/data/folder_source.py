@@ -2,7 +2,9 @@
 
 import functools
 import hashlib
+import itertools
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,8 @@ from workbench.wording import agree, format_count
 
 # Folders that this project's commands write when they are run in the photos' folder; they hold no class.
 _OUTPUT_FOLDERS = {"runs": "*/config.yaml", "logs": "*/*tfevents*"}
+_PART_FOLDERS = ("train", "test", "val", "valid", "validation")
+_PART_LIKE = re.compile(r"(?<![a-z])(?:(train)(?:ing)?|(test)(?:ing)?|(val)(?:id|idation)?)(?:set|data)?(?![a-z])")
 _SEPARATE = "put the images of each class in a folder of their own"
 
 
@@ -35,7 +39,10 @@ def open_folder(root: Path, min_classes: int = 2) -> Source:
     not_followed: list[str] = []  # links to folders
     class_folders = {part: _find_class_folders(folder, not_followed) for part, folder in parts}
     class_names = sorted({name for folders in class_folders.values() for name in folders})
-    problem = _describe_few_classes(root, parts[0][1], class_names, min_classes) if len(class_names) < 2 else None
+    if len(class_names) < 2:
+        problem = _describe_few_classes(root, parts[0][1], class_names, min_classes)
+    else:
+        problem = _describe_unknown_parts(root, class_names) if parts == [(UNSPLIT, root)] else None
     if problem:
         raise UserError(f"{root}: {problem}")
     label_of = {name: label for label, name in enumerate(class_names)}
@@ -79,7 +86,7 @@ def open_folder(root: Path, min_classes: int = 2) -> Source:
         folders={part: make_printable(folder.name) for part, folder in parts},
         warnings=[
             *describe_links([os.path.relpath(path, root) for path in not_followed]),
-            *_describe_unused_parts(root),
+            *_describe_unused_parts(root, [folder for _, folder in parts]),
             *_describe_loose_images(root, sorted({root, *(folder for _, folder in parts)})),
         ],
     )
@@ -89,29 +96,72 @@ def _find_parts(root: Path) -> list[tuple[str, Path]]:
     """Return (part, folder) pairs: train with its test and validation sets, or the whole folder without a split.
 
     A `val` (or `valid`, `validation`) next to `train` is the held-out test set, unless there is a `test` as well. A
-    folder without class folders is no part: it may hold unlabelled photos, or nothing.
+    folder without class folders is no part: it may hold unlabelled photos, or nothing. The names may be written in
+    another case, but without one of the others next to it, `Train` is a class.
     """
-    train, test = root / "train", root / "test"
-    if not train.is_dir():
+    folders = _find_part_folders(root)
+    train = folders.pop("train", None)
+    if train is None or (train.name != "train" and not folders):
         return [(UNSPLIT, root)]
-    validation = next((folder for folder in _list_validation_folders(root) if _find_class_folders(folder, [])), None)
-    if test.is_dir() and _find_class_folders(test, []):
+    held_out = {name: folder for name, folder in folders.items() if _find_class_folders(folder, [])}
+    test = held_out.pop("test", None)
+    validation = next(iter(held_out.values()), None)
+    if test:
         return [(TRAIN, train), (TEST, test), *([(VALIDATION, validation)] if validation else [])]
     return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
 
 
-def _list_validation_folders(root: Path) -> list[Path]:
-    return [root / name for name in ("val", "valid", "validation") if (root / name).is_dir()]
+def _find_part_folders(root: Path) -> dict[str, Path]:
+    """Return name -> folder for the names of `_PART_FOLDERS`, in this order.
+
+    Such a folder may be written in another case, unless there are two of them.
+    """
+    folders = _list_part_folders(root)
+    found = {}
+    for name in _PART_FOLDERS:
+        spellings = [folder for folder in folders if folder.name.lower() == name]
+        exact = [folder for folder in spellings if folder.name == name] or spellings
+        if len(exact) == 1:
+            found[name] = exact[0]
+    return found
 
 
-def _describe_unused_parts(root: Path) -> list[str]:
-    """Return one line for each folder of test or validation images that has no class folders."""
-    folders = [root / "test", *_list_validation_folders(root)] if (root / "train").is_dir() else []
+def _list_part_folders(root: Path) -> list[Path]:
+    """Return the folders that are called as in `_PART_FOLDERS`, in any case, sorted."""
+    entries = [entry for entry in _list_entries(root) if entry.name.lower() in _PART_FOLDERS and entry.is_dir()]
+    return sorted(root / entry.name for entry in entries)
+
+
+def _describe_unused_parts(root: Path, used: Sequence[Path]) -> list[str]:
+    """Return one line for each folder next to the used ones that is called like a part and is none."""
+    folders = [] if root in used else [folder for folder in _list_part_folders(root) if folder not in used]
     return [
-        f"warning: {folder.name} holds no class folders and is not used; {_SEPARATE}, or remove it"
+        f"warning: {folder.name} is not used, because there is another such folder; move its images there, or remove it"
+        if _find_class_folders(folder, [])
+        else f"warning: {folder.name} holds no class folders and is not used; {_SEPARATE}, or remove it"
         for folder in folders
-        if folder.is_dir() and not _find_class_folders(folder, [])
     ]
+
+
+def _describe_unknown_parts(root: Path, class_names: Sequence[str]) -> str | None:
+    """Return what is wrong if two class folders are called like parts and hold the same folders; None otherwise."""
+    parts = {name: part for name in class_names if (part := _guess_part(name))}
+    for train, held_out in itertools.product(parts, repeat=2):
+        if parts[train] == "train" and parts[held_out] != "train":
+            inner = [_find_class_folders(_follow_single_folders(root / name), []) for name in (train, held_out)]
+            common = sorted(inner[0].keys() & inner[1].keys())
+            if len(common) > 1:
+                return (
+                    f"'{train}' and '{held_out}' look like parts, not classes, because both hold '{common[0]}' and "
+                    f"'{common[1]}'; rename them to train/ and {parts[held_out]}/"
+                )
+    return None
+
+
+def _guess_part(name: str) -> str | None:
+    """Return `train`, `test` or `val` for a folder that is called like such a part, as `seg_train` is."""
+    found = _PART_LIKE.search(name.lower())
+    return found and next(filter(None, found.groups()))
 
 
 def _find_class_folders(folder: Path, not_followed: list[str]) -> dict[str, str]:

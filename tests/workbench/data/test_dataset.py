@@ -104,6 +104,11 @@ def copy_test_to_valid(root):
     copy_turned(root / "test", root / "valid")
 
 
+def capitalize_parts(root):
+    (root / "train").rename(root / "Train")
+    (root / "test").rename(root / "Test")
+
+
 def remove_test(root):
     shutil.rmtree(root / "test")
 
@@ -116,6 +121,7 @@ def remove_test(root):
             rename_test,
             "train/ is for training and validation (20 % of each class), val/ for testing, because there is no test/",
         ),
+        (capitalize_parts, "Train/ is for training and validation (20 % of each class), Test/ for testing"),
         (copy_test_to_valid, "train/ is for training, valid/ for validation, test/ for testing"),
         (
             remove_test,

@@ -70,6 +70,47 @@ def test_val_beside_test_is_the_validation_set(photo_folder, name):
     assert (found[VALIDATION, "a"], found[VALIDATION, "b"], found[TEST, "a"]) == (1, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "Test"), ("TRAIN", "val"), ("train", "Test"), ("train", "Valid")]
+)
+def test_the_case_of_a_part_does_not_matter(photo_folder, train, test):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    (root / "train").rename(root / train)
+    (root / "test").rename(root / test)
+    source = open_source(str(root))
+    assert counts(source) == {(TRAIN, "a"): 5, (TRAIN, "b"): 5, (TEST, "a"): 2, (TEST, "b"): 2}
+    assert source.warnings == []
+
+
+def test_of_two_folders_of_one_part_the_usual_name_is_used(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    for name in ("Test", "val", "valid"):
+        shutil.copytree(root / "test", root / name)
+    source = open_source(str(root))
+    assert source.folders == {TRAIN: "train", TEST: "test", VALIDATION: "val"}
+    assert source.warnings == [
+        f"warning: {name} is not used, because there is another such folder; move its images there, or remove it"
+        for name in ("Test", "valid")
+    ]
+
+
+def test_two_spellings_of_a_part_are_not_used(photo_folder):
+    root = photo_folder(classes=("a", "b"), train=5, test=2)
+    shutil.copytree(root / "test", root / "TEST")
+    (root / "test").rename(root / "Test")
+    source = open_source(str(root))
+    assert source.folders == {UNSPLIT: "train"}
+    assert [line.split(",")[0] for line in source.warnings] == [
+        "warning: TEST is not used",
+        "warning: Test is not used",
+    ]
+
+
+def test_a_class_that_is_called_train_in_another_case(photo_folder):
+    root = photo_folder(classes=("Bus", "Train"), train=5, test=None)
+    assert counts(open_source(str(root))) == {(UNSPLIT, "Bus"): 5, (UNSPLIT, "Train"): 5}
+
+
 def test_class_folders_without_a_split(photo_folder):
     root = photo_folder(classes=("a", "b"), train=5, test=None)
     assert counts(open_source(str(root))) == {(UNSPLIT, "a"): 5, (UNSPLIT, "b"): 5}
@@ -298,6 +339,35 @@ def test_classes_one_level_too_deep_in_the_training_folder(photo_folder):
     assert f"1 level deeper, in {root / 'train' / 'images'} ('a', ...); move them into {root / 'train'}" in refused(
         root
     )
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "known"),
+    [
+        ("Training", "Testing", "test"),
+        ("seg_train", "seg_test", "test"),
+        ("training_set", "test_set", "test"),
+        ("trainset", "validation-data", "val"),
+        ("seg_train/seg_train", "seg_test/seg_test", "test"),
+    ],
+)
+def test_parts_with_unknown_names_are_not_classes(photo_folder, train, test, known):
+    root = photo_folder(classes=("a", "b", "c"), train=2, test=1)
+    for old, new in (("train", train), ("test", test)):
+        (root / new).parent.mkdir(exist_ok=True)
+        (root / old).rename(root / new)
+    first, second = train.split("/")[0], test.split("/")[0]
+    assert refused(root) == (
+        f"{root}: '{first}' and '{second}' look like parts, not classes, because both hold 'a' and 'b'; rename them to "
+        f"train/ and {known}/"
+    )
+
+
+def test_classes_may_hold_folders_of_the_same_names(photo_folder):
+    root = photo_folder(classes=("inside", "outside"), train=2, test=1)
+    (root / "train").rename(root / "cat")
+    (root / "test").rename(root / "dog")
+    assert counts(open_source(str(root))) == {(UNSPLIT, "cat"): 4, (UNSPLIT, "dog"): 2}
 
 
 def test_one_class(photo_folder):
