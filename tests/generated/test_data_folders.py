@@ -23,6 +23,7 @@ from tests.generated.strategies import DataFolder, data_folders
 from workbench.config import DataConfig
 from workbench.data.dataset import load_dataset
 from workbench.data.folder_source import make_printable
+from workbench.data.source import UNSPLIT
 
 _TAKEN = ("--name", "taken", "--max-unreadable", "1")
 PARTS = {"train", "test", "val", "validation"}
@@ -51,7 +52,7 @@ def _check_dataset(folder: DataFolder, photos: Path) -> None:
     dataset = load_dataset(DataConfig(data=str(photos), image_size=32, max_unreadable=1.0), seed=0)
     rows = [*dataset.train, *dataset.validation, *dataset.test]
     assert len(rows) == len(set(rows)) == len(dataset.names) == len(set(dataset.names))
-    uses_parts = (photos / "train").is_dir()
+    uses_parts = dataset.folders.get(UNSPLIT) != photos.name
     for name, label in zip(dataset.names, dataset.labels, strict=True):
         first, *rest = name.split(os.sep)
         assert dataset.class_names[label] == (rest[0] if uses_parts else first)

@@ -97,11 +97,12 @@ def _find_parts(root: Path) -> list[tuple[str, Path]]:
 
     A `val` (or `valid`, `validation`) next to `train` is the held-out test set, unless there is a `test` as well. A
     folder without class folders is no part: it may hold unlabelled photos, or nothing. The names may be written in
-    another case, but without one of the others next to it, `Train` is a class.
+    another case, but without one of the others next to it, `Train` is a class. So is a `train` that holds images, as
+    the folders next to it do.
     """
     folders = _find_part_folders(root)
     train = folders.pop("train", None)
-    if train is None or (train.name != "train" and not folders):
+    if train is None or (train.name != "train" and not folders) or _is_class(train):
         return [(UNSPLIT, root)]
     held_out = {name: folder for name, folder in folders.items() if _find_class_folders(folder, [])}
     test = held_out.pop("test", None)
@@ -109,6 +110,18 @@ def _find_parts(root: Path) -> list[tuple[str, Path]]:
     if test:
         return [(TRAIN, train), (TEST, test), *([(VALIDATION, validation)] if validation else [])]
     return [(TRAIN, train), (TEST, validation)] if validation else [(UNSPLIT, train)]
+
+
+def _is_class(train: Path) -> bool:
+    """Return whether a folder that is called `train` and others next to it hold images and no class folders.
+
+    Images for testing are often in no class folders, so a folder that is called like such a part rules it out.
+    """
+    folders = list(map(Path, _find_class_folders(train.parent, []).values()))
+    others = [folder for folder in folders if folder != train]
+    if not others or any(_guess_part(folder.name) for folder in others):
+        return False
+    return all(_holds_images(folder) for folder in folders) and not _find_class_folders(train, [])
 
 
 def _find_part_folders(root: Path) -> dict[str, Path]:
@@ -204,7 +217,11 @@ def _describe_few_classes(root: Path, training: Path, class_names: list[str], mi
     if not loose:
         return f"holds no class folders; {_SEPARATE}"
     siblings = [name for name in _find_class_folders(training.parent, []) if _holds_images(training.parent / name)]
-    above = f", or give --data {training.parent} if '{training.name}' is itself a class" if len(siblings) > 1 else ""
+    above = ""
+    if training != root:
+        above = f"; or rename {training} if it is itself a class"
+    elif len(siblings) > 1:
+        above = f", or give --data {training.parent} if '{training.name}' is itself a class"
     images = format_count(loose, "image")
     return f"holds {images} and no class folders; {_SEPARATE}, such as {training / 'cat'}{above}"
 

@@ -111,6 +111,26 @@ def test_a_class_that_is_called_train_in_another_case(photo_folder):
     assert counts(open_source(str(root))) == {(UNSPLIT, "Bus"): 5, (UNSPLIT, "Train"): 5}
 
 
+@pytest.mark.parametrize("name", ["train", "Train"])
+def test_a_class_may_be_called_train(photo_folder, name):
+    root = photo_folder(classes=("bus", "car", name), train=5, test=None)
+    source = open_source(str(root))
+    assert counts(source) == {(UNSPLIT, "bus"): 5, (UNSPLIT, "car"): 5, (UNSPLIT, name): 5}
+    assert source.warnings == []
+
+
+@pytest.mark.parametrize("other", ["test", "Test", "val", "test_images", "notes"])
+def test_images_for_training_without_class_folders_are_no_class(photo_folder, other):
+    root = photo_folder(classes=("train", other), train=2, test=None)
+    if other == "notes":
+        for image in (root / "notes").iterdir():
+            image.rename(image.with_suffix(".txt"))
+    assert refused(root) == (
+        f"{root}: holds 2 images and no class folders; put the images of each class in a folder of their own, such as "
+        f"{root / 'train' / 'cat'}; or rename {root / 'train'} if it is itself a class"
+    )
+
+
 def test_class_folders_without_a_split(photo_folder):
     root = photo_folder(classes=("a", "b"), train=5, test=None)
     assert counts(open_source(str(root))) == {(UNSPLIT, "a"): 5, (UNSPLIT, "b"): 5}
