@@ -507,6 +507,14 @@ def test_words_after_two_dashes_are_no_options():
     assert cli.parse(Errand, ["--fast", "--", "runs/a", "--b.jpg", "-c"]) == Errand("runs/a", ["--b.jpg", "-c"], True)
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.yaml").write_text("title: ~/big/cache\nfrom_: x~/y\n")
+    assert cli.parse(Values, ["--config=~/x.yaml"]) == Values(title=f"{tmp_path}/big/cache", from_="x~/y")
+    assert cli.parse(Values, ["--from=~/runs"]) == Values(from_=f"{tmp_path}/runs")
+    assert cli.parse(Errand, ["~/runs", "~/a.jpg", "~"]).files == [f"{tmp_path}/a.jpg", "~"]
+
+
 def test_a_path_is_a_word_however_it_begins():
     names = ["[a].jpg", "{b}.jpg", "=c", "@d", "1.jpg", "#e", "true"]
     assert cli.parse(Errand, ["./runs", *names]).files == names

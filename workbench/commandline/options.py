@@ -5,6 +5,7 @@ import difflib
 import functools
 import inspect
 import json
+import os
 import shlex
 import types
 import typing
@@ -215,13 +216,14 @@ def convert_value(option: Option, value: Any, where: str) -> Any:
 def convert(option: Option, tokens: Sequence[cyclopts.Token]) -> Any:
     """Convert what the user gave to an option's type.
 
-    Choices match in any case, `null` is None, and `int | list[int]` takes a list as one word: `[3, 5]`.
+    Choices match in any case, `null` is None, and `int | list[int]` takes a list as one word: `[3, 5]`. A text that
+    begins with `~/` is a path in the user's home folder: a shell does not expand it in a file or in `--out=~/here`.
 
     Raises:
         CoercionError, ValueError: the type does not allow it.
     """
     if option.is_list:
-        return cyclopts.convert(option.type, tokens)
+        return cyclopts.convert(option.type, tokens, converter=_convert_word)
     token = tokens[-1]  # of an option that is given twice the last one counts
     if token.value == "null" and takes(option.type, type(None)):
         return None
@@ -235,7 +237,9 @@ def convert(option: Option, tokens: Sequence[cyclopts.Token]) -> Any:
 
 
 def _convert_word(word_type: type, word: str) -> Any:
-    """Convert one word like cyclopts, but refuse to round: `--epochs 2.5` is an error."""
+    """Convert one word like cyclopts, but refuse to round: `--epochs 2.5` is an error; and expand `~/`."""
+    if word_type is str and word.startswith("~/"):
+        return os.path.expanduser(word)
     return int(word) if word_type is int else cyclopts.convert(word_type, [word])
 
 

@@ -1,6 +1,7 @@
 """The YAML files that come with the project, found by name from any working directory."""
 
 import difflib
+import os
 from pathlib import Path
 
 _FOLDER = "configs"
@@ -17,7 +18,7 @@ def find_file(path: str | Path) -> Path:
     Returns:
         The path; as given where there is no such file.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if path.parent in (Path(), Path(_FOLDER)) and not path.exists():
         return next((place / path.name for place in _PLACES if (place / path.name).is_file()), path)
     return path

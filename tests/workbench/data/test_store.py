@@ -405,6 +405,11 @@ def test_the_default_cache_follows_the_environment(cache, monkeypatch):
     assert find_cache_dir() == Path.home() / ".cache" / "image-workbench"
 
 
+def test_a_tilde_in_the_cache_folder_is_the_home_folder(source, workdir, monkeypatch):
+    monkeypatch.setenv("HOME", str(workdir))
+    assert open_store(source, 16, "crop", cache_dir="~/big/cache").folder.parent == workdir / "big" / "cache"
+
+
 def test_index_says_what_the_images_are(store_folder):
     content = read_json(store_folder / "index.json")["content"]
     assert len(content["labels"]) == 42
