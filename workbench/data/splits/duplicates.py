@@ -234,3 +234,30 @@ def find_repeats(pairs: Pairs, parts: np.ndarray) -> dict[int, int]:
         elif kept[own] < 0:
             kept[own] = row
     return repeated
+
+
+def find_earlier_twins(pairs: Pairs, parts: np.ndarray) -> dict[int, int]:
+    """Return row -> a row of the same photo in an earlier part: the first row in the earliest such part.
+
+    Unlike in `find_repeats`, images that repeat others count: of three photos of a burst, the second may resemble the
+    first and the third, and the first not resemble the third.
+
+    Args:
+        pairs: of the same photo.
+        parts: int (n,) indices into `PARTS`; -1 for images that are not used, which neither repeat others nor are
+            repeated.
+    """
+    count, none = len(parts), len(parts)
+    group = np.arange(count)
+    group[pairs.second[pairs.identical]] = pairs.first[pairs.identical]
+    used = np.flatnonzero(parts >= 0)
+    own = np.full((count, len(PARTS)), none)  # of each group of identical files, the first row in each part
+    np.minimum.at(own, (group[used], parts[used]), used)
+    twins = own.copy()  # also among the similar images
+    first, second = pairs.first[~pairs.identical], pairs.second[~pairs.identical]
+    np.minimum.at(twins, first, own[second])
+    np.minimum.at(twins, second, own[first])
+    is_earlier = np.arange(len(PARTS)) < parts[:, None]
+    found = np.where(is_earlier & (twins[group] < none), twins[group], none)
+    earliest = found[np.arange(count), (found < none).argmax(axis=1)]
+    return {row: int(earliest[row]) for row in np.flatnonzero(earliest < none).tolist()}

@@ -19,6 +19,7 @@ from workbench.data.splits.duplicates import (
     TURNS,
     Pairs,
     compute_fingerprints,
+    find_earlier_twins,
     find_pairs,
     find_repeats,
     shrink_images,
@@ -115,7 +116,7 @@ def find_leaks(
     ranks = np.full(len(store.names), -1)
     for part, rows in parts.items():
         ranks[rows] = PARTS.index(part)
-    repeats = {row: store.names[other] for row, other in find_repeats(pairs, ranks).items()}
+    repeats = {row: store.names[other] for row, other in find_earlier_twins(pairs, ranks).items()}
     conflicts = _find_conflicts(pairs, store.labels, ranks >= 0)
     seen = {
         row: used[digest].description

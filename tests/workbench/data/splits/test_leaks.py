@@ -60,6 +60,22 @@ def test_photos_of_two_parts_and_two_classes_are_named_in_one_line(data):
     }
 
 
+def test_a_test_photo_whose_twin_is_a_validation_image_that_has_one_in_train_counts(data):
+    """Of three photos of a burst, the first and the last do not resemble each other."""
+    for number, part in enumerate(("train", "val", "test")):
+        for name, seed in (("daisy", 52), ("rose", 300 + 10 * number)):
+            (data / part / name).mkdir(parents=True, exist_ok=True)
+            photo = Image.blend(draw_photo(seed), draw_photo(seed + 1), 0.2 * number)
+            photo.save(data / part / name / f"burst-{number}.png")
+    dataset = load(data)
+    assert {image.name: image.repeats for image in dataset.split if image.repeats} == {
+        "val/daisy/burst-1.png": "train/daisy/burst-0.png",
+        "test/daisy/burst-2.png": "val/daisy/burst-1.png",
+    }
+    assert "1 of 8 test images is also in validation" in dataset.warnings[0]
+    assert "1 of 2 validation images is also in train" in dataset.warnings[0]
+
+
 @pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
 def test_the_pixels_of_the_padding_do_not_count(data, resize):
     """Different photos with the same margins are not the same photo."""
