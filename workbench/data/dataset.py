@@ -54,7 +54,8 @@ class Dataset:
         split: the images of all parts, as they are saved in a run's folder.
         changes: lines for the user on what has changed since the run was trained whose split is used.
         fold: the fold that validates, such as `2/5`; None without cross-validation.
-        notes: lines for the user on corrected labels, and on what the split keeps together.
+        notes: lines for the user on what left_out.csv lists in vain, on corrected labels, and on what the split keeps
+            together.
         corrections: of the labels, which the run keeps.
     """
 
@@ -146,6 +147,7 @@ def load_dataset(
     check_options(data, seed)
     source = open_source(data.data)
     store = open_store(source, image_size, data.resize, data.cache_dir, progress)
+    notes = _describe_unknown_exclusions(source, store)
     corrected = _correct_labels(data, kept, source, store)
     source, store = corrected.source, corrected.store
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
@@ -173,7 +175,7 @@ def load_dataset(
         split=split,
         changes=parts.changes,
         fold=data.fold,
-        notes=[*corrected.notes, *parts.notes],
+        notes=[*notes, *corrected.notes, *parts.notes],
         corrections=corrected.rows,
     )
 
@@ -181,6 +183,16 @@ def load_dataset(
 def _make_key(key: str, changes: Sequence[str]) -> str:
     """Return the key of a source after some changes; the same without changes."""
     return hashlib.sha256("\n".join([key, *changes]).encode()).hexdigest() if changes else key
+
+
+def _describe_unknown_exclusions(source: Source, store: Store) -> list[str]:
+    """Return one line about what left_out.csv lists that is not in the data; none if all is."""
+    known = {*store.names, *(name for name, _ in store.unreadable)}
+    unknown = [name for name in source.left_out if name not in known]
+    if not unknown:
+        return []
+    lines = f"{format_count(len(unknown), 'line')} of {source.left_out_name}"
+    return [f"warning: {lines} {agree(len(unknown), 'names', 'name')} no image, such as '{unknown[0]}'"]
 
 
 def _correct_labels(data: DataConfig, kept: KeptSplit | None, source: Source, store: Store) -> Corrected:

@@ -6,6 +6,7 @@ reads the data leaves these images out. Users may add lines; removing a line bri
 
 import csv
 import io
+import os.path
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _HEADER = ["image", "reason"]
 def read_exclusions(path: Path) -> dict[str, str]:
     """Return the listed images as name -> reason; empty if there is no such file.
 
+    Paths may be written as on Windows, with backslashes.
+
     Raises:
         UserError: the file cannot be read as such a list.
     """
@@ -30,7 +33,14 @@ def read_exclusions(path: Path) -> dict[str, str]:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); correct or remove it") from error
     if not rows or rows[0][:1] != _HEADER[:1]:
         raise UserError(f"{path}: the first line must be '{','.join(_HEADER)}'; correct or remove the file")
-    return {row[0]: ",".join(row[1:]) for row in rows[1:] if row}
+    return {_find_name(path, row[0]): ",".join(row[1:]) for row in rows[1:] if row}
+
+
+def _find_name(path: Path, image: str) -> str:
+    """Return the name of a listed image, with slashes if it was written on Windows."""
+    name = image.replace("\\", "/")
+    is_file = name != image and os.path.exists(Path(path).parent / name)
+    return name if is_file and not os.path.exists(Path(path).parent / image) else image
 
 
 def write_exclusions(path: Path, reasons: Mapping[str, str]) -> None:

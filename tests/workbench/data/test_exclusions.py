@@ -57,6 +57,25 @@ def test_listed_images_are_in_no_part_and_the_others_are_as_before(photo_folder)
     assert load(root).key == before.key
 
 
+def test_lines_that_name_no_image_are_counted(photo_folder):
+    root = photo_folder(train=4, test=2)
+    (root / "train" / "iris" / "iris-00.jpg").write_bytes(b"\xff\xd8\xff torn")
+    listed = ["train/iris/iris-00.jpg", "train/rose/rose-03.jpg"]
+    write_exclusions(root / EXCLUSIONS_FILE, dict.fromkeys(listed, ""))
+    assert not any("no image" in line for line in describe(load(root)))
+    write_exclusions(root / EXCLUSIONS_FILE, dict.fromkeys([*listed, "iris-01.jpg", "rose/x.jpg"], ""))
+    assert "warning: 2 lines of left_out.csv name no image, such as 'iris-01.jpg'" in describe(load(root))
+
+
+def test_paths_of_windows(photo_folder):
+    """Where no file is called so: elsewhere, a backslash is a character of a name."""
+    root = photo_folder(train=4, test=2)
+    (root / "test" / "iris" / "iris-00.jpg").rename(root / "test" / "iris" / "a\\b.jpg")
+    listed = ["train\\rose\\rose-03.jpg", "test/iris/a\\b.jpg"]
+    write_exclusions(root / EXCLUSIONS_FILE, dict.fromkeys(listed, ""))
+    assert sorted(load(root).left_out) == ["test/iris/a\\b.jpg", "train/rose/rose-03.jpg"]
+
+
 def test_a_data_set_without_a_split(photo_folder):
     root = photo_folder(train=10, test=None)
     write_exclusions(root / EXCLUSIONS_FILE, {"iris/iris-00.jpg": ""})
