@@ -8,7 +8,7 @@ change what the run was trained on.
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,8 +138,34 @@ def choose_action(path: Path, image: str, action: str, class_name: str = "") -> 
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def apply_corrections(path: Path, source: Source, store: Store) -> Corrected:
+def update_corrections(rows: Iterable[Correction], labels: Mapping[str, str]) -> list[Correction]:
+    """Return rows of a table after labels were edited in the data, so that the table can be applied to it.
+
+    A row whose label has changed is dropped, because it was decided on another label. Two decisions are kept: to
+    exclude the image, and to relabel it as it is labelled now, which becomes `keep`.
+
+    Args:
+        rows: of the table.
+        labels: image -> name of its class in the data; rows of other images are returned as they are.
+    """
+    updated = []
+    for row in rows:
+        label = labels.get(row.image, row.label)
+        if row.label == label or row.action == EXCLUDE:
+            updated.append(row._replace(label=label))
+        elif row.action == RELABEL and row.suggested == label:
+            updated.append(row._replace(label=label, action=KEEP))
+    return updated
+
+
+def apply_corrections(path: Path, source: Source, store: Store, *, is_kept: bool = False) -> Corrected:
     """Return a source and its store with the corrections of a table.
+
+    Args:
+        path: of the table.
+        source, store: the data as it is now.
+        is_kept: whether a run keeps the table. What was decided on a label that the data does not have any more is then
+            ignored: the image is compared with the split that the run keeps.
 
     Raises:
         UserError: the table cannot be used, has no action at all, or a label or a class that the data does not have.
@@ -161,14 +187,14 @@ def apply_corrections(path: Path, source: Source, store: Store) -> Corrected:
         current = source.class_names[store.labels[number]]
         if row.action == RELABEL and row.suggested == current:
             continue  # the photo is in the folder of this class now
-        if row.label != current:
+        if row.label != current and not is_kept:
             raise UserError(
                 f"{path}: '{row.image}' is labelled '{row.label}' there and '{current}' in the data; "
                 "correct the row, or search the labels again"
             )
         if row.action == EXCLUDE:
             left_out[row.image] = f"excluded by {path.name}"
-        elif row.action == RELABEL:
+        elif row.action == RELABEL and row.label == current:
             if row.suggested not in label_of:
                 raise UserError(f"{path}: '{row.image}': there is no class '{row.suggested}' in the data")
             labels[number] = label_of[row.suggested]

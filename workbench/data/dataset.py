@@ -57,6 +57,7 @@ class Dataset:
         notes: lines for the user on what left_out.csv lists in vain, on corrected labels, and on what the split keeps
             together.
         corrections: of the labels, which the run keeps.
+        source_labels: int32 (n,), class indices before the corrections; empty where the images are of another source.
     """
 
     name: str
@@ -82,11 +83,17 @@ class Dataset:
     notes: Sequence[str] = dataclasses.field(default_factory=list)
     images_key: str = ""
     corrections: Sequence[Correction] = dataclasses.field(default_factory=list)
+    source_labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
 
     @property
     def image_size(self) -> int:
         """Return the side of the square images in pixels."""
         return self.images.shape[1]
+
+    def get_source_classes(self) -> dict[str, str]:
+        """Return image -> name of its class in the source, before the corrections."""
+        classes = [self.class_names[label] for label in self.source_labels]
+        return dict(zip(self.names, classes, strict=True))
 
     def count_classes(self) -> np.ndarray:
         """Return the number of training images of each class, int64 (num_classes,)."""
@@ -147,7 +154,7 @@ def load_dataset(
     check_options(data, seed)
     source = open_source(data.data)
     store = open_store(source, image_size, data.resize, data.cache_dir, progress)
-    notes = _describe_unknown_exclusions(source, store)
+    notes, source_labels = _describe_unknown_exclusions(source, store), store.labels
     corrected = _correct_labels(data, kept, source, store)
     source, store = corrected.source, corrected.store
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
@@ -177,6 +184,7 @@ def load_dataset(
         fold=data.fold,
         notes=[*notes, *corrected.notes, *parts.notes],
         corrections=corrected.rows,
+        source_labels=source_labels,
     )
 
 
@@ -200,7 +208,7 @@ def _correct_labels(data: DataConfig, kept: KeptSplit | None, source: Source, st
     path = kept.run / CORRECTIONS if kept else Path(data.labels).expanduser() if data.labels else None
     if path is None or (kept and not path.exists()):
         return Corrected(source, store)
-    return apply_corrections(path, source, store)
+    return apply_corrections(path, source, store, is_kept=kept is not None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,6 +65,11 @@ class Predictions:
         """Labels of the images, int (n,)."""
         return self.dataset.labels[self.rows]
 
+    @property
+    def source_labels(self) -> np.ndarray:
+        """Labels of the images before they were corrected, int (n,)."""
+        return self.dataset.source_labels[self.rows]
+
 
 def collect_predictions(folders: Sequence[str], data: str | None = None) -> Predictions:
     """Collect what the models of runs, cross-validations and sweeps predict, each on images that it has not seen.

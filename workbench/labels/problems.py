@@ -17,7 +17,7 @@ class LabelProblem:
     Attributes:
         image: its name, as in the source.
         row: of the image in the data set.
-        label, suggested: names of its class and of the class that the models see.
+        label, suggested: names of its class in the source and of the class that the models see.
         score: mean probability of its label, 0 to 1.
         confidence: mean probability of the suggested class.
         agreeing, models: how many of the models see the suggested class.
@@ -38,13 +38,15 @@ def find_problems(predictions: Predictions, earlier: Sequence[Correction]) -> li
 
     Args:
         predictions: of the models.
-        earlier: rows with an action: images that were reviewed before, which are not proposed again.
+        earlier: rows with an action: images that were reviewed before, which are not proposed again. Other images have
+            their label in the source, also if a run was trained with another one.
     """
-    labels, class_names = predictions.labels, predictions.dataset.class_names
-    scores, is_wrong = rank_labels(labels, predictions.probabilities)
-    predicted = predictions.probabilities.argmax(axis=1)
     reviewed = {row.image for row in earlier}
     is_new = np.array([name not in reviewed for name in predictions.names], bool)
+    labels = np.where(is_new, predictions.source_labels, predictions.labels)
+    class_names = predictions.dataset.class_names
+    scores, is_wrong = rank_labels(labels, predictions.probabilities)
+    predicted = predictions.probabilities.argmax(axis=1)
     found = np.flatnonzero(is_wrong & (predicted != labels) & is_new)
     rows = predictions.rows
     return [

@@ -10,6 +10,7 @@ from workbench.data.corrections import (
     lock_corrections,
     merge_corrections,
     read_corrections,
+    update_corrections,
     write_corrections,
 )
 from workbench.errors import UserError
@@ -28,7 +29,7 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
 
     Returns:
         The problems, the most likely first. The folder gets labels.html and labels.csv; the actions of a
-        labels.csv that it has already are kept.
+        labels.csv that it has already are kept, see `update_corrections`.
 
     Raises:
         UserError: cleanlab is missing, a run or the labels.csv there cannot be used, or the folder cannot be written.
@@ -45,7 +46,7 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
             reviewed = _read_review(folder)
             open_again = {row.image for row in reviewed if not row.action}  # also actions that were taken back
             trained = [row for row in predictions.corrections if row.image not in open_again]
-            earlier = merge_corrections(trained, reviewed)
+            earlier = update_corrections(merge_corrections(trained, reviewed), predictions.dataset.get_source_classes())
             problems = find_problems(predictions, earlier)
             write_corrections(folder / TABLE, make_table(problems, earlier))
         write_page(folder / PAGE, problems, predictions)

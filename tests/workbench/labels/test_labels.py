@@ -214,6 +214,79 @@ def test_a_label_that_was_corrected_in_the_data_too(data, tmp_path):
     assert "labels.csv: 0 images relabelled, 0 excluded" in describe(dataset)
 
 
+@pytest.fixture
+def edit_photos(data):
+    """A function that edits labels in a table of the same photos, and returns its path."""
+    rows = {f"{file.parent.name}/{file.name}": file.parent.name for file in sorted(data.rglob("*.jpg"))}
+
+    def edit(labels):
+        rows.update(labels)
+        write_csv(data / "photos.csv", [{"image": image, "label": label} for image, label in rows.items()])
+        return data / "photos.csv"
+
+    return edit
+
+
+@pytest.mark.parametrize("is_trained_with_it", [False, True])
+def test_a_search_after_labels_were_edited_in_the_data_leaves_a_table_that_fits(
+    edit_photos, tmp_path, is_trained_with_it
+):
+    pytest.importorskip("cleanlab")
+    data, run = edit_photos({}), tmp_path / "cv"
+    names = [name for name in write_cross_validation(run, data) if "daisy/daisy" in name]
+    keep, exclude, done, other, unchanged = names[:5]
+    (run / "labels").mkdir()
+    table = run / "labels" / "labels.csv"
+    rows = [Correction(name, "daisy", "rose", action="keep") for name in (keep, unchanged)]
+    rows += [Correction(exclude, "daisy", "rose", action="exclude")]
+    rows += [Correction(done, "daisy", "rose", action="relabel"), Correction(other, "daisy", "iris", action="relabel")]
+    write_corrections(table, rows)
+    if is_trained_with_it:
+        write_cross_validation(tmp_path / "again", data, labels=str(table))
+        shutil.copytree(run / "labels", tmp_path / "again" / "labels")
+        run = tmp_path / "again"
+        table = run / "labels" / "labels.csv"
+    edit_photos(dict.fromkeys((keep, exclude, done, other), "rose"))
+
+    def load():
+        return load_dataset(DataConfig(data=str(data), image_size=16, labels=str(table)), seed=0)
+
+    with pytest.raises(UserError, match=r"is labelled 'daisy' there and 'rose' in the data; .*search the labels again"):
+        load()
+    search_labels(LabelsConfig([str(run)]))
+    after = {row.image: row for row in read_corrections(table)}
+    assert {name: (after[name].label, after[name].action) for name in (exclude, done, unchanged)} == {
+        exclude: ("rose", "exclude"),
+        done: ("rose", "keep"),
+        unchanged: ("daisy", "keep"),
+    }
+    assert all((after[name].label, after[name].action) == ("rose", "") for name in (keep, other) if name in after)
+    assert load().left_out == [exclude]
+
+
+def test_an_image_whose_action_is_taken_back_has_the_label_of_the_data_again(data, tmp_path):
+    """Also if a run was trained with the corrected label."""
+    pytest.importorskip("cleanlab")
+    names = write_cross_validation(tmp_path / "before", data)
+    right = next(name for name in names if name.startswith("daisy/daisy"))
+    wrong = "iris/daisy-03.jpg"
+    assert wrong in names
+    table = tmp_path / "labels.csv"
+    write_corrections(
+        table, [Correction(name, name.partition("/")[0], "rose", action="relabel") for name in (right, wrong)]
+    )
+    run = tmp_path / "cv"
+    write_cross_validation(run, data, labels=str(table))
+    (run / "labels").mkdir()
+    shutil.copy(table, run / "labels" / "labels.csv")
+    for image in (right, wrong):
+        choose_action(run / "labels" / "labels.csv", image, "")
+    search_labels(LabelsConfig([str(run)]))
+    after = {row.image: row.label for row in read_corrections(run / "labels" / "labels.csv")}
+    assert right not in after
+    assert after[wrong] == "iris"
+
+
 def test_a_table_without_rows_and_the_last_action_count(tmp_path):
     write_corrections(tmp_path / "labels.csv", [])
     assert read_corrections(tmp_path / "labels.csv") == []
