@@ -105,6 +105,7 @@ def export(config: ExportConfig) -> Exported:
     if calibrated:
         model = divide_logits(model, calibrated.temperature)
         console.print(calibrated.describe())
+    model.jit_compile = False  # as in `FinishedRun.model`, of which it may be a copy
     if config.precision == "int8" and not len(dataset.train):
         raise UserError(
             f"--precision int8: is calibrated on training images, and {run.data_config.data} has none of those of "

@@ -137,7 +137,9 @@ class FinishedRun:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise UserError(f"{path}: cannot be loaded ({reason})") from error
         _check_classifier(path, model, len(self.class_names))
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # called with one tensor, not a list
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # called with one tensor, not a list
+        model.jit_compile = False  # XLA would compile for each size of a batch, and cannot do so on every GPU
+        return model
 
     def hash_model(self) -> str | None:
         """Return the SHA-256 of the model file, which says whether test results belong to it; None without a model."""

@@ -1,5 +1,7 @@
 import json
 import shutil
+import time
+import types
 
 import keras
 import numpy as np
@@ -18,7 +20,7 @@ from workbench.evaluate import evaluate
 from workbench.evaluation.metrics.prediction_metrics import measure
 from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.evaluation.probabilities import softmax
-from workbench.evaluation.scoring import find_score
+from workbench.evaluation.scoring import find_score, predict_test
 from workbench.files import read_csv, read_json
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_class_metrics, draw_confusion_matrix, draw_reliability
@@ -81,6 +83,19 @@ def test_a_run_is_tested_on_each_test_image_once(tiny_run, photos, capsys):
     assert f"{share:6.1%}" in shown
     assert "top-3" not in shown  # with three classes it is always 100 %
     assert len(shown.splitlines()) <= 16
+
+
+def test_the_measured_speed_does_not_include_tracing(tiny_run, monkeypatch):
+    monkeypatch.setattr("workbench.evaluation.prediction.BATCH_SIZE", 8)  # of 18 images, the last batch has 2
+    run, counts = open_run(tiny_run), []
+
+    def read_clock():
+        counts.append(run.model.predict_function.experimental_get_tracing_count())
+        return time.monotonic()
+
+    monkeypatch.setattr("workbench.evaluation.scoring.time", types.SimpleNamespace(perf_counter=read_clock))
+    predict_test(run, run.load_dataset(use="test"))
+    assert counts == [2, 2]
 
 
 @pytest.mark.figures

@@ -3,6 +3,7 @@ import io
 import json
 import pickle
 import re
+import types
 import zipfile
 
 import keras
@@ -51,6 +52,13 @@ def test_a_run_is_opened_from_its_folder_alone(tiny_run, photos, monkeypatch, tm
     row = dataset.test[0]
     np.testing.assert_array_equal(dataset.images[row], decode((photos / dataset.names[row]).read_bytes(), 32, "crop"))
     assert run.model(dataset.images[:2]).shape == (2, 3)
+
+
+def test_xla_does_not_compile_predictions_on_a_gpu(tiny_run, monkeypatch):
+    model = open_run(tiny_run).model
+    gpu = types.SimpleNamespace(device_type="GPU")
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda device_type=None: [gpu])
+    assert not model.jit_compile
 
 
 def test_the_split_is_the_one_of_the_training(tiny_run, configure):

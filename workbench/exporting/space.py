@@ -31,7 +31,9 @@ def write_model(model: keras.Model, path: Path, _: np.ndarray) -> None:
 
 def load_space(path: Path) -> Predict:
     """Return the function from images to logits of the model in the folder."""
-    return keras.saving.load_model(path / _MODEL, compile=False).predict_on_batch
+    model = keras.saving.load_model(path / _MODEL, compile=False)
+    model.jit_compile = False  # as in `FinishedRun.model`
+    return model.predict_on_batch
 
 
 @dataclasses.dataclass(frozen=True)
