@@ -6,7 +6,7 @@ import os
 import shlex
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,13 @@ from workbench.wording import format_count
 
 if TYPE_CHECKING:
     import keras
+
+
+class _LoadedModel(NamedTuple):
+    """A model in memory, and the SHA-256 of its file."""
+
+    model: "keras.Model"
+    sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +120,22 @@ class FinishedRun:
     def move_data(self, data: str) -> "FinishedRun":
         """Return the run with its data at another place. A model that is loaded already is shared."""
         moved = dataclasses.replace(self, moved_data=data)
-        if "model" in vars(self):
-            vars(moved)["model"] = self.model  # where the cached property looks for it
+        if "_loaded" in vars(self):
+            vars(moved)["_loaded"] = self._loaded  # where the cached property looks for it
         return moved
 
-    @functools.cached_property
+    @property
     def model(self) -> "keras.Model":
-        """The Keras model, from uint8 RGB images to logits.
+        """The Keras model, from uint8 RGB images to logits. It is loaded once.
 
         Raises:
             UserError: there is no model, it cannot be loaded, or it is not a classifier of the run's classes.
         """
+        return self._loaded.model
+
+    @functools.cached_property
+    def _loaded(self) -> _LoadedModel:
+        """The model and the hash of its file."""
         import keras  # imported late: a report, or a comparison of tested runs, must not wait for TensorFlow
 
         path = self.path / "model.keras"
@@ -131,6 +143,7 @@ class FinishedRun:
             raise UserError(f"{self.path}: has no model.keras; is the run finished?")
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path}: incomplete, or not a Keras model")
+        sha256 = file_hash(path, "sha256")  # first: if the file is replaced now, results do not count for the new one
         try:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # a damaged or foreign file can raise nearly any exception in the loader
@@ -139,10 +152,15 @@ class FinishedRun:
         _check_classifier(path, model, len(self.class_names))
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # called with one tensor, not a list
         model.jit_compile = False  # XLA would compile for each size of a batch, and cannot do so on every GPU
-        return model
+        return _LoadedModel(model, sha256)
 
     def hash_model(self) -> str | None:
-        """Return the SHA-256 of the model file, which says whether test results belong to it; None without a model."""
+        """Return the SHA-256 of the model file, which says whether test results belong to it; None without a model.
+
+        Once the model is loaded, it is that of the file that was loaded: a training may have replaced it since then.
+        """
+        if "_loaded" in vars(self):
+            return self._loaded.sha256
         try:
             return file_hash(self.path / "model.keras", "sha256")
         except FileNotFoundError:

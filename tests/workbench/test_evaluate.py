@@ -17,10 +17,11 @@ from workbench.data.splits.saved_split import read_split, write_split
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.evaluate import evaluate
+from workbench.evaluation.calibration.saved_calibration import read_calibration
 from workbench.evaluation.metrics.prediction_metrics import measure
 from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.evaluation.probabilities import softmax
-from workbench.evaluation.scoring import find_score, predict_test
+from workbench.evaluation.scoring import find_score, predict_test, score_run
 from workbench.files import read_csv, read_json
 from workbench.finished_run import open_run
 from workbench.reporting.evaluation_figures import draw_class_metrics, draw_confusion_matrix, draw_reliability
@@ -253,6 +254,21 @@ def test_an_interrupted_training_that_was_tested_is_not_finished(tiny_run, confi
     assert "Training is not finished: 4 of 10 epochs are done." in (tiny_run / "report.html").read_text()
     entry = Catalogue(tiny_run.parent).find("tiny")
     assert (entry.state, entry.progress) == ("stopped", "4 of 10 epochs")
+
+
+def test_a_test_belongs_to_the_model_that_was_loaded(tiny_run):
+    """A training that still runs may replace model.keras while the model that was loaded is tested."""
+    run = open_run(tiny_run)
+    loaded, sha256 = run.model, run.hash_model()
+    keras.saving.load_model(tiny_run / "last.keras").save(tiny_run / "model.keras")
+    assert open_run(tiny_run).hash_model() != sha256
+    _, numbers = score_run(run)
+    assert run.model is loaded
+    assert numbers["model_sha256"] == read_json(tiny_run / "calibration.json")["model_sha256"] == sha256
+    assert find_score(run)
+    assert find_score(open_run(tiny_run)) is None
+    assert read_calibration(open_run(tiny_run)) is None
+    assert run.move_data("elsewhere").hash_model() == sha256
 
 
 def test_data_without_a_test_image(tiny_run, photo_folder, configure, capsys):
