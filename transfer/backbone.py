@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 
 from transfer.config import BackboneConfig
-from transfer.weights import check_weights, load_file_weights, load_imagenet_weights
+from transfer.weights import check_weights, load_file_weights, load_imagenet_weights, set_pretrained_weights
 from workbench.errors import UserError
 from workbench.finished_run import open_run
 from workbench.keras_graph import LOGITS, flatten_model, list_inputs
@@ -76,9 +76,9 @@ def _build_application(backbone: BackboneConfig, image_size: int) -> keras.Model
         raise UserError(f"--image-size {image_size}: {backbone.backbone} cannot take it ({reason})") from error
     model = keras.Model(image, output, name=backbone.backbone.lower())
     if backbone.weights == "imagenet":
-        model.set_weights(load_imagenet_weights(build))
+        set_pretrained_weights(model, load_imagenet_weights(build))
     elif backbone.weights != "none":
-        model.set_weights(load_file_weights(build, image_size, backbone.weights, backbone.backbone))
+        set_pretrained_weights(model, load_file_weights(build, image_size, backbone.weights, backbone.backbone))
     return flatten_model(model)
 
 

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -12,6 +12,7 @@ from workbench.errors import UserError
 from workbench.wording import agree, format_count
 
 SUFFIXES = (".weights.h5", ".h5", ".keras")
+_DEVIATIONS = (0.229, 0.224, 0.225)  # standard deviations of ImageNet's red, green and blue, between 0 and 1
 
 
 def load_imagenet_weights(build: Callable[..., keras.Model]) -> list[np.ndarray]:
@@ -77,6 +78,24 @@ def load_file_weights(build: Callable[..., keras.Model], image_size: int, path: 
             f"(nothing for {format_count(len(missing), 'layer')}, such as {missing[0]})"
         )
     return model.get_weights()
+
+
+def set_pretrained_weights(model: keras.Model, weights: Sequence[np.ndarray]) -> None:
+    """Set the weights of a network, and let it normalize its pixels with the statistics in them.
+
+    Keras' ImageNet weights of EfficientNetB0 to B7 have standard deviations where `Normalization` takes variances.
+    Keras corrects that by another layer, but only with `weights="imagenet"`. Here the variances are corrected instead,
+    also those in a file.
+    """
+    model.set_weights(weights)
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.Normalization):
+            continue
+        if layer.weights:
+            mean, variance, *others = layer.get_weights()
+            if np.allclose(variance, _DEVIATIONS, rtol=1e-3):
+                layer.set_weights([mean, np.square(_DEVIATIONS), *others])
+        layer.finalize_state()  # computes what it normalizes with from its weights
 
 
 def _list_unchanged(model: keras.Model, before: list[np.ndarray]) -> list[str]:

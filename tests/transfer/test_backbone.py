@@ -87,6 +87,30 @@ def test_weights_from_a_file(tmp_path, suffix):
         np.testing.assert_array_equal(one, other)
 
 
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+@functools.cache
+def build_efficient_net():
+    return keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+
+
+@pytest.mark.parametrize(
+    ("weights", "variance", "divisor"),
+    [("imagenet", DEVIATION, DEVIATION), ("file", DEVIATION, DEVIATION), ("file", [0.04, 0.09, 0.16], [0.2, 0.3, 0.4])],
+)
+def test_efficientnet_normalizes_with_the_statistics_in_its_weights(tmp_path, monkeypatch, weights, variance, divisor):
+    """Keras' ImageNet weights have standard deviations where variances belong."""
+    donor, path = build_efficient_net(), str(tmp_path / "notop.h5")
+    norm = next(layer for layer in donor.layers if isinstance(layer, keras.layers.Normalization))
+    norm.set_weights([MEAN, np.array(variance), *norm.get_weights()[2:]])
+    donor.save(path)
+    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: path)
+    made = network(backbone="EfficientNetB0", weights=path if weights == "file" else weights)
+    stem = keras.Model(made.model.input, made.model.get_layer("stem_conv").input)
+    np.testing.assert_allclose(stem(images())[:, :-1, :-1], (images() / 255 - MEAN) / divisor, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5", ".keras"])
 def test_weights_of_another_network_are_refused(tmp_path, suffix):
     path = tmp_path / f"small{suffix}"
