@@ -9,6 +9,7 @@ import keras_tuner
 from workbench.sweep.hypermodel import TrialHyperModel
 from workbench.sweep.keras_tuner_adapter.adaptive import (
     AdaptiveSource,
+    HyperbandSearch,
     count_hyperband_trials,
     make_bayesian_search,
 )
@@ -193,7 +194,7 @@ class Hyperband(SchedulerTuner):
         budget: float | None = None,
         **kwargs: Any,
     ) -> None:
-        search = keras_tuner.oracles.HyperbandOracle(
+        search = HyperbandSearch(
             objective=objective, max_epochs=max_epochs, hyperparameters=hyperparameters.copy(), seed=seed or 1
         )
         trials_per_iteration = count_hyperband_trials(search)

@@ -233,8 +233,15 @@ class WorkerPool:
             if worker.server:
                 worker.server.join(_GRACE)  # what it has said counts
             self._record_end(worker, code, oracle.scheduler)
-            self._workers[index] = self._spawn(worker.number)
-            self._serve(self._workers[index], oracle)
+            self._replace(index, oracle)
+        if all(worker.is_finished for worker in self._workers) and not oracle.scheduler.is_complete():
+            for index in range(len(self._workers)):
+                self._replace(index, oracle)
+
+    def _replace(self, index: int, oracle: ServedOracle) -> None:
+        """Start a worker in the place of one that has ended."""
+        self._workers[index] = self._spawn(self._workers[index].number)
+        self._serve(self._workers[index], oracle)
 
     def _record_end(self, worker: _Worker, code: int, scheduler: Scheduler) -> None:
         if code == REPLACE_ME:

@@ -1,5 +1,6 @@
 """KerasTuner's Bayesian optimization and Hyperband on top of the scheduler."""
 
+import collections
 import sys
 
 import keras_tuner
@@ -111,6 +112,45 @@ def test_hyperband_hands_out_longer_trials_while_a_shorter_one_still_runs(tmp_pa
         finish(oracle, trial, len(later) / 100)
     assert (slow["tuner/round"], slow["tuner/epochs"]) == (0, 1)
     assert {(values["tuner/bracket"], values["tuner/round"]) for values in later} >= {(slow["tuner/bracket"], 1)}
+
+
+def run_trials(oracle):
+    """Run trials in a worker until it is stopped, and return their numbers of epochs in order."""
+    epochs = []
+    while (trial := oracle.create_trial("worker")).status == TrialStatus.RUNNING:
+        epochs.append(trial.hyperparameters.values["tuner/epochs"])
+        finish(oracle, trial, len(epochs) / 100)
+    return epochs
+
+
+@pytest.mark.parametrize("stopped", [0, 3, 20, 28])
+def test_hyperband_promotes_the_best_trials_of_a_space_that_cannot_fill_a_bracket(tmp_path, stopped):
+    def make():
+        return Hyperband(
+            TrialHyperModel(), OBJECTIVE, None, 81, hyperparameters=make_hyperparameters(), directory=tmp_path
+        ).oracle
+
+    before = make()
+    for number in range(stopped):
+        finish(before, before.create_trial("worker"), number / 1000)
+    oracle = make()
+    run_trials(oracle)
+    assert oracle.scheduler.is_complete()
+    trials = oracle.scheduler.list_finished()
+    count = collections.Counter(trial.values["tuner/epochs"] for trial in trials)
+    points = count[1]
+    assert 12 < points <= 24
+    assert count == {1: points, 3: -(-points // 3), 9: -(-points // 9), 27: 1, 81: 1}
+    best = max((trial for trial in trials if trial.values["tuner/epochs"] == 1), key=lambda trial: trial.score)
+    assert best.id in {trial.values.get("tuner/trial_id") for trial in trials}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_search_that_has_stopped_a_worker_is_complete(tmp_path, seed):
+    options = {"hyperparameters": make_hyperparameters(), "directory": tmp_path, "seed": seed}
+    oracle = Hyperband(TrialHyperModel(), OBJECTIVE, None, 81, **options).oracle
+    run_trials(oracle)
+    assert all(oracle.scheduler.is_complete() for _ in range(50))
 
 
 def test_bayesian_optimization_works_in_a_command_which_imports_keras_tuner_without_scikit_learn():

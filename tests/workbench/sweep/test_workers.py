@@ -105,3 +105,20 @@ def test_an_error_after_the_last_trial_was_recorded_ends_the_sweep(tmp_path, sta
     with pytest.raises(PermissionError, match="cannot be written"):
         pool.run(None, oracle)
     pool.stop()
+
+
+def test_workers_that_have_all_ended_before_the_sweep_are_replaced(tmp_path):
+    oracle, started = Oracle(tmp_path / "tuner"), []
+
+    def start(*args, **options):
+        if started:
+            trial = oracle.scheduler.next_trial("worker-1")
+            oracle.scheduler.finish(trial.id, {"status": "completed", "val_accuracy": 0.5})
+        started.append(EndedProcess(0))
+        return started[-1]
+
+    pool = workers.WorkerPool(WorkerAllocation(1), tmp_path, start_process=start)
+    pool.start()
+    pool.run(None, oracle)
+    assert len(started) == 2
+    pool.stop()

@@ -1,5 +1,6 @@
 """KerasTuner's adaptive searches as sources of trials. Their state is saved before a trial is handed out."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,32 @@ def make_bayesian_search(
     )
 
 
+class HyperbandSearch(keras_tuner.oracles.HyperbandOracle):
+    """KerasTuner's Hyperband, which also promotes trials where the space has too few points to fill a bracket.
+
+    KerasTuner's own ends there, and its trials have only the epochs of the first round.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Return the values of the next trial, and whether there is one, as KerasTuner's oracles do."""
+        chosen = super().populate_space(trial_id)
+        last = self._brackets[-1] if self._brackets else None
+        if chosen["status"] == TrialStatus.RUNNING or last is None:
+            return chosen
+        num_points = len(last["rounds"][0])
+        if num_points == self._get_size(last["bracket_num"], 0):
+            return chosen
+        last["num_points"] = num_points  # there is no new point
+        return super().populate_space(trial_id)
+
+    def _get_size(self, bracket_num: int, round_num: int) -> int:
+        size = super()._get_size(bracket_num, round_num)
+        for bracket in self._brackets:
+            if bracket["bracket_num"] == bracket_num and "num_points" in bracket:
+                return min(size, math.ceil(bracket["num_points"] / self.factor**round_num))
+        return size
+
+
 class AdaptiveSource:
     """Lets an oracle of KerasTuner choose the trials, and keeps its state in `oracle.json`.
 
@@ -45,6 +72,7 @@ class AdaptiveSource:
         self._search, self._converter, self._max_trials, self._path = search, converter, max_trials, path
         self._may_repeat = may_repeat
         self._pending: Trial | None = None  # chosen, but not handed out
+        self._is_exhausted = False  # asked again, the search might find a point that it has not found before
 
     def count_trials(self) -> int:
         """Return the number of trials at most."""
@@ -52,7 +80,7 @@ class AdaptiveSource:
 
     def upcoming(self) -> Sequence[Trial]:
         """Return the next trial, if one can be chosen now."""
-        if self._pending is None:
+        if self._pending is None and not self._is_exhausted:
             self._pending = self._choose()
         return () if self._pending is None else (self._pending,)
 
@@ -96,6 +124,7 @@ class AdaptiveSource:
         trial_id = f"{len(search.trials):04d}"
         chosen = search.populate_space(trial_id)
         if chosen["status"] != TrialStatus.RUNNING:
+            self._is_exhausted = not search.ongoing_trials  # the results of these may lead to further ones
             return None
         values = chosen["values"]
         if not self._may_repeat and search._duplicate(values):
@@ -117,7 +146,7 @@ class AdaptiveSource:
         trial.status = TrialStatus.FAILED if finished.status == "failed" else TrialStatus.COMPLETED
 
 
-def count_hyperband_trials(search: keras_tuner.oracles.HyperbandOracle) -> int:
+def count_hyperband_trials(search: HyperbandSearch) -> int:
     """Return the number of trials of one iteration of Hyperband."""
     brackets = range(search._get_num_brackets())
     return sum(search._get_size(b, r) for b in brackets for r in range(search._get_num_rounds(b)))
