@@ -41,7 +41,7 @@ from workbench.runtime import make_python_path
 from workbench.table import Column, Table
 from workbench.training.augmentation_options import check_augmentation_is_on
 from workbench.training.plan import is_planned
-from workbench.training.run_folder import read_config
+from workbench.training.run_folder import check_name, make_name, read_config
 from workbench.training.saved_state import HISTORY, has_metrics
 
 Mode = Literal["last_layer", "first_k", "all"]
@@ -91,7 +91,8 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
         open_run(scratch)
     check_options(config.data, config.training.seed)
     data_name = open_source(config.data.data).name
-    name = config.run.name or f"compare-{config.backbone.backbone.lower()}-{data_name}-{sizes[0]}px"
+    name = config.run.name or make_name(f"compare-{config.backbone.backbone.lower()}-{data_name}-{sizes[0]}px")
+    check_name(name)
     folders: list[Path] = []
     for mode in get_args(Mode):
         folders.append(_run_strategy(_build_strategy(config, mode, f"{name}-{mode}"), folders))

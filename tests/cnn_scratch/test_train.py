@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from cnn_scratch import graph_cache
-from cnn_scratch.config import TrainConfig
+from cnn_scratch.config import TrainConfig, TuneConfig
 from cnn_scratch.fast_model import choose_cnn_precision
 from cnn_scratch.graph_cache import GraphCache
 from cnn_scratch.train import main, train
@@ -28,6 +28,7 @@ from workbench.data.splits.saved_split import read_split
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
 from workbench.files import read_csv
+from workbench.sweep.command import resolve_sweep
 from workbench.training import loop
 
 
@@ -336,6 +337,13 @@ def test_unreadable_images_are_listed_in_the_run_folder(config, red_and_blue):
     folder = train(replace(config, epochs=1, max_unreadable=0.05, name=None))
     assert folder.name == "cnn-red_and_blue-32px-2"
     assert [row["image"] for row in read_csv(folder / "unreadable.csv")] == ["train/red/torn.jpg"]
+
+
+def test_a_default_name_is_made_of_any_name_of_the_data(config, red_and_blue):
+    data = red_and_blue.rename(red_and_blue.with_name("my photos"))
+    assert train(replace(config, data=str(data), epochs=1, name=None)) == Path("runs/cnn-my-photos-32px")
+    sweep = resolve_sweep(build(TuneConfig, data=str(data)))
+    assert sweep.run.name == "sweep-my-photos-128px"
 
 
 @pytest.mark.parametrize(

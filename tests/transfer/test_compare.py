@@ -45,6 +45,12 @@ def test_three_strategies_and_the_network_from_scratch_are_compared(comparison, 
         compare(replace(comparison, epochs=2))
 
 
+def test_a_name_that_no_run_can_have_is_refused_before_a_strategy_is_run(comparison):
+    with pytest.raises(UserError, match="--name a b: use letters"):
+        compare(replace(comparison, name="a b"))
+    assert not Path("runs").exists()
+
+
 def test_what_was_given_reaches_each_strategy():
     words = ["--recipe", "plain", "--budget", "1m", "--unfreeze-epochs", "1", "--k", "3"]
     asked = cli.parse(CompareConfig, words)

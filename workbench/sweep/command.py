@@ -28,7 +28,7 @@ from workbench.sweep.running_sweep import PROJECT, Sweep, format_command
 from workbench.sweep.search import find_space, list_given, resolve_search
 from workbench.sweep.space import Space, find_max_epochs
 from workbench.sweep.sweep_file import TrialOptions, read_space
-from workbench.training.run_folder import RunFolder, read_config
+from workbench.training.run_folder import RunFolder, make_name, read_config
 from workbench.training.tracking import describe_sweep
 from workbench.wording import agree, format_count
 
@@ -90,7 +90,7 @@ def resolve_sweep(config: Any) -> Any:
         UserError: an option has a value that it cannot have.
     """
     image_size = choose_image_size(config.data)
-    name = config.run.name or f"sweep-{open_source(config.data.data).name}-{image_size}px"
+    name = config.run.name or make_name(f"sweep-{open_source(config.data.data).name}-{image_size}px")
     return replace(config, image_size=image_size, name=name)
 
 

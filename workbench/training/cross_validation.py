@@ -20,7 +20,7 @@ from workbench.errors import UserError
 from workbench.evaluation.metrics.statistics import wilson_interval
 from workbench.files import read_csv, read_json, replace_file, write_csv, write_json
 from workbench.training.fold_scores import FOLDS, FoldsSummary, describe_folds
-from workbench.training.run_folder import RunFolder, read_config
+from workbench.training.run_folder import RunFolder, make_name, read_config
 from workbench.training.run_results import PROBABILITIES
 from workbench.training.saved_state import HISTORY, has_metrics
 
@@ -67,7 +67,7 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
     """
     count = config.run.folds
     _check(config)
-    name = config.run.name or f"{kind}-{open_source(config.data.data).name}-{count}-folds".lower()
+    name = config.run.name or make_name(f"{kind}-{open_source(config.data.data).name}-{count}-folds".lower())
     folder = RunFolder(replace(config.run, name=name))
     with folder.lock(), _explain_interrupt(config, command):
         if config.run.overwrite:

@@ -33,6 +33,7 @@ Config = TypeVar("Config")
 REMOVED_OPTIONS = {"xla", "steps_per_execution", "chief", "worker", "oracle_address"}
 _BEFORE_CONFIG = {"split.csv", "corrections.csv", "classes.json", "unreadable.csv"}
 SIGN_OF_LIFE = 20.0  # seconds between two signs of life of the process that holds a folder
+_NOT_IN_NAMES = r"[^\w.+-]+"
 _PATIENCE = 0.2  # seconds; others lock a folder for a moment to see whether it is held
 _NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
 _MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb"}  # in a resumed run
@@ -54,8 +55,7 @@ class RunFolder:
 
     def __init__(self, run: RunConfig) -> None:
         name = run.name or ""
-        if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-            raise UserError(f"--name {name}: use letters, digits, dots, dashes and underscores")
+        check_name(name)
         self.path = Path(run.runs_dir) / name
         self.logs = Path(run.logs_dir) / name
         self._has_new_logs = False
@@ -162,15 +162,32 @@ def find_holder_file(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.json"
 
 
-def choose_run_folder(run: TrainingRunConfig, base_name: str) -> RunFolder:
-    """Return the folder of the resumed run, the named one, or a new one called `base_name`, `base_name-2`, ...
+def check_name(name: str) -> None:
+    """Refuse a name of a run folder that would lead out of the folder of all runs, or that a command would not take.
 
-    With `overwrite` and without a name it is the one called `base_name`, whether it exists or not.
+    Raises:
+        UserError: names it.
+    """
+    if re.search(_NOT_IN_NAMES, name) or not name or name.startswith("."):
+        raise UserError(f"--name {name}: use letters, digits, dots, dashes and underscores")
+
+
+def make_name(text: str) -> str:
+    """Return a default name of a run folder: the text, with a dash for each space and other sign it cannot have."""
+    return re.sub(_NOT_IN_NAMES, "-", text)
+
+
+def choose_run_folder(run: TrainingRunConfig, default: str) -> RunFolder:
+    """Return the folder of the resumed run, the named one, or a new one called `name`, `name-2`, `name-3`, ...
+
+    The new one's name is made from `default`. With `overwrite` and without a name it is the one called `name`, whether
+    it exists or not.
 
     Raises:
         UserError: the folder exists and is neither to be resumed nor to be overwritten.
     """
     if not run.resume and run.name is None:
+        base_name = make_name(default)
         return RunFolder(replace(run, name=base_name if run.overwrite else claim_name(base_name, run.runs_dir)))
     folder = RunFolder(run)
     if folder.path.exists() and not (run.resume or run.overwrite or _has_not_begun(folder.path)):

@@ -59,6 +59,12 @@ def test_names_stay_inside_the_folder(name):
         RunFolder(RunConfig(name=name))
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_default_name_has_a_dash_for_each_sign_that_names_cannot_have(workdir, overwrite):
+    run = TrainingRunConfig(overwrite=overwrite)
+    assert choose_run_folder(run, "cnn-my photos & Tiere_ä-32px").path.name == "cnn-my-photos-Tiere_ä-32px"
+
+
 def test_config_round_trip(workdir):
     config = RunConfig(name="a", wandb=True)
     folder = RunFolder(config)
