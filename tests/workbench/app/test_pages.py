@@ -17,6 +17,7 @@ import pytest
 
 from tests import processes
 from tests.workbench.app.conftest import EVIL
+from workbench.app.images.uploads import KEPT
 from workbench.app.models import ModelShelf
 from workbench.config import DataConfig, RunConfig
 from workbench.data.dataset import load_dataset
@@ -246,6 +247,33 @@ def test_a_dropped_photo_is_classified_explained_and_compared(page, photo, shown
     shown = panel.locator(".bars li").all_text_contents()
     assert shown == [f"{name}{probability:.1%}" for name, probability in expected]
     assert find_violations(page) == []
+
+
+def test_what_cannot_be_sent_does_not_keep_the_photos_from_being_classified(browser, photo, tmp_path):
+    (tmp_path / "folder").mkdir()
+    shutil.copy(photo, tmp_path / "first.png")
+    files = [str(path) for path in (tmp_path / "first.png", tmp_path / "folder", photo)]
+    dragged = {"items": [], "files": files, "dragOperationsMask": 1}
+    with contextlib.closing(browser.new_page()) as page:  # its console says that the folder could not be loaded
+        page.route("**/upload", lambda route: route.fulfill(body="not JSON"), times=1)
+        page.goto("/try?run=tiny")
+        box, session = page.get_by_label("Photos to try").bounding_box(), page.context.new_cdp_session(page)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            where = {"x": box["x"] + 10, "y": box["y"] + 10}
+            session.send("Input.dispatchDragEvent", {"type": kind, "data": dragged, **where})
+        page.locator(".bars li").first.wait_for()
+        page.get_by_text(re.compile("first.png: cannot be sent.*; folder: cannot be sent")).wait_for()
+        assert page.get_by_role("heading", level=2).all_text_contents() == [photo.name]
+
+
+def test_of_more_photos_than_are_kept_only_the_first_are_sent(page):
+    page.goto("/try?run=tiny")
+    page.get_by_label("Photos to try").wait_for()
+    give(page, "drop", {f"{number}.png": b"no photo" for number in range(KEPT + 1)})
+    page.get_by_text(f"Only the first {KEPT} of {KEPT + 1} photos are sent").wait_for()
+    page.get_by_role("heading", name=f"{KEPT - 1}.png").wait_for()
+    assert page.get_by_role("heading", level=2).count() == KEPT
+    assert page.get_by_text("not kept any more").count() == 0
 
 
 def test_photos_are_chosen_pasted_and_taken_with_the_camera(page, photo):

@@ -18,6 +18,7 @@ export default {
       <p role="status">{{ message }}</p>
     </div>
   `,
+  props: { limit: Number },
   data() {
     return { isOver: false, stream: null, message: "" };
   },
@@ -43,15 +44,23 @@ export default {
     },
     async send(files) {
       const photos = [], problems = [];
-      for (const file of files) {
-        this.message = `Sending ${file.name || "the photo"} ...`;
-        const answer = await fetch("/upload", { method: "POST", body: file });
-        const { key, error } = await answer.json();
-        if (error) problems.push(`${file.name}: ${error}`);
+      if (files.length > this.limit) problems.push(`Only the first ${this.limit} of ${files.length} photos are sent`);
+      for (const file of files.slice(0, this.limit)) {
+        this.message = [...problems, `Sending ${file.name || "the photo"} ...`].join("; ");
+        const { key, error } = await this.upload(file);
         if (key) photos.push({ key, name: file.name || "photo" });
+        else problems.push(`${file.name || "the photo"}: ${error || "cannot be sent; try again"}`);
       }
       this.message = problems.join("; ");
       if (photos.length) this.$emit("photos", photos);
+    },
+    async upload(file) {
+      try {
+        const answer = await fetch("/upload", { method: "POST", body: file });
+        return await answer.json();
+      } catch { // a folder, no connection, or an answer that is not from the server of these pages
+        return { error: "cannot be sent; choose a photo, not a folder, or load this page again" };
+      }
     },
     async openCamera() {
       try {

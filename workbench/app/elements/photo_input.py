@@ -11,10 +11,12 @@ class PhotoInput(Element, component="photo_input.js"):
 
     Args:
         on_photos: called with (key, name) of the photos that came together.
+        limit: how many may come together; the browser sends no more, and says so.
     """
 
-    def __init__(self, on_photos: Callable[[list[tuple[str, str]]], Awaitable[None]]) -> None:
+    def __init__(self, on_photos: Callable[[list[tuple[str, str]]], Awaitable[None]], limit: int) -> None:
         super().__init__()
+        self.props["limit"] = limit
 
         async def handle(event: GenericEventArguments) -> None:
             await on_photos([(str(photo["key"]), str(photo["name"])[:200]) for photo in event.args])

@@ -1,6 +1,6 @@
 """The photos that users have dropped: the last ones, in memory only."""
 
-_KEPT = 24
+KEPT = 24  # photos
 MAX_BYTES = 40_000_000  # of one photo
 
 
@@ -13,7 +13,7 @@ class Uploads:
     def add(self, key: str, content: bytes) -> None:
         """Keep a photo under a key, and forget the oldest if there are too many."""
         self._photos[key] = content
-        for old in list(self._photos)[:-_KEPT]:
+        for old in list(self._photos)[:-KEPT]:
             del self._photos[old]
 
     def get(self, key: str) -> bytes | None:

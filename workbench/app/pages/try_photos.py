@@ -22,7 +22,7 @@ from workbench.app.elements.layout import (
 )
 from workbench.app.elements.photo_grid import ShownPhoto, add_photo_grid
 from workbench.app.elements.photo_input import PhotoInput
-from workbench.app.images.uploads import Uploads
+from workbench.app.images.uploads import KEPT, Uploads
 from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 
@@ -75,7 +75,7 @@ class TryPage:
         with Text("div", classes="choices"):
             add_choice("Model", names, self._chosen[0], lambda event: self._choose(0, event))
             add_choice("Next to it", [_NONE, *names], self._chosen[1], lambda event: self._choose(1, event))
-        PhotoInput(self._take)
+        PhotoInput(self._take, limit=KEPT)
         self._answers = Text("div")
 
     async def _choose(self, place: int, event: GenericEventArguments) -> None:
