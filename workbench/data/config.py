@@ -27,7 +27,8 @@ class InspectConfig:
             or `digits`.
         page: HTML file to write; by default inspect-NAME.html in the working folder.
         fix_splits: List the held-out images that are also in the training set in the data's left_out.csv, which
-            every later command leaves out. No image is moved or deleted.
+            every later command leaves out; without a split, all images of a photo but the first one. No image is moved
+            or deleted.
     """
 
     data: str = cli.positional()

@@ -43,8 +43,9 @@ class Dataset:
         decode_seconds: time that decoding took just now, 0.0 if the store was there already.
         key: changes whenever the source's content or a label does.
         images_key: changes whenever the source's images do.
-        left_out: names of the images that the data's left_out.csv excludes; they are in none of the parts.
-        left_out_name: name of that file.
+        left_out: names of the images that the data's left_out.csv or the corrections exclude; they are in none of the
+            parts.
+        left_out_name: names of the files that exclude them, such as `left_out.csv and labels.csv`.
         validation_images: the images of the rows `validation`, in that order, where they are not in `images`; such as
             exact features where those of the training images are rounded. None if they are in `images`.
         augmentable: whether the training pipeline may augment the images; False for stored features and for images that
@@ -155,11 +156,15 @@ def load_dataset(
     source = open_source(data.data)
     store = open_store(source, image_size, data.resize, data.cache_dir, progress)
     notes, source_labels = _describe_unknown_exclusions(source, store), store.labels
-    corrected = _correct_labels(data, kept, source, store)
+    table, listed = _find_corrections(data, kept), source.left_out
+    corrected = apply_corrections(table, source, store, is_kept=kept is not None) if table else Corrected(source, store)
     source, store = corrected.source, corrected.store
     unreadable = [entry for entry in store.unreadable if entry[0] not in source.left_out]
     _check_unreadable(unreadable, len(store.labels), data)
     left_out = [name for name in store.names if name in source.left_out]
+    excluding = [source.left_out_name] if any(name in listed for name in left_out) else []
+    if table and any(name not in listed for name in left_out):
+        excluding.append(table.name)
     parts = _keep_split(kept, store, source, data.data) if kept else _draw_split(store, source, data, seed, used or {})
     split = _list_images(parts, store, source.class_names)
     return Dataset(
@@ -176,7 +181,7 @@ def load_dataset(
         key=_make_key(source.key, [*left_out, *([corrected.key] if corrected.key else [])]),
         images_key=_make_key(source.key, left_out),
         left_out=left_out,
-        left_out_name=source.left_out_name or Path(data.labels or "").name,
+        left_out_name=" and ".join(excluding),
         folders=source.folders,
         warnings=[*source.warnings, *describe_leaks(split, data.data)],
         split=split,
@@ -203,12 +208,12 @@ def _describe_unknown_exclusions(source: Source, store: Store) -> list[str]:
     return [f"warning: {lines} {agree(len(unknown), 'names', 'name')} no image, such as '{unknown[0]}'"]
 
 
-def _correct_labels(data: DataConfig, kept: KeptSplit | None, source: Source, store: Store) -> Corrected:
-    """Apply the corrections of `--labels`, or those that the run has kept whose split is used."""
-    path = kept.run / CORRECTIONS if kept else Path(data.labels).expanduser() if data.labels else None
-    if path is None or (kept and not path.exists()):
-        return Corrected(source, store)
-    return apply_corrections(path, source, store, is_kept=kept is not None)
+def _find_corrections(data: DataConfig, kept: KeptSplit | None) -> Path | None:
+    """Return the table of `--labels`, or the one that the run has kept whose split is used; None if there is none."""
+    if kept:
+        path = kept.run / CORRECTIONS
+        return path if path.exists() else None
+    return Path(data.labels).expanduser() if data.labels else None
 
 
 @dataclasses.dataclass(frozen=True)

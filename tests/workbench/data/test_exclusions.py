@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from workbench.config import DataConfig
+from workbench.data.corrections import Correction, write_corrections
 from workbench.data.dataset import load_dataset
 from workbench.data.description import describe
 from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions, write_exclusions
@@ -81,6 +82,16 @@ def test_a_data_set_without_a_split(photo_folder):
     write_exclusions(root / EXCLUSIONS_FILE, {"iris/iris-00.jpg": ""})
     assert len(used(load(root))) == 29
     assert "iris/iris-00.jpg" not in used(load(root))
+
+
+@pytest.mark.parametrize(("is_listed", "files"), [(False, "labels.csv"), (True, "left_out.csv and labels.csv")])
+def test_the_files_are_named_that_leave_images_out(photo_folder, tmp_path, is_listed, files):
+    root, table = photo_folder(train=10, test=4), tmp_path / "labels.csv"
+    write_corrections(table, [Correction("train/rose/rose-03.jpg", "rose", "iris", action="exclude")])
+    if is_listed:
+        write_exclusions(root / EXCLUSIONS_FILE, {"test/iris/iris-00.jpg": ""})
+    dataset = load(root, labels=str(table))
+    assert f"; {1 + is_listed} left out ({files})" in describe(dataset)[0]
 
 
 def test_an_unreadable_image_that_is_left_out_does_not_count(photo_folder):

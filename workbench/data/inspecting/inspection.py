@@ -1,5 +1,6 @@
 """Look through a data set before training on it."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def _print_findings(findings: Findings, config: InspectConfig) -> None:
     if findings.added:
         console.print(f"listed in {findings.source.left_out_file}; training leaves them out from now on")
     elif findings.repeats:
-        console.print(f"to fix it:  {format_call('workbench.data')} inspect {config.data} --fix-splits")
+        console.print(f"to fix it:  {format_call('workbench.data')} inspect {shlex.quote(config.data)} --fix-splits")
     console.print(f"page:  {findings.page}")
 
 

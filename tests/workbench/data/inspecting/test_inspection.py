@@ -107,6 +107,7 @@ def leaking(root):
 
 
 def test_leaks_are_named_with_their_pairs(root, capsys):
+    root = root.rename(root.with_name("my pets"))
     findings, printed, page = run(leaking(root), capsys)
     names = findings.scan.names
     repeated = {names[row]: names[twin] for row, twin in findings.repeats.items()}
@@ -114,7 +115,7 @@ def test_leaks_are_named_with_their_pairs(root, capsys):
     assert "LEAK: 2 of 9 test images are also in train, such as test/cat/copy.jpg (train/cat/0.jpg)" in printed
     assert "1 pair of identical files, 2 of similar images" in printed
     assert "1 of these pairs is in two classes, such as train/cat/1.jpg and test/dog/mirrored.jpg" in printed
-    assert "--fix-splits" in printed
+    assert f"inspect '{root}' --fix-splits" in printed
     assert page.count("across splits</span>") == 2
     assert page.count("two classes</span>") == 1
     assert "mirrored" in page
