@@ -1,6 +1,7 @@
 """TensorFlow Datasets as sources: `tfds:NAME[:VERSION]`, and the prepared `nature_12k`.
 
-Functions import tensorflow_datasets themselves: it takes half a second, and most runs read a folder.
+Functions import tensorflow_datasets themselves: it takes half a second, and most runs read a folder. It starts
+TensorFlow, which `load_tensorflow` must do before: later it is too late to keep it from taking a GPU's whole memory.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from workbench.data.exclusions import EXCLUSIONS_FILE, read_exclusions
 from workbench.data.folder_source import make_printable
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION, Item, Source
 from workbench.errors import UserError
+from workbench.runtime import load_tensorflow
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
@@ -42,8 +44,6 @@ def open_nature_12k() -> Source:
     Raises:
         UserError: it is not prepared yet.
     """
-    import tensorflow_datasets as tfds
-
     folder = Path(find_data_dir()) / NATURE_12K / NATURE_12K_VERSION
     if not (folder / "dataset_info.json").exists():
         raise UserError(
@@ -51,6 +51,9 @@ def open_nature_12k() -> Source:
             "(a download of about 3.6 GB, or --archive FILE for a copy you have); "
             "a set prepared elsewhere is found through TFDS_DATA_DIR"
         )
+    load_tensorflow()
+    import tensorflow_datasets as tfds
+
     return make_source(tfds.builder_from_directory(folder), NATURE_12K)
 
 
@@ -61,6 +64,7 @@ def open_tfds(spec: str) -> Source:
         UserError: there is no such set or version, it cannot be prepared, or its examples are not one image with one
             label.
     """
+    load_tensorflow()
     import tensorflow_datasets as tfds
 
     name = spec.removeprefix(PREFIX)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from workbench.config import DataConfig
+from workbench.data import tfds_source
 from workbench.data.dataset import load_dataset
 from workbench.data.source import TEST, TRAIN, UNSPLIT, VALIDATION
 from workbench.data.sources import open_source
@@ -175,6 +176,24 @@ def registered(monkeypatch):
 
     for builder in _Tiny.__subclasses__():
         monkeypatch.setitem(registered._DATASET_REGISTRY, builder.name, builder)
+
+
+@pytest.mark.parametrize("spec", ["tfds:no_such_set", "nature_12k"])
+def test_tensorflow_is_loaded_before_tensorflow_datasets_can_start_it(tmp_path, monkeypatch, spec):
+    """Otherwise it takes the whole memory of a GPU. Neither set can be opened, so loading must come first."""
+
+    class LoadedError(Exception):
+        pass
+
+    def load_tensorflow():
+        raise LoadedError
+
+    folder = tmp_path / "tfds" / "nature_12k" / "1.0.0"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").touch()
+    monkeypatch.setattr(tfds_source, "load_tensorflow", load_tensorflow)
+    with pytest.raises(LoadedError):
+        open_source(spec)
 
 
 def load(name, **options):
