@@ -28,6 +28,7 @@ from workbench.commandline.calls import format_call
 from workbench.compare import compare as compare_runs
 from workbench.config import TrainingRunConfig, flatten, replace
 from workbench.console import console, show_decoding, show_table
+from workbench.data.corrections import CORRECTIONS, check_same_corrections
 from workbench.data.dataset import check_options, load_dataset
 from workbench.data.sources import open_source
 from workbench.data.splits.groups import NO_GROUPS
@@ -45,6 +46,7 @@ from workbench.training.run_folder import check_name, make_name, read_config
 from workbench.training.saved_state import HISTORY, has_metrics
 
 Mode = Literal["last_layer", "first_k", "all"]
+_AGAIN = "begin again with --overwrite or another --name"
 
 
 class Cost(TypedDict):
@@ -82,7 +84,8 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
         the files of `workbench.compare`.
 
     Raises:
-        UserError: a strategy cannot be run, or its run folder was made with other settings.
+        UserError: a strategy cannot be run, its run folder was made with other settings, or the data or the table of
+            `--labels` has changed since the first strategy was trained.
     """
     check_augmentation_is_on(config)
     sizes = [resolve(_build_strategy(config, mode, "x")).data.image_size for mode in get_args(Mode)]
@@ -96,6 +99,8 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
     folders: list[Path] = []
     for mode in get_args(Mode):
         folders.append(_run_strategy(_build_strategy(config, mode, f"{name}-{mode}"), folders))
+        # The table may have been changed after `_check_same_data`, before the process of the strategy has read it.
+        check_same_corrections(folders[-1] / CORRECTIONS, folders[0], f"the strategies have other labels; {_AGAIN}")
 
     runs = [*map(str, folders), *([scratch] if scratch else [])]
     output = Path(config.run.runs_dir) / name
@@ -157,17 +162,19 @@ def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
 
 
 def _check_same_data(config: TransferConfig, first: Path) -> None:
-    """Refuse data that has changed since the first strategy was trained.
+    """Refuse data, or a table of `--labels`, that has changed since the first strategy was trained.
 
     Raises:
         UserError: names the images.
     """
+    if config.data.labels:
+        table = Path(config.data.labels).expanduser()
+        check_same_corrections(table, first, f"restore it, because the strategies need the same labels, or {_AGAIN}")
     kept = open_kept_split(first, "look")
     changes = load_dataset(resolve(config).data, config.training.seed, show_decoding, kept).changes if kept else []
     if changes:
         raise UserError(
-            f"{changes[0]}, and the strategies would be trained on different images: restore the data, or begin again "
-            "with --overwrite or another --name"
+            f"{changes[0]}, and the strategies would be trained on different images: restore the data, or {_AGAIN}"
         )
 
 

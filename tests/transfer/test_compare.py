@@ -12,6 +12,7 @@ from transfer.defaults import resolve
 from transfer.run import run
 from workbench import cli
 from workbench.config import build, replace
+from workbench.data.corrections import Correction, choose_action, write_corrections
 from workbench.errors import UserError
 
 
@@ -90,3 +91,18 @@ def test_data_that_changed_between_two_strategies_are_refused(comparison):
     with pytest.raises(UserError, match=r"1 image was added \(train/red/new.png\) and is not used, and the strategies"):
         compare(comparison)
     assert not Path("runs/c-first_k").exists()
+
+
+def test_labels_that_were_decided_between_two_strategies_are_refused(comparison):
+    table, images = Path("labels.csv"), [f"train/red/{number}.png" for number in range(2)]
+    write_corrections(table, [Correction(image, "red", "blue", action="relabel") for image in images])
+    comparison = replace(comparison, labels=str(table))
+    run(_build_strategy(comparison, "last_layer", "c-last_layer"))
+    choose_action(table, images[1], "exclude")
+    with pytest.raises(UserError, match=r"labels.csv: decides otherwise on 'train/red/1.png' than .*: restore it"):
+        compare(comparison)
+    assert not Path("runs/c-first_k").exists()
+    run(_build_strategy(comparison, "first_k", "c-first_k"))  # it had begun just before the table was changed
+    with pytest.raises(UserError, match=r"c-first_k/corrections.csv: decides otherwise .*: the strategies have other"):
+        compare(comparison)
+    assert not Path("runs/c-all").exists()

@@ -1,17 +1,20 @@
 """`--folds`: each image validates once, the features are computed once, and the same command continues."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from transfer.run import run
 from workbench.config import replace
+from workbench.data.corrections import Correction, choose_action, write_corrections
 from workbench.data.splits.saved_split import SplitImage, read_split, write_split
 from workbench.errors import UserError
 from workbench.evaluation.probabilities import softmax
 from workbench.files import read_json, write_json
 from workbench.finished_run import open_run
-from workbench.training.cross_validation import collect_folds, read_out_of_fold
+from workbench.training.cross_validation import collect_folds, cross_validate, read_out_of_fold
 from workbench.training.run_folder import read_config
 from workbench.training.run_results import PROBABILITIES
 
@@ -51,6 +54,24 @@ def test_each_image_is_predicted_by_the_model_that_has_not_seen_it(config, capsy
 
     with pytest.raises(UserError, match=r"--epochs 2: .*r was begun with 1; choose another --name"):
         run(replace(config, folds=2, epochs=2))
+
+
+def test_labels_that_were_decided_between_two_folds_are_refused(config, tmp_path):
+    table = tmp_path / "labels.csv"
+    write_corrections(table, [Correction("train/red/0.png", "red", "blue", action="keep")])
+
+    def train(settings):
+        folder = run(settings)
+        choose_action(table, "train/red/0.png", "exclude")
+        return folder
+
+    asked = replace(config, folds=2, epochs=1, labels=str(table))
+    with pytest.raises(
+        UserError, match=r"labels.csv: decides otherwise on 'train/red/0.png' than .*fold-1/corrections"
+    ):
+        cross_validate(asked, train, command="transfer.run", kind="x")
+    assert Path("runs/r/fold-1/metrics.json").exists()
+    assert not Path("runs/r/fold-2").exists()
 
 
 def test_folds_are_joined_if_they_are_of_the_same_images(tmp_path):

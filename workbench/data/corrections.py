@@ -138,6 +138,29 @@ def choose_action(path: Path, image: str, action: str, class_name: str = "") -> 
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
+def check_same_corrections(path: Path, run: Path, advice: str) -> None:
+    """Refuse a table that decides otherwise than the one that a run was trained with.
+
+    Args:
+        path: of the table; a missing one decides nothing, because a run without corrections keeps none.
+        run: folder of the run.
+        advice: what to do, for the error.
+
+    Raises:
+        UserError: names an image on which they differ.
+    """
+    kept = run / CORRECTIONS
+    differences = _read_decisions(path) ^ _read_decisions(kept)
+    if differences:
+        raise UserError(f"{path}: decides otherwise on '{min(differences)[0]}' than {kept}: {advice}")
+
+
+def _read_decisions(path: Path) -> set[tuple[str, ...]]:
+    """Return image, label, action and, for `relabel`, new class of the rows with an action."""
+    rows = merge_corrections(read_corrections(path)) if path.exists() else []
+    return {(row.image, row.label, row.action, row.suggested if row.action == RELABEL else "") for row in rows}
+
+
 def update_corrections(rows: Iterable[Correction], labels: Mapping[str, str]) -> list[Correction]:
     """Return rows of a table after labels were edited in the data, so that the table can be applied to it.
 

@@ -12,6 +12,7 @@ from workbench import cli
 from workbench.commandline.calls import format_call
 from workbench.config import build, flatten, option_name, replace
 from workbench.console import console
+from workbench.data.corrections import check_same_corrections
 from workbench.data.source import TEST, VALIDATION
 from workbench.data.sources import open_source
 from workbench.data.splits.folds import check_fold_count
@@ -63,7 +64,8 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
         the images' names, classes and folds in the same order, and which the network of `--from` was trained on.
 
     Raises:
-        UserError: an option cannot be combined with folds, the folder holds another run, or a training failed.
+        UserError: an option cannot be combined with folds, the folder holds another run, a training failed, or the
+            table of `--labels` was changed between two folds.
     """
     count = config.run.folds
     _check(config)
@@ -78,6 +80,9 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
             if has_metrics(path, read_csv(path / HISTORY)):
                 console.print(f"fold {number} of {count}: trained already", style="dim")
                 continue
+            if number > 1 and config.data.labels and not (path / "config.yaml").exists():
+                advice = "restore it, because the folds need the same labels, or train all of them with --overwrite"
+                check_same_corrections(Path(config.data.labels).expanduser(), folder.path / "fold-1", advice)
             console.print(f"\nfold {number} of {count}", style="bold")
             train(_make_fold_config(config, folder, path, number))
         summary = collect_folds(folder.path, count)
