@@ -54,6 +54,7 @@ def write_cross_validation(folder, data, labels=None, seen=()):
     fold.path.mkdir(parents=True)
     fold.write_dataset(dataset, is_new=True)
     fold.write_config(config)
+    shutil.copy(fold.path / "config.yaml", folder)
     rows = np.concatenate([dataset.train, dataset.validation])
     names, rng = [dataset.names[row] for row in rows], np.random.default_rng(0)
     shown = [CLASSES.index(name.rpartition("/")[2].partition("-")[0]) for name in names]
@@ -84,7 +85,7 @@ def set_actions(path, actions):
 
 def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys, monkeypatch):
     pytest.importorskip("cleanlab")
-    run = tmp_path / "cv"
+    run = tmp_path / "my cv"
     names = write_cross_validation(run, data)
     wrong = {"iris/daisy-03.jpg": ("iris", "daisy"), "daisy/rose-05.jpg": ("daisy", "rose")}
     wrong = {name: pair for name, pair in wrong.items() if name in names}  # the test set has the others
@@ -100,6 +101,7 @@ def test_wrong_labels_are_found_reviewed_and_corrected(data, tmp_path, capsys, m
     assert f"each by 2 models that had not seen it: {len(wrong)} label" in out
     assert "by 2 models that had not seen it" in page
     table = run / "labels" / "labels.csv"
+    assert f"apply:    python -m cnn_scratch.train --data ... --labels '{table}'\n" in out
     assert [(row["image"], row["action"]) for row in read_table(run)] == [(item.image, "") for item in problems]
 
     def load(**options):
