@@ -5,6 +5,7 @@ import functools
 import os
 import shlex
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -161,10 +162,21 @@ class FinishedRun:
         """
         if "_loaded" in vars(self):
             return self._loaded.sha256
+        path = self.path / "model.keras"
         try:
-            return file_hash(self.path / "model.keras", "sha256")
+            found = path.stat()
+            return _hash_version(path, found.st_ino, found.st_size, found.st_mtime_ns)
         except FileNotFoundError:
             return None
+
+    def has_changed_since(self, test: Mapping[str, Any]) -> bool:
+        """Return whether the model is another one than that of a test; False where that is not known.
+
+        Args:
+            test: metrics of a test or an evaluation; earlier versions did not save the model's hash in them.
+        """
+        present = self.hash_model()
+        return present is not None and test.get("model_sha256") not in (None, present)
 
     def load_dataset(self, progress: DecodingProgress | None = None, use: Use = "look") -> Dataset:
         """Load the data that the run was trained and validated on, with the split that the run keeps.
@@ -253,6 +265,12 @@ def open_run(folder: str | os.PathLike, *, data: str | None = None, output: str 
         except OSError as error:
             raise UserError(f"--out {output}: {error.strerror}") from error
     return FinishedRun(path, config, names, data, None if output is None else Path(output))
+
+
+@functools.lru_cache(maxsize=4096)
+def _hash_version(path: Path, *version: int) -> str:
+    """Return the SHA-256 of a file, which is read once for each `version`: its inode, size and time."""
+    return file_hash(path, "sha256")
 
 
 def _check_classifier(path: Path, model: "keras.Model", num_classes: int) -> None:

@@ -3,6 +3,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 import types
 import zipfile
 
@@ -100,6 +101,17 @@ def test_missing_or_incomplete_class_names(tiny_run, content):
 def test_a_run_without_its_model(tiny_run):
     (tiny_run / "model.keras").unlink()
     assert "has no model.keras; is the run finished?" in refused(tiny_run)
+
+
+def test_a_model_that_was_replaced_has_changed_since_its_test(tiny_run):
+    run = open_run(tiny_run)
+    test = {"model_sha256": run.hash_model()}
+    assert not run.has_changed_since(test)
+    shutil.copy(tiny_run / "last.keras", tiny_run / "model.keras")
+    assert run.has_changed_since(test)
+    assert not run.has_changed_since({})  # a test of an earlier version
+    (tiny_run / "model.keras").unlink()
+    assert not run.has_changed_since(test)
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])

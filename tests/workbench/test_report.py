@@ -228,7 +228,10 @@ def test_test_results_and_figures_are_shown(make_run):
     assert not any("workbench.evaluate" in line or "workbench.explain" in line for line in outline.commands)
     test["model_sha256"] = "of another model"
     (folder / "metrics.json").write_text(json.dumps({**metrics, "test": test}))
-    assert "The model has changed since it was tested" in page_of(folder)
+    page = page_of(folder)
+    assert "The model has changed since it was tested" in page
+    assert "of an earlier model; 95 % interval 64.0% to 95.0%" in page
+    assert "this is the test of an earlier one" in page
 
 
 @pytest.mark.parametrize(

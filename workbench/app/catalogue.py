@@ -17,6 +17,7 @@ import yaml
 from workbench.app.processes import Holder, find_holder
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json
+from workbench.finished_run import FinishedRun
 from workbench.saved_metrics import find_damage, is_of_finished_training
 from workbench.sweep.live_results import LiveResults
 from workbench.sweep.results import SweepResults
@@ -54,6 +55,7 @@ class Entry:
         status: what a sweep does, or did when it ended.
         folds: the result of a cross-validation that is finished.
         folds_done: how many of its folds are trained.
+        has_old_test: whether the model has changed since the test in `metrics`.
         holder: the process that trains or sweeps.
         changed: Unix time of the last change.
     """
@@ -71,6 +73,7 @@ class Entry:
     status: SweepStatus | None = None
     folds: FoldsSummary | None = None
     folds_done: int = 0
+    has_old_test: bool = False
     holder: Holder | None = None
     changed: float = 0.0
 
@@ -111,7 +114,7 @@ class Entry:
 
     @property
     def test_accuracy(self) -> float | None:
-        """Accuracy on the held-out test images."""
+        """Accuracy on the held-out test images, of an earlier model if `has_old_test`."""
         test = self.metrics.get("test")
         return test["accuracy"] if test else None
 
@@ -208,6 +211,7 @@ class Catalogue:
             done = entry.num_folds if entry.folds else sum(_is_trained(file.parent) for file in written)
             changed = max(entry.changed, *(_get_time(str(file)) for file in written), 0.0)
             entry = dataclasses.replace(entry, folds_done=done, changed=changed)
+        entry = dataclasses.replace(entry, has_old_test=_has_old_test(entry))
         if holder and not all(times[: len(_WRITTEN_FIRST)]):
             entry = dataclasses.replace(entry, problem="")
         return dataclasses.replace(entry, state=_judge(entry))
@@ -245,6 +249,17 @@ def _judge(entry: Entry) -> State:
     if entry.num_folds:
         return "finished" if entry.folds else "stopped"
     return "finished" if is_of_finished_training(entry.metrics, len(entry.history)) else "stopped"
+
+
+def _has_old_test(entry: Entry) -> bool:
+    """Return whether the model of a run has changed since its test; False if it has none, or cannot be read."""
+    test = entry.metrics.get("test")
+    if not test:
+        return False
+    try:
+        return FinishedRun(entry.path, dict(entry.config), entry.class_names).has_changed_since(test)
+    except OSError:
+        return False
 
 
 def _is_trained(fold: Path) -> bool:

@@ -80,7 +80,8 @@ class ReportSections:
     ) -> BuiltSections:
         with self._lock:
             kept = self._kept.setdefault((kind, entry.path), _Kept())
-        stamp = tuple((str(path), _get_time(path)) for path in files)
+        times = ((str(path), _get_time(path)) for path in files)
+        stamp = (("has_old_test", int(entry.has_old_test)), *times)
         with kept.lock:
             is_early = entry.holder is not None and kept.trials <= trials < kept.trials + max(1, kept.trials // _GROWTH)
             if kept.stamp != stamp and not (kept.stamp and trials and is_early):
@@ -103,7 +104,7 @@ def _build_analysis(entry: Entry) -> BuiltSections:
 def _build_tests(entry: Entry) -> BuiltSections:
     load: Any = functools.partial(locate_pictures, entry.path)
     figures = [path for name, path in list_figures(entry.path).items() if name in _TEST_FIGURES]
-    sections = [build_test_section(entry.metrics.get("test"), load(figures))]
+    sections = [build_test_section(entry.metrics.get("test"), load(figures), is_old=entry.has_old_test)]
     try:
         sections += build_evaluation_sections(open_run(entry.path), load)
     except UserError as error:

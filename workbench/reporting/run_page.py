@@ -14,7 +14,12 @@ from workbench.errors import UserError
 from workbench.files import read_csv, read_json
 from workbench.finished_run import FinishedRun
 from workbench.reporting.page import Command, Page, Section, Tile, load_pictures
-from workbench.reporting.test_section import TEST_FIGURES, build_evaluation_sections, build_test_section
+from workbench.reporting.test_section import (
+    OF_EARLIER_MODEL,
+    TEST_FIGURES,
+    build_evaluation_sections,
+    build_test_section,
+)
 from workbench.sweep.results import format_value
 from workbench.training.history import EpochLog, find_best_epoch
 from workbench.training.saved_state import has_metrics
@@ -44,7 +49,7 @@ def build_run_page(run: FinishedRun) -> Page:
         title=run.name,
         lead=f"A classifier of {len(run.class_names)} classes, trained on {run.config.get('data', '?')}{size}.",
         notices=notices,
-        tiles=[*_build_training_tiles(history, metrics), *build_test_tiles(metrics)],
+        tiles=[*_build_training_tiles(history, metrics), *build_test_tiles(run, metrics)],
         sections=build_model_sections(run, metrics, history),
         command=report_command(run),
         epochs=len(history),
@@ -95,10 +100,10 @@ def build_model_sections(run: FinishedRun, metrics: Metrics, history: Sequence[E
     others = {*SWEEP_FIGURES, CURVES, *TEST_FIGURES}
     drawn = {path.name: path for figures in (run.path / "figures", folder) for path in figures.glob("*.png")}
     paths = sorted((path for path in drawn.values() if path.stem not in others), key=_explanation_order)
-    explanations = load_pictures(paths)
+    explanations, test = load_pictures(paths), metrics.get("test")
     return [
         Section("training", "Training", figures=curves),
-        build_test_section(metrics.get("test"), load_pictures(_find_test_figures(run))),
+        build_test_section(test, load_pictures(_find_test_figures(run)), is_old=run.has_changed_since(test or {})),
         *build_evaluation_sections(run),
         Section("insight", "What the network sees", figures=explanations),
         _build_next_section(run, metrics, bool(explanations)),
@@ -125,7 +130,7 @@ def _build_training_tiles(history: Sequence[EpochLog], metrics: Metrics) -> list
     return [*tiles, Tile("training time", format_duration(seconds), f"{speed:,.0f} images/s" if speed else "")]
 
 
-def build_test_tiles(metrics: Metrics) -> list[Tile]:
+def build_test_tiles(run: FinishedRun, metrics: Metrics) -> list[Tile]:
     """Build the tile of the test accuracy; none if the model has not been tested."""
     test = metrics.get("test")
     if not test:
@@ -135,6 +140,8 @@ def build_test_tiles(metrics: Metrics) -> list[Tile]:
     if test.get("leaked") and test["accuracy_without_leaked"] is not None:
         leaked = format_count(test["leaked"], "leaked image")
         note = f"{test['accuracy_without_leaked']:.1%} without {leaked}; {note}"
+    if run.has_changed_since(test):
+        note = f"{OF_EARLIER_MODEL}; {note}"
     return [Tile("test accuracy", f"{test['accuracy']:.1%}", note)]
 
 
@@ -164,7 +171,7 @@ def _build_next_section(run: FinishedRun, metrics: Metrics, has_explanations: bo
     if not metrics.get("test"):
         what = "Test the model on the held-out images (accuracy, confusions, calibration):"
         commands.append(Command(what, f"{format_call('workbench.evaluate')} {folder}"))
-    elif metrics["test"].get("model_sha256") not in (None, run.hash_model()):
+    elif run.has_changed_since(metrics["test"]):
         what = "The model has changed since it was tested. Test it again:"
         commands.append(Command(what, f"{format_call('workbench.evaluate')} {folder}"))
     if not has_explanations:

@@ -58,7 +58,7 @@ def build_sweep_page(run: FinishedRun) -> Page:
         tiles=[
             *_build_tiles(results),
             *([build_expected_tile(analysis)] if analysis else []),
-            *build_test_tiles(metrics),
+            *build_test_tiles(run, metrics),
         ],
         sections=[
             _build_winner_section(results, run, metrics),

@@ -15,23 +15,27 @@ from workbench.wording import agree, format_count
 
 TEST_FIGURES = ("prediction_grid", "confusion_matrix", "per_class", "reliability", "robustness", "most_wrong")
 CONFUSIONS = "The most frequent confusions"
+OF_EARLIER_MODEL = "of an earlier model"
 _MAX_PAIRS = 10
 Metrics = Mapping[str, Any]  # of a test
 LoadPictures = Callable[[Sequence[Path]], list[Picture]]
 
 
-def build_test_section(test: Metrics | None, figures: Sequence[Picture]) -> Section:
+def build_test_section(test: Metrics | None, figures: Sequence[Picture], *, is_old: bool = False) -> Section:
     """Build the section on the run's own test images; an empty one if they were not tested.
 
     Args:
         test: content of metrics.json under `test`.
         figures: of the test.
+        is_old: whether the model has changed since the test.
     """
     if not test:
         return Section("test", "Test")
     first = f"{_describe_test_images(test)}: {_describe_accuracy(test)}.{_describe_leaked(test)}"
-    text = "\n".join([first, *_describe_more(test)])
-    return Section("test", "Test", text, figures=figures, tables=_list_tables(test))
+    paragraphs = [first, *_describe_more(test)]
+    if is_old:
+        paragraphs.insert(0, "The model has changed since then: this is the test of an earlier one. Test it again.")
+    return Section("test", "Test", "\n".join(paragraphs), figures=figures, tables=_list_tables(test))
 
 
 def build_evaluation_sections(run: FinishedRun, load: LoadPictures = load_pictures) -> list[Section]:
@@ -51,7 +55,7 @@ def build_evaluation_sections(run: FinishedRun, load: LoadPictures = load_pictur
         if metrics["leaked"]:
             text[0] += _describe_leaked(metrics)
         text += [*_describe_classes(metrics), *_describe_more(metrics)]
-        if metrics["model_sha256"] != run.hash_model():
+        if run.has_changed_since(metrics):
             text.insert(0, "The model has changed since then; evaluate it on these photos again.")
         figures = load([path for name in TEST_FIGURES if (path := folder / "figures" / f"{name}.png").exists()])
         heading = f"On other photos: {metrics['name']}"

@@ -143,6 +143,22 @@ def test_a_cross_validation_is_continued_once_its_first_fold_has_begun(page, sho
         shutil.rmtree(folder)
 
 
+def test_the_test_of_an_earlier_model_is_shown_as_that(page, shown_runs):
+    folder = shutil.copytree(shown_runs / "tiny", shown_runs / "continued")
+    try:
+        shutil.copy(folder / "last.keras", folder / "model.keras")
+        page.goto("/run/continued")
+        page.get_by_text("of an earlier model; 95 % interval").wait_for()
+        page.get_by_text("this is the test of an earlier one").wait_for()
+        page.get_by_text("To test the present model:").wait_for()
+        page.locator("#chart-confusion .main-svg").first.wait_for()
+        page.goto("/")
+        page.get_by_role("row", name=re.compile("continued")).get_by_text("% of an earlier model").wait_for()
+        assert "of an earlier" not in page.get_by_role("row", name=re.compile("tiny")).first.text_content()
+    finally:
+        shutil.rmtree(folder)
+
+
 def test_what_is_brushed_and_moved_in_a_chart_stays_while_trials_are_added(page, shown_runs):
     """Reasons of failures are shown as text."""
     page.goto("/sweep/search")

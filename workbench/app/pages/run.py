@@ -26,7 +26,7 @@ from workbench.evaluation.predictions_table import PREDICTIONS
 from workbench.files import read_csv
 from workbench.origin import describe_resuming
 from workbench.reporting.page import Picture, Section
-from workbench.reporting.test_section import CONFUSIONS
+from workbench.reporting.test_section import CONFUSIONS, OF_EARLIER_MODEL
 from workbench.wording import format_count
 
 _MOST_WRONG, _OF_CELL = 24, 48  # images that are shown
@@ -85,8 +85,8 @@ class RunPage(LivePage):
             self._shown["curves"] = len(entry.history)
             self._curves.show(build_curves(entry.history))
         built = await asyncio.to_thread(self._state.reports.build_tests, entry)
-        if self._shown.get("tests") != (built, entry.has_model):
-            self._shown["tests"] = built, entry.has_model
+        if self._shown.get("tests") != (built, entry.has_model, entry.has_old_test):
+            self._shown["tests"] = built, entry.has_model, entry.has_old_test
             predictions = await asyncio.to_thread(_read_predictions, entry) if entry.metrics.get("test") else []
             self._test.clear()
             with self._test:
@@ -163,7 +163,9 @@ def _list_tiles(entry: Entry) -> list[tuple[str, str, str]]:
     test = metrics.get("test")
     if test:
         low, high = test["accuracy_interval"]
-        tiles.append(("test accuracy", f"{test['accuracy']:.1%}", f"95 % interval {low:.1%} to {high:.1%}"))
+        of_earlier = f"{OF_EARLIER_MODEL}; " if entry.has_old_test else ""
+        note = f"{of_earlier}95 % interval {low:.1%} to {high:.1%}"
+        tiles.append(("test accuracy", f"{test['accuracy']:.1%}", note))
     if not entry.is_sweep:
         left = entry.seconds_left
         tiles.append(("progress", entry.progress, f"{format_duration(left)} left" if left is not None else ""))
@@ -190,14 +192,17 @@ def _read_predictions(entry: Entry) -> Predictions:
 def _add_test(entry: Entry, predictions: Predictions, section: Section) -> None:
     """Add the section of the report, with a confusion matrix whose images can be opened, and the most wrong images."""
     test = entry.metrics.get("test")
+    command = f"{format_call('workbench.evaluate')} {shlex.quote(str(entry.path))}"
     if not test:
         if entry.has_model:
             add_notice("This model has not been tested on the held-out images yet.")
-            add_command("To test it:", f"{format_call('workbench.evaluate')} {shlex.quote(str(entry.path))}")
+            add_command("To test it:", command)
         else:
             Text("p", "There is no model to test yet.", "soft")
         return
     add_text(section)
+    if entry.has_old_test:
+        add_command("To test the present model:", command)
     if not predictions:
         Text("p", f"{PREDICTIONS} is missing or damaged, so the images cannot be shown. Test the model again.", "soft")
         _add_numbers(section)

@@ -13,6 +13,7 @@ from workbench.app.elements.layout import PATIENCE, Text, add_button, add_empty,
 from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.console import format_duration
+from workbench.reporting.test_section import OF_EARLIER_MODEL
 from workbench.wording import format_count
 
 _INTERVAL = 2.0  # seconds between two looks at the folder
@@ -87,7 +88,7 @@ def _describe(entries: Sequence[Entry]) -> str:
     """Return one sentence on what runs and what is best."""
     running = [entry for entry in entries if entry.state == "running"]
     parts = [f"{format_count(len(running), 'run')} running now" if running else "nothing is running"]
-    tested = [entry for entry in entries if entry.test_accuracy is not None]
+    tested = [entry for entry in entries if entry.test_accuracy is not None and not entry.has_old_test]
     if tested:
         best = max(tested, key=lambda entry: entry.test_accuracy or 0)
         parts.append(f"the best test accuracy is {best.test_accuracy:.1%}, of {best.name}")
@@ -107,7 +108,7 @@ def _make_row(entry: Entry) -> Row:
         (entry.name, entry.name),
         (entry.state, entry.state),
         _format_share(entry.accuracy),
-        _format_share(entry.test_accuracy),
+        _format_share(entry.test_accuracy, f" {OF_EARLIER_MODEL}" if entry.has_old_test else ""),
         (progress, progress),
         ("" if left is None else format_duration(left), left),
         (kind, kind),
@@ -118,8 +119,8 @@ def _make_row(entry: Entry) -> Row:
     return Row(entry.name, cells, href, can_be_selected=entry.has_model)
 
 
-def _format_share(share: float | None) -> tuple[str, float | None]:
-    return ("" if share is None else f"{share:.1%}", share)
+def _format_share(share: float | None, note: str = "") -> tuple[str, float | None]:
+    return ("" if share is None else f"{share:.1%}{note}", share)
 
 
 def format_age(seconds: float) -> str:
