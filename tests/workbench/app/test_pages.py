@@ -107,6 +107,18 @@ def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
     check_fit(page)
 
 
+def test_the_photos_of_a_test_have_calibrated_probabilities(page, shown_runs):
+    page.goto("/run/tiny")
+    page.get_by_role("heading", name="The images that are most wrong").wait_for()
+    rows = read_csv(shown_runs / "tiny" / "test_predictions.csv")
+    assert {*page.locator(".photos figcaption").all_inner_texts()} == {
+        f"{row['predicted']} {float(row['calibrated_confidence']):.0%}\nis {row['true']}; {row['image']}"
+        for row in rows
+        if row["correct"] != "1"
+    }
+    page.locator("#chart-confusion .main-svg").first.wait_for()
+
+
 def test_a_run_that_is_opened_in_its_first_epoch_gets_its_results(page, shown_runs):
     folder = RunFolder(RunConfig(name="new", runs_dir=str(shown_runs), logs_dir=str(shown_runs.parent / "logs")))
     try:

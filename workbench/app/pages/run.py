@@ -183,7 +183,7 @@ def _read_predictions(entry: Entry) -> Predictions:
     try:
         rows = read_csv(entry.path / PREDICTIONS)
         for row in rows:
-            float(row["confidence"]), float(row["true_probability"])
+            float(row["confidence"]), float(row["true_probability"]), float(row.get("calibrated_confidence", 0))
     except (UserError, OSError, KeyError, TypeError, ValueError):
         return []
     return rows if not rows or rows[0].keys() >= _NEEDED else []
@@ -246,9 +246,11 @@ def _add_cell(entry: Entry, predictions: Predictions, true: str, predicted: str)
 
 
 def _make_photo(entry: Entry, row: Mapping[str, str]) -> ShownPhoto:
-    is_wrong = row["correct"] != "1"
-    strong = f"{row['predicted']} {float(row['confidence']):.0%}"
-    text = f"is {row['true']} ({float(row['true_probability']):.0%}); {row['image']}" if is_wrong else row["image"]
+    is_wrong, calibrated = row["correct"] != "1", row.get("calibrated_confidence")
+    strong = f"{row['predicted']} {float(calibrated or row['confidence']):.0%}"
+    # The probability of the true class is not calibrated, so it is left out next to one that is.
+    share = "" if calibrated else f" ({float(row['true_probability']):.0%})"
+    text = f"is {row['true']}{share}; {row['image']}" if is_wrong else row["image"]
     return ShownPhoto(locate_photo(entry.data, row["image"]), strong, text, is_wrong)
 
 
