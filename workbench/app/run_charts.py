@@ -108,7 +108,7 @@ def build_comparison(rows: Sequence[ComparedRun], curves: Sequence[Sequence[Curv
     accuracy = make_figure(
         [dots],
         xaxis=axis,
-        yaxis={"automargin": True, "range": [len(rows) - 0.5, -0.5]},
+        yaxis={"type": "category", "automargin": True, "range": [len(rows) - 0.5, -0.5]},
         showlegend=False,
         height=_HEIGHT_OF_RUN * len(rows) + _HEIGHT_OF_AXIS,
     )

@@ -86,6 +86,19 @@ def test_the_table_of_runs_is_sorted_filtered_and_compared_by_keyboard(page):
     check_fit(page)
 
 
+def test_runs_whose_names_are_numbers_or_dates_are_in_the_chart(page, shown_runs):
+    for names in (["1", "2"], ["2026-11-27", "2026-11-28"]):
+        try:
+            for name in names:
+                shutil.copytree(shown_runs / "tiny", shown_runs / name)
+            page.goto(f"/compare?run={names[0]}&run={names[1]}")
+            page.locator("#chart-accuracy .ytick").first.wait_for()
+            assert sorted(page.locator("#chart-accuracy .ytick").all_text_contents()) == names
+        finally:
+            for name in names:
+                shutil.rmtree(shown_runs / name, ignore_errors=True)
+
+
 def test_a_cell_of_the_confusion_matrix_opens_its_images(page):
     page.goto("/run/tiny")
     page.locator(".js-plotly-plot .main-svg").first.wait_for()
