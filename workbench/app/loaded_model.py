@@ -52,6 +52,27 @@ class SimilarPhoto:
     photo: Picture
 
 
+@dataclasses.dataclass(frozen=True)
+class SimilarPhotos:
+    """The training photos that are similar to a photo.
+
+    Attributes:
+        photos: the most similar first.
+        searched: number of training photos that were compared with the photo.
+        total: number of all training photos.
+    """
+
+    photos: list[SimilarPhoto]
+    searched: int
+    total: int
+
+    def describe(self) -> str:
+        """Return a heading, such as `The most similar among 3,000 of the 30,000 training photos`."""
+        if self.searched == self.total:
+            return "The most similar training photos"
+        return f"The most similar among {self.searched:,} of the {self.total:,} training photos"
+
+
 class LoadedModel:
     """A model in memory, with what its explanations need.
 
@@ -114,8 +135,8 @@ class LoadedModel:
         values = integrated_gradients(explainer.network, image[None], np.array([photo.predicted])).values[0]
         return _draw(image, np.maximum(values.sum(axis=-1), 0), blur=image.shape[0] / 64)
 
-    def find_similar(self, image: np.ndarray, count: int) -> list[SimilarPhoto]:
-        """Return the training photos whose features are nearest to those of a photo.
+    def find_similar(self, image: np.ndarray, count: int) -> SimilarPhotos:
+        """Return the training photos whose features are nearest to those of a photo, of at most 3,000.
 
         Raises:
             UserError: the run's data cannot be loaded.
@@ -128,7 +149,7 @@ class LoadedModel:
             self._features = rows, compute_features(network, dataset.images[rows])
         rows, features = self._features
         nearest = find_neighbours(features, compute_features(network, image[None])[0], count)
-        return [
+        photos = [
             SimilarPhoto(
                 dataset.names[rows[near.row]],
                 self.run.class_names[dataset.labels[rows[near.row]]],
@@ -137,6 +158,7 @@ class LoadedModel:
             )
             for near in nearest
         ]
+        return SimilarPhotos(photos, len(rows), len(dataset.train))
 
     def _get_explainer(self) -> Explainer:
         if self._explainer is None:

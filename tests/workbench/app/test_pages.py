@@ -281,6 +281,7 @@ def test_a_dropped_photo_is_classified_explained_and_compared(page, photo, shown
     panel = page.get_by_label("Answer of tiny").first
     assert panel.locator(".heat img").count() == 3
     assert panel.locator(".photos img").count() == 8
+    panel.get_by_role("heading", name="The most similar training photos", exact=True).wait_for()
     page.get_by_role("heading", name="notes.txt").wait_for()
     page.locator(".answer", has_text="this photo cannot be read").nth(1).wait_for()
     model = ModelShelf().open(shown_runs / "tiny")

@@ -27,7 +27,7 @@ from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 
 if TYPE_CHECKING:
-    from workbench.app.loaded_model import Answer, LoadedModel
+    from workbench.app.loaded_model import Answer, LoadedModel, SimilarPhotos
 
 _TOP_K, _SIMILAR = 5, 8
 _NONE = ""
@@ -219,12 +219,12 @@ def _fill_figure(src: str, caption: str) -> None:
     Text("figcaption", caption)
 
 
-def _add_similar(entry: Entry, found: Any) -> None:
-    Text("h3", "The most similar training photos")
+def _add_similar(entry: Entry, found: "SimilarPhotos") -> None:
+    Text("h3", found.describe())
     add_photo_grid(
         [
             ShownPhoto(photo.photo, photo.class_name, f"similarity {photo.similarity:.2f}; {photo.name}")
-            for photo in found
+            for photo in found.photos
         ]
     )
     add_command(
