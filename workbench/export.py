@@ -35,7 +35,7 @@ from workbench.exporting.savedmodel import SAVEDMODEL
 from workbench.exporting.space import SPACE, Page, write_page
 from workbench.files import format_bytes, write_json, write_text
 from workbench.finished_run import open_run
-from workbench.runtime import hold_back_stderr
+from workbench.runtime import hold_back_stderr, turn_off_tf32
 from workbench.wording import format_count
 
 FORMATS = {
@@ -190,9 +190,10 @@ def _convert(
 
 
 def _run_in_batches(predict: Predict, images: np.ndarray) -> np.ndarray:
-    """Return the logits of all images."""
+    """Return the logits of all images, computed in full precision, so that those of a GPU and a processor agree."""
     starts = range(0, len(images), BATCH_SIZE)
-    return np.concatenate([predict(images[start : start + BATCH_SIZE]) for start in starts])
+    with turn_off_tf32():
+        return np.concatenate([predict(images[start : start + BATCH_SIZE]) for start in starts])
 
 
 def _compare(path: Path, expected: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Exported:

@@ -162,6 +162,19 @@ def hold_back_stderr() -> Iterator[None]:
             os.close(saved)
 
 
+@contextlib.contextmanager
+def turn_off_tf32() -> Iterator[None]:
+    """Let GPUs compute products of float32 in full in this block, as processors do. Ampere and newer ones use TF32."""
+    import tensorflow as tf
+
+    was_on = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(was_on)
+
+
 def distribute(strategy: str) -> contextlib.AbstractContextManager:
     """Return a context in which a model is built and trained on one device, or on all GPUs of the machine.
 

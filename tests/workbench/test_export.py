@@ -77,6 +77,25 @@ def test_savedmodel_replaces_an_earlier_one(tiny_run, configure, images, capsys)
     assert f"{exported.accuracy:.1%} in Keras, {exported.accuracy:.1%} as savedmodel" in printed
 
 
+def test_an_export_is_checked_in_full_precision(tiny_run, monkeypatch):
+    """On new GPUs the logits of the Keras model would be those of TF32, and differ from those of a processor."""
+    form, used, predict_on_batch = FORMATS["savedmodel"], [], keras.Model.predict_on_batch
+    is_enabled = tf.config.experimental.tensor_float_32_execution_enabled
+
+    def record(predict):
+        def call(*given):
+            used.append(is_enabled())
+            return predict(*given)
+
+        return call
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", record(predict_on_batch))
+    monkeypatch.setitem(FORMATS, "savedmodel", form._replace(load=lambda path: record(form.load(path))))
+    export(ExportConfig(str(tiny_run)))
+    assert used == [False, False]
+    assert is_enabled()
+
+
 @pytest.fixture
 def calibration(tiny_run):
     """A calibration of the run, of temperature 2."""
