@@ -23,9 +23,13 @@ from tests.models import measure_saved_model
 from tests.processes import DEVNULL, Process
 from tests.workbench.sweep.noop import find_expected
 from workbench import cli
+from workbench.commands import EvaluateConfig
 from workbench.config import build, replace
 from workbench.errors import UserError
+from workbench.evaluate import evaluate
+from workbench.evaluation.calibration.saved_calibration import read_calibration
 from workbench.evaluation.probabilities import softmax
+from workbench.evaluation.scoring import find_score
 from workbench.files import read_csv
 from workbench.finished_run import open_run
 from workbench.labels.predictions import collect_predictions
@@ -200,6 +204,29 @@ def test_raised_later_it_goes_on_and_another_sweep_in_the_folder_is_refused(conf
     assert len(set(points("runs/s"))) == len(points("runs/s")) == 4
     folder = tune(replace(config, overwrite=True, max_trials=1, space="other.yaml", seed=1))
     assert len(points(folder)) == 1
+
+
+def test_a_finished_sweep_that_is_continued_keeps_the_test_of_its_winner(config):
+    write_space(epochs=1)
+    folder = tune(config)
+    evaluate(EvaluateConfig(str(folder)))
+    run = open_run(folder)
+    content, test, calibration = (folder / "model.keras").read_bytes(), run.metrics["test"], read_calibration(run)
+    assert calibration
+    tune(replace(config, repeat=1))
+    assert (folder / "model.keras").read_bytes() == content
+    assert open_run(folder).metrics["test"] == test
+    assert find_score(open_run(folder)).metrics == test
+    assert read_calibration(open_run(folder)) == calibration
+
+    loaded = open_run(folder).model
+    weights = loaded.get_weights()
+    loaded.set_weights([0 * values for values in weights])
+    for damage in (lambda: loaded.save(folder / "model.keras"), lambda: (folder / "model.keras").write_bytes(b"torn")):
+        damage()
+        tune(config)
+        assert all(map(np.array_equal, open_run(folder).model.get_weights(), weights))
+        assert "test" not in open_run(folder).metrics
 
 
 def test_a_sweep_keeps_its_split(config, photo_folder, capsys):

@@ -5,17 +5,21 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
+import keras
 import keras_tuner
+import numpy as np
 
 from workbench import cli
 from workbench.commandline.calls import format_call
 from workbench.config import parse_duration, replace
 from workbench.console import console
 from workbench.errors import UserError
-from workbench.files import format_bytes, write_json, write_text
+from workbench.files import format_bytes, read_json, write_json, write_text
 from workbench.reporting.run_report import leave_report
+from workbench.saved_metrics import find_damage
 from workbench.sweep.analysis.repeated_trial import RepeatedTrial
 from workbench.sweep.analysis.sweep_analysis import analyse_sweep, write_analysis
 from workbench.sweep.config import get_trial_limit
@@ -162,6 +166,9 @@ class Sweep:
     def save_winner(self, tuner: SchedulerTuner) -> None:
         """Leave the best trial's model and configuration in the folder.
 
+        A model that is in the folder already is not saved again, because its file would have another hash. Its test and
+        its calibration stay valid.
+
         Raises:
             UserError: no trial could be completed; quotes the first one's reason.
         """
@@ -178,10 +185,15 @@ class Sweep:
         precision = tuner.oracle.scheduler.trials[best.id].result.get("precision")
         if precision:  # a sweep of an earlier version did not record it
             config = replace(config, precision=precision)
-        save_model(tuner.load_model(trial), path / "model.keras")
+        model, before = tuner.load_model(trial), read_json(path / "metrics.json")
+        is_same = isinstance(before, dict) and before.get("trial") == best.id
+        is_saved = is_same and _has_weights(path / "model.keras", model)
+        if not is_saved:
+            save_model(model, path / "model.keras")
+        kept = {"test": before["test"]} if is_saved and "test" in before and not find_damage(before) else {}
         write_text(path / "best.yaml", dump_config(config))
         facts = {"trials": len(self.results), "train_module": self.train_command, "device": self.device}
-        write_json(path / "metrics.json", {**best.to_row(), **facts})
+        write_json(path / "metrics.json", {**best.to_row(), **facts, **kept})
 
     def print_summary(self) -> None:
         """Print the best trials, what is expected of them, where everything is, and what can be done next."""
@@ -242,6 +254,16 @@ class Sweep:
         epoch = max(accuracies) if accuracies else None
         accuracy = None if epoch is None else accuracies[epoch]
         return RunningTrial(worker, trial.id, self.space.decode(trial.values), epoch, accuracy)
+
+
+def _has_weights(path: Path, model: keras.Model) -> bool:
+    """Return whether a file holds a model with the weights of this one."""
+    try:
+        saved = keras.saving.load_model(path, compile=False).get_weights()
+    except Exception:  # a damaged file can raise nearly any exception in the loader
+        return False
+    weights = model.get_weights()
+    return len(saved) == len(weights) and all(map(np.array_equal, saved, weights))
 
 
 def format_command(command: str, config: Any) -> str:
