@@ -11,7 +11,7 @@ from transfer.config import BackboneConfig
 from transfer.weights import check_weights, load_file_weights, load_imagenet_weights, set_pretrained_weights
 from workbench.errors import UserError
 from workbench.finished_run import open_run
-from workbench.keras_graph import LOGITS, flatten_model, list_inputs
+from workbench.keras_graph import LOGITS, flatten_model, list_inputs, naming_from_start
 
 POOL, DROPOUT = "head_pool", "head_dropout"  # names of the head's layers, with LOGITS
 
@@ -62,8 +62,12 @@ def build_network(backbone: BackboneConfig, image_size: int, num_classes: int, s
     )
 
 
+@naming_from_start()
 def _build_application(backbone: BackboneConfig, image_size: int) -> keras.Model:
-    """Build a network of keras.applications without its top, with its preprocessing and its weights."""
+    """Build a network of keras.applications without its top, with its preprocessing and its weights.
+
+    Its layers have the same names each time: `--until` names a layer, and stored features are found by the names.
+    """
     build = find_application(backbone.backbone)
     check_weights(backbone.weights)
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")

@@ -4,11 +4,13 @@ This is the one module that uses private names of Keras. Importing it makes Kera
 """
 
 import collections
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 from keras.src.saving import saving_lib
 
 from workbench.runtime import is_multi_worker
@@ -19,6 +21,23 @@ FLOAT32_LAYERS = (keras.layers.Rescaling, keras.layers.Normalization)  # they tu
 # Keras skips the attributes that any layer has when it saves or loads one. It keeps their names under one key and looks
 # for them under another, so it makes a new layer for each one that is saved: a fifth of the time for saving ResNet50.
 saving_lib.get_attr_skipset = functools.cache(saving_lib.get_attr_skipset)
+
+
+@contextlib.contextmanager
+def naming_from_start() -> Iterator[None]:
+    """Let Keras name layers as in a new process, such as `add` and `add_1`, whatever was built before.
+
+    Afterwards, Keras uses no name again that it has given inside or before: the names in a model must differ.
+    """
+    counters = "object_name_uids"  # Keras' name for them: prefix of a name -> how many names have it
+    before = global_state.get_global_attribute(counters) or {}
+    inside: collections.defaultdict[str, int] = collections.defaultdict(int)
+    global_state.set_global_attribute(counters, inside)
+    try:
+        yield
+    finally:
+        for prefix, count in before.items():
+            inside[prefix] = max(inside[prefix], count)
 
 
 def list_inputs(operation: keras.Operation) -> list[keras.Operation]:

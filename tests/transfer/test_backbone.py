@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from transfer.backbone import build_network
-from transfer.config import FreezingConfig, TransferConfig
+from transfer.config import BackboneConfig, FreezingConfig, TransferConfig
 from transfer.defaults import resolve
 from transfer.freezing import find_last_frozen, find_stages, freeze, warn_of_cut_stage
 from workbench.config import build
@@ -70,6 +70,17 @@ def test_the_cut_is_as_late_as_what_trains_allows():
     freeze(made, FreezingConfig(mode="all"))
     assert find_last_frozen(made) is None
     assert made.model.get_layer("block2b_drop").rate > 0
+
+
+def test_layers_have_the_names_of_a_new_process_whatever_was_built_before():
+    backbone = BackboneConfig(backbone="MobileNetV3Small", weights="none")
+    before = keras.layers.Rescaling(1.0), keras.layers.ReLU()
+    made = [build_network(backbone, 32, 3, seed=0) for _ in range(2)]
+    names, again = ([layer.name for layer in network.layers] for network in made)
+    assert names == again
+    assert {"rescaling", "re_lu", "re_lu_1"} <= {*names}
+    later = keras.layers.Rescaling(1.0), keras.layers.ReLU()
+    assert not {layer.name for layer in later} & {*names, *(layer.name for layer in before)}
 
 
 @functools.cache
