@@ -54,6 +54,7 @@ def make_noise(count: int, size: int, folder: Path) -> Dataset:
         unreadable=[],
         decode_seconds=0.0,
         key=f"noise {count}",
+        images_key=f"noise {count} {size}",
     )
 
 

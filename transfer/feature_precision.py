@@ -49,7 +49,7 @@ def choose_feature_precision(
     count = len(exact)
     positions = np.unique(np.linspace(0, count - 1, min(count, _CHECKED)).round().astype(int))
     rows = dataset.validation[positions]
-    settings = (FORMAT, dataset.key, dataset.image_size, config.data.resize, rows.tolist(), frozen.digest)
+    settings = (FORMAT, dataset.images_key, rows.tolist(), frozen.digest)
     key = hashlib.sha256(repr(settings).encode()).hexdigest()[:24]
     path = find_cache_dir(config.data.cache_dir) / f"agreement-{key}.json"
     rest = keras.Model(operation.output, network.model.output)

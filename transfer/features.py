@@ -175,14 +175,7 @@ def _open_part(
         return _compute(frozen, dataset.images, inputs, rows_done, seed, precision)
 
     views, augmentation = inputs.views, inputs.augmentation
-    settings = (
-        FORMAT,
-        dataset.images_key or dataset.key,
-        dataset.image_size,
-        config.data.resize,
-        views,
-        seed if views else None,
-    )
+    settings = (FORMAT, dataset.images_key, views, seed if views else None)
     changed = () if augmentation == Augmentation() else (augmentation,)  # so that older features are found
     digest = hashlib.sha256(repr((*settings, *changed, compute_dtype, stored_dtype, frozen.digest)).encode())
     digest.update(inputs.rows.astype("<i8").tobytes())

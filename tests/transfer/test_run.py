@@ -356,6 +356,14 @@ def test_features_are_shared_by_later_runs(config, capsys):
     assert "once for 72 training images" in capsys.readouterr().out  # they have other views
 
 
+def test_features_of_images_that_are_decoded_in_another_way_are_computed_again(config, capsys, monkeypatch):
+    run(replace(config, epochs=1))
+    capsys.readouterr()
+    monkeypatch.setattr("workbench.data.store.FORMAT", 0)
+    run(replace(config, epochs=1, name="s"))
+    assert capsys.readouterr().out.count("computing the frozen layers once") == 2
+
+
 def test_a_stopped_run_is_resumed(config):
     config = replace(config, mode="first_k", epochs=200, schedule="constant", **MODES["first_k"])
     command = [sys.executable, "-m", "transfer.run", *shlex.split(cli.format_options(config))]

@@ -42,7 +42,7 @@ class Dataset:
         unreadable: [name, reason] of the images that were skipped.
         decode_seconds: time that decoding took just now, 0.0 if the store was there already.
         key: changes whenever the source's content or a label does.
-        images_key: changes whenever the source's images do.
+        images_key: key of the store of the images; changes whenever their pixels or their rows do.
         left_out: names of the images that the data's left_out.csv or the corrections exclude; they are in none of the
             parts.
         left_out_name: names of the files that exclude them, such as `left_out.csv and labels.csv`.
@@ -72,6 +72,7 @@ class Dataset:
     unreadable: list[list[str]]
     decode_seconds: float
     key: str
+    images_key: str
     left_out: list[str] = dataclasses.field(default_factory=list)
     left_out_name: str = ""
     validation_images: np.ndarray | None = None
@@ -82,7 +83,6 @@ class Dataset:
     changes: Sequence[str] = dataclasses.field(default_factory=list)
     fold: str | None = None
     notes: Sequence[str] = dataclasses.field(default_factory=list)
-    images_key: str = ""
     corrections: Sequence[Correction] = dataclasses.field(default_factory=list)
     source_labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
 
@@ -179,7 +179,7 @@ def load_dataset(
         unreadable=unreadable,
         decode_seconds=store.decode_seconds,
         key=_make_key(source.key, [*left_out, *([corrected.key] if corrected.key else [])]),
-        images_key=_make_key(source.key, left_out),
+        images_key=store.folder.name,
         left_out=left_out,
         left_out_name=" and ".join(excluding),
         folders=source.folders,

@@ -199,7 +199,7 @@ def test_images_are_mapped_and_not_copied(cluster, tmp_path):
     images.tofile(path)
     rows = np.zeros(2, int)
     mapped = np.memmap(path, np.uint8, "r", shape=images.shape)
-    dataset = Dataset("d", ["a"], mapped, rows, [], rows, rows, rows, [], 0.0, "")
+    dataset = Dataset("d", ["a"], mapped, rows, [], rows, rows, rows, [], 0.0, "", "")
     ray.init(cluster.address, log_to_driver=False)
     try:
         shared = share_dataset(dataset)

@@ -136,5 +136,6 @@ def _make_dataset(
         unreadable=store.unreadable,
         decode_seconds=store.decode_seconds,
         key=source.key,
+        images_key=store.folder.name,
         split=split,
     )
