@@ -82,7 +82,7 @@ def main() -> None:
         points = run_all(search, space, folder)
         seconds = time.perf_counter() - start
         count = len(search.oracle.scheduler.list_finished())
-        assert count == len(points) == len(space), (count, len(points))
+        assert count == len(points) == space.num_points, (count, len(points))
         each = f"{1000 * seconds / count:.2f} ms each"
         print(f"{count:,} no-op trials, every point exactly once: {seconds:.1f} s ({each})")
         start = time.perf_counter()

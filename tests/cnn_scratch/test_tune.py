@@ -350,6 +350,15 @@ def test_the_other_searches(config, tuner):
     assert {row["status"] for row in rows} == {"completed"}
 
 
+def test_a_space_may_have_more_points_than_64_bits_can_count(config):
+    names = ("learning_rate", "weight_decay", "label_smoothing", "dropout", "ema", "erasing", "mixup")
+    drawn = {name: {"distribution": "q_uniform", "min": 1e-4, "max": 0.1, "q": 1e-4} for name in names}
+    fixed = {name: {"value": value} for name, value in {"epochs": 1, **SMALL_NETWORK}.items()}
+    Path("space.yaml").write_text(yaml.safe_dump({"method": "random", "parameters": {**drawn, **fixed}}))
+    (row,) = read_csv(tune(replace(config, max_trials=1)) / "trials.csv")
+    assert row["status"] == "completed"
+
+
 def test_the_image_size_and_the_filter_sizes_can_be_swept(config):
     write_space(image_size=[32, 48], epochs=1, filter_size=[[3, 3, 3, 3, 3], [2, 2, 2, 2, 2]])
     rows = read_csv(tune(replace(config, seed=4, max_trials=2)) / "trials.csv")  # its first points differ in both

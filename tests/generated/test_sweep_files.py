@@ -38,19 +38,19 @@ def sweep(module: str, content: bytes, *options: str) -> tuple[Outcome, bool]:
 
 def check_space(space: Space, trial: TrialOptions) -> None:
     """Check that each value, and all but improbable draws, of each parameter can be trained with some point."""
-    assert len(space) >= 1
+    assert space.num_points >= 1
     for name, values in space.parameters.items():
         draws = space.list_draws().get(name)
         drawn = [space.decode({name: draws(seed)})[name] for seed in SEEDS] if draws else []
         for value in [*values, *drawn]:
             assert can_train(space, trial, name, value), f"{name} {value}"
-    for number in {0, len(space) // 2, len(space) - 1}:
+    for number in {0, space.num_points // 2, space.num_points - 1}:
         assert space.get_point(number).keys() == space.parameters.keys()
 
 
 def can_train(space: Space, trial: TrialOptions, name: str, value: Any) -> bool:
     """Return whether one of some points with this value passes the check before a trial."""
-    for number in range(0, len(space), max(1, len(space) // 50)):
+    for number in range(0, space.num_points, max(1, space.num_points // 50)):
         try:
             trial.check(build(trial.config_class, **{**space.get_point(number), **space.fixed, name: value}))
         except UserError:

@@ -14,8 +14,8 @@ from workbench.app.catalogue import Entry
 from workbench.app.processes import find_holder
 from workbench.commandline.calls import format_call
 from workbench.errors import UserError
-from workbench.files import read_json
 from workbench.origin import find_command_of_run
+from workbench.sweep.results import has_endless_space
 from workbench.wording import format_count
 
 _SWEEPS = ("cnn_scratch.tune", "transfer.tune")
@@ -49,18 +49,12 @@ def find_offer(entry: Entry) -> Offer | None:
         budget = entry.config.get("budget")
         return Offer(f"Continue for another {budget}", f"To continue it for another {budget} in a terminal:")
     done = len(results)
-    points = math.inf if _is_endless(entry) else results.num_points
+    is_endless = has_endless_space(entry.path, entry.config.get("tuner", "grid"))
+    points = math.inf if is_endless else results.num_points
     if done >= points or (status and done < status.total):  # a search may end before it has made all its trials
         return None
     more = int(min(2 * done, points))
     return Offer(f"Run {format_count(more - done, 'more trial')}", "To run more trials in a terminal:", max_trials=more)
-
-
-def _is_endless(entry: Entry) -> bool:
-    """Return whether the values of a sweep are drawn from ranges, so that there is no end of different points."""
-    settings = read_json(entry.path / "sweep.json")
-    has_ranges = isinstance(settings, dict) and bool(settings.get("distributions"))
-    return has_ranges and entry.config.get("tuner") != "grid"
 
 
 def list_continue_words(folder: Path, config: Mapping[str, Any], max_trials: int | None = None) -> list[str]:

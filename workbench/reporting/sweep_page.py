@@ -30,6 +30,7 @@ from workbench.sweep.results import (
     SweepResults,
     TrialResult,
     format_value,
+    has_endless_space,
     measure_running_time,
     read_results,
 )
@@ -56,7 +57,7 @@ def build_sweep_page(run: FinishedRun) -> Page:
             *list_leak_notices(run),
         ],
         tiles=[
-            *_build_tiles(results),
+            *_build_tiles(results, run),
             *([build_expected_tile(analysis)] if analysis else []),
             *build_test_tiles(run, metrics),
         ],
@@ -101,13 +102,15 @@ def _list_notices(results: SweepResults, metrics: Mapping[str, Any], has_winner:
     return []
 
 
-def _build_tiles(results: SweepResults) -> list[Tile]:
+def _build_tiles(results: SweepResults, run: FinishedRun) -> list[Tile]:
     """Return the most important numbers of a sweep: best score, trials, time, parameters of the best network."""
     pruned = sum(trial.status == "pruned" for trial in results.scored)
     best, tiles = results.best, []
     if best and best.score is not None:
         tiles.append(Tile(f"best {results.metric_name}", results.format_score(best.score), f"trial {best.id}"))
-    note = f"of {format_count(results.num_points, 'point')}; {len(results.failed):,} failed, {pruned:,} pruned"
+    note = f"{len(results.failed):,} failed, {pruned:,} pruned"
+    if not has_endless_space(run.path, run.config.get("tuner", "grid")):
+        note = f"of {format_count(results.num_points, 'point')}; {note}"
     tiles.append(Tile("trials", f"{len(results):,}", note))
     ends = measure_running_time(results.trials)
     if ends:

@@ -131,7 +131,7 @@ def _describe_space(space: Space, tuner: str) -> str:
     if space.is_endless(tuner):
         verb, ranges = agree(drawn, "is", "are"), agree(drawn, "a range", "ranges")
         return f"space: {parameters}, {drawn} of them {verb} drawn from {ranges}"
-    return f"space: {format_count(len(space), 'point')} of {parameters}"
+    return f"space: {format_count(space.num_points, 'point')} of {parameters}"
 
 
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:

@@ -1,8 +1,7 @@
 """What a sweep will cost, printed before it starts."""
 
+import random
 import statistics
-
-import numpy as np
 
 from workbench.config import parse_duration
 from workbench.console import console
@@ -85,8 +84,8 @@ def advise(seconds: float, trials: int) -> str:
 
 def _measure(space: Space, hypermodel: ImageHyperModel, left: int) -> tuple[float, int]:
     """Estimate (seconds of the trials that are left, parameters of a network) from a few steps at the median point."""
-    drawn = np.random.default_rng(0).integers(len(space), size=_SAMPLE)
-    numbers = range(len(space)) if len(space) <= _SAMPLE else [int(number) for number in drawn]
+    count, draw = space.num_points, random.Random(0)
+    numbers = range(count) if count <= _SAMPLE else [draw.randrange(count) for _ in range(_SAMPLE)]
     configs = [hypermodel.make_config(space.get_point(number)) for number in numbers]
     work = {index: hypermodel.estimate_work(config) for index, config in enumerate(configs)}
     median = sorted(work, key=lambda index: work[index])[len(work) // 2]

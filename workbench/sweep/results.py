@@ -245,6 +245,12 @@ def read_description(folder: Path | str) -> SweepResults:
     return SweepResults(parameters, fixed, metric, direction)
 
 
+def has_endless_space(folder: Path, tuner: str) -> bool:
+    """Return whether the tuner of the sweep in a folder draws values from ranges, as `Space.is_endless`."""
+    settings = read_json(folder / "sweep.json")
+    return tuner != "grid" and isinstance(settings, dict) and bool(settings.get("distributions"))
+
+
 def add_rows(results: SweepResults, rows: Iterable[Mapping[str, str]], path: Path) -> None:
     """Add the trials of rows of trials.csv. A last row that is still being written is left out.
 

@@ -96,7 +96,9 @@ class Sweep:
         if search.tuner == "grid":
             own |= {"order": search.order, "max_consecutive_failed_trials": None}
         elif search.tuner == "bayesian":
-            limit = min(limit or len(space), len(space))
+            limit = limit or space.num_points
+            if all(drawn.step is not None for drawn in space.distributions.values()):  # else there is no last point
+                limit = min(limit, space.num_points)
         elif search.tuner == "hyperband":
             known, hyperparameters = hyperparameters, keras_tuner.HyperParameters()
             hyperparameters.merge([hp for hp in known.space if hp.name != "epochs"])  # it chooses the epochs itself
@@ -222,10 +224,10 @@ class Sweep:
             ("train the best again", f"{format_call(self.train_command)} --config {path / 'best.yaml'}"),
         ]
         is_endless = self.space.is_endless(self.tuner)
-        if is_endless or num_trials < len(self.space):
-            most = 4 * num_trials if is_endless else min(4 * num_trials, len(self.space))
+        if is_endless or num_trials < self.space.num_points:
+            most = 4 * num_trials if is_endless else min(4 * num_trials, self.space.num_points)
             command = format_command(self.command, replace(asked, max_trials=most, budget=None))
-            lines.append(("more trials", command if is_endless else f"{command}   (or all: {len(self.space):,})"))
+            lines.append(("more trials", command if is_endless else f"{command}   (or all: {self.space.num_points:,})"))
         if asked.data.data == "digits":
             lines.append(
                 ("your own photos", f"{format_call(self.command)} --data FOLDER   (one folder of images a class)")

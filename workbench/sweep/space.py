@@ -102,8 +102,9 @@ class Space:
         """Return whether a tuner draws values from ranges, so that there is no end of different points."""
         return tuner != "grid" and bool(self.distributions)
 
-    def __len__(self) -> int:
-        """Return the number of points of the grid."""
+    @property
+    def num_points(self) -> int:
+        """Number of points of the grid; `len` could not return one of 2^63 or more."""
         return math.prod(len(values) for values in self.parameters.values())
 
 

@@ -16,6 +16,8 @@ from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopHyperModel,
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json, write_json
+from workbench.finished_run import open_run
+from workbench.reporting.sweep_page import build_sweep_page
 from workbench.reporting.sweep_statistics import build_repeats_section
 
 
@@ -227,6 +229,21 @@ def test_a_random_search_draws_from_its_distributions_and_can_be_continued(workd
     assert rows()[:6] == first
     with pytest.raises(UserError, match="distributions was"):
         sweep(text.replace("sigma: 1", "sigma: 2"))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "count"),
+    [
+        ("{min: 0.001, max: 0.1, distribution: log_uniform_values}", 12),
+        ("{min: 1, max: 3, distribution: q_uniform}", 3),
+    ],
+)
+def test_a_bayesian_search_has_as_many_trials_as_asked_for_if_its_ranges_have_these_values(workdir, drawn, count):
+    text = "parameters: {learning_rate: %s, batch_size: {value: 1}, epochs: {value: 1}}"
+    folder = sweep(text % drawn, tuner="bayesian", max_trials=12, budget="1s")
+    assert read_json(folder / "status.json")["total"] == count
+    (tile,) = [tile for tile in build_sweep_page(open_run(folder)).tiles if tile.label == "trials"]
+    assert tile.note == "0 failed, 0 pruned"
 
 
 def test_a_sweep_of_a_range_that_an_earlier_version_began_is_continued(workdir):

@@ -28,7 +28,7 @@ def read(tmp_path, text, trial=TRIAL):
 
 def test_the_reference_space_has_9216_points():
     space = read_space(SWEEP, TRIAL)
-    assert len(space) == 9216
+    assert space.num_points == 9216
     assert space.parameters["filter_size"] == [[3] * 5, [2] * 5]
     assert space.parameters["learning_rate"] == [0.001, 0.005, 0.0001]
     assert (space.metric, space.direction) == ("val_accuracy", "max")
@@ -172,7 +172,7 @@ def test_a_missing_file():
 
 def test_the_reference_projects_file_is_read_as_it_is():
     space, ours = read_space(REFERENCE, TRIAL), read_space(SWEEP, TRIAL)
-    assert len(space) == len(ours) == 9216
+    assert space.num_points == ours.num_points == 9216
     assert {name: set(map(str, values)) for name, values in space.parameters.items()} == {
         name: set(map(str, values)) for name, values in ours.parameters.items()
     }
