@@ -56,17 +56,16 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
         config = resolve_sweep(config)
         folder = RunFolder(config.run)
         with folder.lock(), interrupt_on_sigterm():
-            if config.run.overwrite:
-                folder.clear()
-            _check_folder(folder.path)
-            if has_all_trials(config.search, folder.path):
+            if not config.run.overwrite:
+                _check_folder(folder.path)
+            if has_all_trials(config.search, folder.path) and not config.run.overwrite:
                 _stop(executor)
                 executor = None
             elif executor is None:
                 executor = start_workers(config)
+            _begin(config, folder, space)
             if executor:
                 executor.keep_logs(folder.path / "workers")
-            _begin(config, folder, space)
             trial_defaults = make_trial_defaults(folder, type(config), trial)
             device = executor.describe_device() if executor else describe_device()
             folder.describe_holder(device=device)
@@ -135,17 +134,23 @@ def _describe_space(space: Space, tuner: str) -> str:
 
 
 def _begin(config: Any, folder: RunFolder, space: Space) -> None:
-    """Read the data, refuse another sweep's folder, and write the sweep's first files."""
-    kept = open_kept_split(folder.path, "resume")
-    begun = read_json(folder.path / "sweep.json")
+    """Read the data, refuse another sweep's folder, and write the sweep's first files.
+
+    A sweep that is to be overwritten is removed when the data have been read: they may be found unusable.
+    """
+    kept = None if config.run.overwrite else open_kept_split(folder.path, "resume")
+    begun = None if config.run.overwrite else read_json(folder.path / "sweep.json")
     if kept is None and begun is not None and "groups" not in begun:
         config = replace(config, groups=NO_GROUPS)  # the earlier version drew the split without groups
     base = space.fixed.get("from_")
     base = base if isinstance(base, str) else None
     used = find_used_images(base)
     dataset = load_dataset(config.data, config.search.seed, show_decoding, kept, used)
+    text = find_space(config).read_text(encoding="utf-8")  # of a file that may be in the folder
+    if config.run.overwrite:
+        folder.clear()
     _check_same_sweep(folder.path, config, space, dataset, has_split=kept is not None)
-    write_text(folder.path / "space.yaml", find_space(config).read_text(encoding="utf-8"))
+    write_text(folder.path / "space.yaml", text)
     folder.write_config(config)
     folder.write_dataset(dataset, is_new=kept is None)
     lines = describe(dataset, str(space.fixed.get("class_weights", "none")))

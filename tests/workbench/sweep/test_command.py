@@ -129,10 +129,11 @@ def test_the_best_trials_are_repeated_with_other_seeds_and_that_is_continued(wor
     assert list(Path("runs/s/repeats/workers").glob("*.log"))
 
 
-def test_repeats_that_are_interrupted_leave_the_winner(workdir, monkeypatch):
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
+def interrupt(*arguments):
+    raise KeyboardInterrupt
 
+
+def test_repeats_that_are_interrupted_leave_the_winner(workdir, monkeypatch):
     monkeypatch.setattr("workbench.sweep.running_sweep.repeat_finalists", interrupt)
     write_space(learning_rate=[0.001, 0.002], batch_size=[1])
     with pytest.raises(KeyboardInterrupt):
@@ -300,6 +301,24 @@ def test_a_damaged_sweep_is_refused_in_one_line_and_left_alone(workdir):
     shutil.rmtree(trial)
     tune(replace(config, max_trials=3))
     assert len(rows()) == 3
+
+
+def test_overwrite_removes_a_sweep_only_once_the_data_have_been_read(workdir, monkeypatch):
+    write_space(seed=[0, 1], batch_size=[1])
+    config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0)
+    folder = tune(config)
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (workdir / "one" / "class").mkdir(parents=True)
+    with pytest.raises(UserError, match="one"):
+        tune(replace(config, data="one", overwrite=True))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("workbench.sweep.command.load_dataset", interrupt)
+        tune(replace(config, overwrite=True))
+    assert {path: path.read_bytes() for path in files} == files
+    (folder / "of_the_old_one").touch()
+    tune(replace(config, space=str(folder / "space.yaml"), max_trials=1, seed=4, overwrite=True))
+    assert not (folder / "of_the_old_one").exists()
+    assert len(rows()) == 1
 
 
 def test_a_sweep_in_the_folder_of_a_training_is_refused(workdir):
