@@ -2,6 +2,7 @@ import contextlib
 import io
 import json
 import os
+import pty
 import shlex
 import shutil
 import signal
@@ -255,6 +256,25 @@ def test_nan_stops_the_run_with_a_word_and_leaves_nothing(finished, config):
     assert not Path("runs/r").exists()
     assert logs
     assert set(logs) <= set(Path("logs/r").rglob("*.v2"))
+
+
+def test_an_error_removes_the_bar_and_shows_the_cursor_again(config):
+    """On a terminal. The message is the last that is printed."""
+    options = shlex.split(cli.format_options(replace(config, learning_rate=1e30)))
+    terminal, other_end = pty.openpty()
+    with open(other_end, "r+b", buffering=0) as output:
+        command = [sys.executable, "-m", "cnn_scratch.train", *options]
+        process = Process(command, {**os.environ, "TERM": "xterm"}, stdout=output, stderr=output)
+    shown = b""
+    with contextlib.suppress(OSError):  # raised when the other end is closed
+        while read := os.read(terminal, 1 << 16):
+            shown += read
+    os.close(terminal)
+    assert process.wait() == 2
+    hidden, _, rest = shown.decode().rpartition("\x1b[?25l")
+    assert hidden
+    assert "\x1b[?25h" in rest
+    assert "loss became nan in epoch 1" in rest.rpartition("\x1b[")[2]
 
 
 def test_resume_refuses_another_configuration(finished):

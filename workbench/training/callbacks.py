@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from rich.progress import TextColumn
+from rich.progress import Progress, TextColumn
 
 from workbench.console import console, format_duration, open_bar
 from workbench.errors import UserError
@@ -249,10 +249,16 @@ class KeepBestLogits(keras.callbacks.Callback):
         self._batches = []
 
 
+def open_training_bar() -> Progress:
+    """Return the bar of `ShowProgress`, a context manager."""
+    return open_bar(TextColumn("{task.fields[rate]}"))
+
+
 class ShowProgress(keras.callbacks.Callback):
     """Callback that shows a bar with images per second and time left, and prints a line for each finished epoch.
 
     Args:
+        bar: of `open_training_bar`. The caller shows and removes it, because Keras calls no callback after an error.
         history: the list to which `RecordHistory` has appended the epoch.
         timeline: of the training.
         epochs: of the whole training.
@@ -260,14 +266,16 @@ class ShowProgress(keras.callbacks.Callback):
         num_images: training images in one epoch.
     """
 
-    def __init__(self, history: list[EpochLog], timeline: Timeline, epochs: int, steps: int, num_images: int) -> None:
+    def __init__(
+        self, bar: Progress, history: list[EpochLog], timeline: Timeline, epochs: int, steps: int, num_images: int
+    ) -> None:
         super().__init__()
+        self._bar = bar
         self._history, self._timeline, self._steps, self._num_images = history, timeline, steps, num_images
         self._total = epochs * steps
         self._of_epochs = f"/{epochs}" if isinstance(timeline, EpochTimeline) else ""
         self._width = len(str(epochs))
         self._first_step = len(history) * steps
-        self._bar = open_bar(TextColumn("{task.fields[rate]}"))
         self._epoch, self._next_update, self._start = len(history), 0.0, 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -275,7 +283,6 @@ class ShowProgress(keras.callbacks.Callback):
             self._start = time.perf_counter()
             done = round(self._timeline.find_step(self._first_step))
             self._task = self._bar.add_task("epoch 1", total=self._total, completed=done, rate="")
-        self._bar.start()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
@@ -299,6 +306,3 @@ class ShowProgress(keras.callbacks.Callback):
             f"val_loss {log['val_loss']:.3f}  val_accuracy {log['val_accuracy']:6.1%}  "
             f"{log['images_per_second']:,.0f} images/s  {format_duration(left)} left{best}"
         )
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        self._bar.stop()

@@ -38,6 +38,7 @@ from workbench.training.callbacks import (
     StopOnDivergence,
     UnfreezeStages,
     UpdateSavedModel,
+    open_training_bar,
 )
 from workbench.training.checkpoints import SaveCheckpoints, resume_training, save_model
 from workbench.training.estimates import print_estimate, record_estimate
@@ -157,12 +158,13 @@ def train_network(
             with (
                 log_to_tensorboard(folder.logs) as tensorboard,
                 log_to_wandb(run.wandb, flatten(resolved), folder.path, name=folder.path.name) as wandb,
+                open_training_bar() as bar,
             ):
                 listeners = [tensorboard, wandb]
                 if timeline:
                     callbacks = [
                         SaveCheckpoints(folder.path, history, best_name, timeline),
-                        ShowProgress(history, timeline, training.epochs, steps, len(dataset.train)),
+                        ShowProgress(bar, history, timeline, training.epochs, steps, len(dataset.train)),
                     ]
                     fit(model, dataset, training, timeline, history=history, listeners=listeners, callbacks=callbacks)
             if pace:
