@@ -19,7 +19,8 @@ class Item:
         name: path relative to the source's folder, or another unique name.
         label: index of its class.
         part: `train`, `validation`, `test`, or `unsplit` where the source has no held-out images.
-        read: returns the file's bytes or uint8 pixels, or None where the file is not an image at all.
+        read: returns the file's bytes or uint8 pixels, or None where the file is not an image at all. Raises OSError if
+            the file cannot be read; UnreadableImage if it was missing when the source was opened.
     """
 
     name: str

@@ -63,6 +63,12 @@ def test_a_file_that_is_no_image_is_not_served(red_and_blue):
         PhotoFinder().read_thumbnail(str(red_and_blue), "train/red/text.png")
 
 
+def test_a_link_to_nowhere_is_not_served(red_and_blue):
+    (red_and_blue / "train" / "red" / "gone.png").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"train/red/gone\.png: No such file or directory"):
+        PhotoFinder().read_thumbnail(str(red_and_blue), "train/red/gone.png")
+
+
 def test_photos_that_need_tensorflow_are_refused():
     with pytest.raises(UserError, match="not files that can be shown"):
         PhotoFinder().open("tfds:cifar10")

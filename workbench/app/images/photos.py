@@ -59,6 +59,8 @@ class PhotoFinder:
             content = item.read()
         except OSError as error:
             raise UserError(f"{name}: {error.strerror}") from error
+        except UnreadableImage as error:
+            raise UserError(f"{name}: {error}") from error
         if content is None:
             raise UserError(f"{name}: not an image")
         return make_thumbnail(content, size)
