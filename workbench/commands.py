@@ -159,14 +159,14 @@ def check_app(config: AppConfig) -> None:
 
 
 def check_run(config: EvaluateConfig | ExplainConfig | PredictConfig | ExportConfig) -> None:
-    """Refuse a folder that is not a run folder. Commands call this before they import TensorFlow, which takes seconds.
+    """Refuse a folder that is not that of one run. Commands call this before they import TensorFlow, which is slow.
 
     Raises:
-        UserError: the run cannot be opened.
+        UserError: the run cannot be opened, or is a cross-validation.
     """
     from workbench.finished_run import open_run  # imported late: a help text must not wait for it
 
-    open_run(config.run)
+    open_run(config.run).check_is_single()
 
 
 def needs_keras_model(config: PredictConfig) -> bool:

@@ -101,6 +101,14 @@ class FinishedRun:
             )
         return metrics
 
+    def check_is_single(self) -> None:
+        """Refuse the folder of a cross-validation, whose models are those of its folds.
+
+        Raises:
+            UserError: it is one; names the folder of a fold.
+        """
+        _refuse_folds(self.path, self.config)
+
     @property
     def data_config(self) -> DataConfig:
         """The data options of the run.
@@ -140,6 +148,7 @@ class FinishedRun:
         import keras  # imported late: a report, or a comparison of tested runs, must not wait for TensorFlow
 
         path = self.path / "model.keras"
+        self.check_is_single()
         if not path.exists():
             raise UserError(f"{self.path}: has no model.keras; is the run finished?")
         if not zipfile.is_zipfile(path):
@@ -258,6 +267,7 @@ def open_run(folder: str | os.PathLike, *, data: str | None = None, output: str 
     class_names = read_json(path / "classes.json")
     names = class_names if isinstance(class_names, list) else []
     if len(names) < 2 or not all(isinstance(name, str) for name in names):
+        _refuse_folds(path, config)
         raise UserError(f"{path / 'classes.json'}: missing or incomplete; the run folder is not complete")
     if output is not None:
         try:
@@ -265,6 +275,15 @@ def open_run(folder: str | os.PathLike, *, data: str | None = None, output: str 
         except OSError as error:
             raise UserError(f"--out {output}: {error.strerror}") from error
     return FinishedRun(path, config, names, data, None if output is None else Path(output))
+
+
+def _refuse_folds(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse the folder of a cross-validation; see `FinishedRun.check_is_single`."""
+    if config.get("folds"):
+        raise UserError(
+            f"{path}: a cross-validation, which has no model of its own; give the same command the run of a fold, such "
+            f"as {shlex.quote(str(path / 'fold-1'))}"
+        )
 
 
 @functools.lru_cache(maxsize=4096)

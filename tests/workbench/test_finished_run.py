@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from workbench.__main__ import main
 from workbench.data.decoding import decode
 from workbench.errors import UserError
 from workbench.finished_run import open_run
@@ -78,6 +79,22 @@ def test_folders_that_are_not_runs(tmp_path):
     assert refused(tmp_path / "none").endswith("none: no such run folder")
     assert "not a run folder (it has no config.yaml)" in refused(tmp_path)
     assert "a file; give the run's folder" in refused(tmp_path / "file")
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+@pytest.mark.parametrize("command", ["report RUN", "evaluate RUN", "explain RUN", "predict RUN a.png", "export RUN"])
+def test_a_cross_validation_is_refused_with_the_folder_of_a_fold(tmp_path, command, is_finished, capsys):
+    folder = tmp_path / "five folds"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("data: photos\nfolds: 5\n")
+    if is_finished:
+        (folder / "classes.json").write_text('["daisy", "rose"]')
+        assert "a cross-validation, which has no model of its own" in refused(folder)
+    assert main([str(folder) if word == "RUN" else word for word in command.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {folder}: a cross-validation, which has no model of its own")
+    assert error.endswith(f"give the same command the run of a fold, such as '{folder}/fold-1'\n")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"a: [1", b"\xff\xfe\x00", b"- a\n- b\n", b"!!python/object:os.system {}"])

@@ -21,9 +21,10 @@ def write_report(folder: str | Path, output: str | Path | None = None) -> Path:
         Path of report.html.
 
     Raises:
-        UserError: the folder is not a run folder, or is incomplete.
+        UserError: the folder is not a run folder, is that of a cross-validation, or is incomplete.
     """
     run = open_run(folder, output=output)
+    run.check_is_single()
     if is_sweep(run.path):  # imported late: only a sweep's page needs Matplotlib and scikit-learn
         from workbench.reporting.sweep_page import build_sweep_page
 
