@@ -184,6 +184,7 @@ def train_network(
 def _predict_validation(model: keras.Model, best: Path, dataset: Dataset, training: TrainingConfig) -> np.ndarray:
     """Return the logits of the best epoch for the validation images, float32 (n, num_classes)."""
     saved = build_uncompiled(get_saved_model(model))
+    saved.jit_compile = False  # as in `FinishedRun.model`
     saved.load_weights(best)
     return np.concatenate([saved.predict_on_batch(batch[0]) for batch in make_validation_batches(dataset, training)])
 
