@@ -119,7 +119,9 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
 
 def _build_strategy(config: CompareConfig, mode: Mode, name: str) -> TransferConfig:
     """Return the configuration of one strategy's run."""
-    training = config.training if mode != "last_layer" else replace(config.training, unfreeze_epochs=0.0)
+    training = config.training
+    if mode == "last_layer":  # it trains the head alone anyway, and no stage of the backbone
+        training = replace(training, head_epochs=None, unfreeze_epochs=0.0)
     return TransferConfig(
         data=config.data,
         backbone=config.backbone,

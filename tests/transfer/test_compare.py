@@ -53,11 +53,12 @@ def test_a_name_that_no_run_can_have_is_refused_before_a_strategy_is_run(compari
 
 
 def test_what_was_given_reaches_each_strategy():
-    words = ["--recipe", "plain", "--budget", "1m", "--unfreeze-epochs", "1", "--k", "3"]
+    words = ["--recipe", "plain", "--budget", "1m", "--unfreeze-epochs", "1", "--head-epochs", "2", "--k", "3"]
     asked = cli.parse(CompareConfig, words)
     options = {mode: cli.format_options(_build_strategy(asked, mode, "x")) for mode in ("last_layer", "first_k", "all")}
     assert all("--recipe plain" in words for words in options.values())
     assert ["--unfreeze-epochs 1" in words for words in options.values()] == [False, True, True]
+    assert ["--head-epochs 2" in words for words in options.values()] == [False, True, True]
     assert ["--k 3" in words for words in options.values()] == [False, True, False]
 
 
