@@ -18,11 +18,13 @@ class StoredFeatures:
     """Features that are on disk.
 
     Attributes:
+        key: that they are kept under.
         values: array mapped from disk.
         seconds: how long computing them took, whenever that was.
         computed: number of rows computed just now; 0 if all were stored already.
     """
 
+    key: str
     values: np.ndarray
     seconds: float
     computed: int
@@ -67,7 +69,7 @@ def open_features(
             f"{error.strerror or error}; "
             "make room there, name another folder with --cache-dir, or store none with --views 0"
         ) from error
-    return StoredFeatures(stored.rows, sum(stored.notes["seconds"]), stored.items)
+    return StoredFeatures(key, stored.rows, sum(stored.notes["seconds"]), stored.items)
 
 
 def count_bytes(shape: tuple[int, ...], dtype: str) -> int:

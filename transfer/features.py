@@ -8,7 +8,7 @@ that of the network that is saved.
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -41,15 +41,20 @@ class Features:
         precision: number format of the training images' features, a value of `feature_precision`.
         agreement: of how many validation images the predictions agree with those of exact features, and the number of
             images compared; None if the format was asked for or is exact.
-        seconds: how long computing them took, whenever that was.
+        seconds_of: key of each stored array -> how long computing it took, whenever that was.
         images: number of images, or views of them, that were computed just now; 0 if all were stored already.
     """
 
     dataset: Dataset
     precision: str
     agreement: tuple[int, int] | None
-    seconds: float
+    seconds_of: Mapping[str, float]
     images: int
+
+    @property
+    def seconds(self) -> float:
+        """Return how long computing them took, whenever that was."""
+        return sum(self.seconds_of.values(), 0.0)
 
     def describe(self) -> str:
         """Return a line that says in which number format the features are, and what they cost."""
@@ -75,9 +80,10 @@ def describe_origin(computed: Sequence[Features], is_known: bool = True) -> str:
 
 def describe_cost(computed: Sequence[Features], is_known: bool) -> dict[str, Any]:
     """Return what a run's features cost, for its metrics.json; the arguments are those of `describe_origin`."""
+    seconds_of = {key: seconds for features in computed for key, seconds in features.seconds_of.items()}
     return {
         "features": describe_origin(computed, is_known),
-        "feature_seconds": sum((features.seconds for features in computed), 0.0),
+        "feature_seconds": sum(seconds_of.values(), 0.0),
         "feature_images": sum(features.images for features in computed),
     }
 
@@ -159,8 +165,8 @@ def compute_features(
         test=np.zeros(0, np.int64),
         augmentable=False,
     )
-    seconds, computed = training.seconds + exact.seconds, training.computed + exact.computed
-    return Features(stored, precision, agreement, seconds, computed)
+    seconds_of = {part.key: part.seconds for part in (exact, training)}  # one array, if the two have the same key
+    return Features(stored, precision, agreement, seconds_of, training.computed + exact.computed)
 
 
 def _open_part(

@@ -356,6 +356,13 @@ def test_features_are_shared_by_later_runs(config, capsys):
     assert "once for 72 training images" in capsys.readouterr().out  # they have other views
 
 
+@pytest.mark.parametrize("options", [{"fold": "1/2"}, {"head_epochs": 1}])
+def test_the_seconds_of_each_stored_array_are_counted_once(config, options, cache):
+    folder = run(replace(config, feature_precision="float32", epochs=1, **options))
+    stored = [sum(read_json(path)["content"]["seconds"]) for path in cache.glob("*/features-*/index.json")]
+    assert read_json(folder / "metrics.json")["feature_seconds"] == pytest.approx(sum(stored))
+
+
 def test_features_of_images_that_are_decoded_in_another_way_are_computed_again(config, capsys, monkeypatch):
     run(replace(config, epochs=1))
     capsys.readouterr()
