@@ -56,11 +56,13 @@ class _InitialNetwork:
         key: settings that it depends on: the backbone's without the dropout, the image size, the seed.
         network: the network.
         weights: its initial weights.
+        momenta: name of a batch norm -> its initial momentum, which a trial with `ema` may raise.
     """
 
     key: tuple[BackboneConfig, int, int]
     network: Network
     weights: list[np.ndarray]
+    momenta: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +153,13 @@ class TransferHyperModel(ImageHyperModel):
         key = (dataclasses.replace(config.backbone, dropout=0.0), dataset.image_size, seed)
         if self._initial is None or self._initial.key != key:
             network = build_network(config.backbone, dataset.image_size, len(dataset.class_names), seed)
-            self._initial = _InitialNetwork(key, network, network.model.get_weights())
+            norms = (layer for layer in network.model.layers if isinstance(layer, keras.layers.BatchNormalization))
+            momenta = {layer.name: layer.momentum for layer in norms}
+            self._initial = _InitialNetwork(key, network, network.model.get_weights(), momenta)
         network = self._initial.network
         network.model.set_weights(self._initial.weights)
+        for name, momentum in self._initial.momenta.items():
+            network.model.get_layer(name).momentum = momentum
         network.model.get_layer(DROPOUT).rate = config.backbone.dropout
         return network
 

@@ -93,6 +93,17 @@ parameters:
         alone = replace(config, **swept, epochs=1, batch_size=32, name=row["trial"], precision="float32")
         (epoch,) = read_csv(run(alone) / "history.csv")
         assert float(epoch["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-3)
+    check_ema_changes_no_later_trial(folder)
+
+
+def check_ema_changes_no_later_trial(folder):
+    """A trial with `ema` raises the momentum of batch norm."""
+    hypermodel, momenta = open_hypermodel(folder, None), []
+    trial = hypermodel.make_config({"mode": "all", "dropout": 0.0})
+    for ema in (0.0, 0.9999, 0.0):
+        model = hypermodel.make_model(replace(trial, ema=ema))
+        momenta.append({layer.momentum for layer in model.layers if hasattr(layer, "momentum")})
+    assert momenta[0] == momenta[2] != momenta[1] == {0.9999}
 
 
 def test_options_of_a_fine_tuning_hold_for_all_trials(config):
