@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import PIPE, Process, limit_file_size, run
+from tests.processes import PIPE, Process, limit_file_size, run, start_worker
 from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopHyperModel, NoopTuneConfig, main, tune
 from workbench.config import build, replace
 from workbench.errors import UserError
@@ -329,3 +329,19 @@ def test_a_sweep_in_the_folder_of_a_training_is_refused(workdir):
     with pytest.raises(UserError, match="runs/s holds a run that is not a sweep: choose another --name, or replace it"):
         tune(build(NoopTuneConfig, space="space.yaml", name="s", workers=0))
     assert [path.name for path in folder.iterdir()] == ["model.keras"]
+
+
+def test_the_workers_of_a_complete_search_end_before_its_repeats_begin(workdir, monkeypatch):
+    write_space(learning_rate=[0.001], batch_size=[1])
+    config = build(NoopTuneConfig, space="space.yaml", name="s", max_trials="all", workers=0)
+    tune(config)
+    started = []
+
+    def start(log, environment):
+        assert all(process.poll() is not None for process in started)
+        started.append(start_worker(log, environment))
+        return started[-1]
+
+    monkeypatch.setattr("workbench.sweep.workers.start_worker_process", start)
+    tune(replace(config, workers=1, repeat=1))
+    assert len(started) == 2

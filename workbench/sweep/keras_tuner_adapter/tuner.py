@@ -202,8 +202,10 @@ class SchedulerTuner(keras_tuner.Tuner):
     # Workers.
 
     def _search_with_workers(self, fit_args: tuple, fit_kwargs: dict[str, Any]) -> None:
-        """Let workers run trials until the sweep is complete."""
+        """Let workers run trials until the sweep is complete, and end the executor that this tuner was given."""
         if self.oracle.scheduler.is_complete():
+            if self._workers is not None and not isinstance(self._workers, int | str):
+                self._workers.stop()  # it would keep its CPUs and GPUs
             return
         executor = self._make_executor()
         try:
