@@ -96,4 +96,11 @@ def _check(config: TransferConfig) -> None:
         raise UserError(f"--dropout {config.backbone.dropout}: must be at least 0 and below 1")
 
 
-TRIAL = TrialOptions(TransferConfig, tuple(TUNABLE_OPTIONS), check_trial)
+def find_epochs(config: TransferConfig) -> int:
+    """Return the number of epochs of a trial, by default that of its mode."""
+    epochs = _resolve_mode(config).training.epochs
+    assert epochs is not None
+    return epochs
+
+
+TRIAL = TrialOptions(TransferConfig, tuple(TUNABLE_OPTIONS), check_trial, find_epochs)

@@ -26,7 +26,7 @@ from workbench.sweep.outcomes.outcome import OutcomeKind
 from workbench.sweep.results import SweepResults
 from workbench.sweep.running_sweep import PROJECT, Sweep, format_command
 from workbench.sweep.search import find_space, list_given, resolve_search
-from workbench.sweep.space import Space, find_max_epochs
+from workbench.sweep.space import Space
 from workbench.sweep.sweep_file import TrialOptions, read_space
 from workbench.training.run_folder import RunFolder, make_name, read_config
 from workbench.training.tracking import describe_sweep
@@ -107,7 +107,7 @@ def make_trial_defaults(folder: RunFolder, config_class: type, trial: TrialOptio
     outcomes: OutcomeKind = (
         config.search.keep_outcomes if (folder.path / SPLIT).exists() else "none"
     )  # their order is the split's
-    return TrialDefaults(base, space, folder, find_max_epochs(space) if can_continue else 0, outcomes)
+    return TrialDefaults(base, space, folder, space.max_epochs if can_continue else 0, outcomes)
 
 
 def read_trial_defaults(sweep: Path, config_class: type, trial: TrialOptions, data: str | None) -> TrialDefaults:

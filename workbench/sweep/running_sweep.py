@@ -35,7 +35,7 @@ from workbench.sweep.results import ResultsRecorder, SweepResults, TrialResult, 
 from workbench.sweep.scheduling.pruning import PRUNERS, HalvingPruner
 from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.scheduling.trial import Trial
-from workbench.sweep.space import Space, find_max_epochs
+from workbench.sweep.space import Space
 from workbench.sweep.status import RunningTrial, SweepStatus, publish_status
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate
@@ -84,7 +84,7 @@ class Sweep:
     @property
     def search_options(self) -> dict[str, Any]:
         """The arguments of the tuner, but for the hypermodel, directory and workers."""
-        search, space, max_epochs = self.config.search, self.space, find_max_epochs(self.space)
+        search, space, max_epochs = self.config.search, self.space, self.space.max_epochs
         hyperparameters, limit, own = make_hyperparameters(space), get_trial_limit(search), dict[str, Any]()
         if search.tuner in ("grid", "random"):
             pruner = PRUNERS[search.prune](space.direction, max_epochs) if search.prune != "off" else None

@@ -8,7 +8,7 @@ from workbench.config import flatten, replace
 from workbench.errors import UserError
 from workbench.sweep import results
 from workbench.sweep.config import check_sweep
-from workbench.sweep.space import Space, find_max_epochs
+from workbench.sweep.space import Space
 from workbench.sweep.sweep_file import TrialOptions, read_space
 
 
@@ -46,7 +46,7 @@ def resolve_search(config: Any, trial: TrialOptions) -> tuple[Any, Space]:
             "remove it, or add --prune off"
         )
     if space.halving and prune == "halving" and "epochs" in {**space.fixed, **space.parameters}:
-        longest, first = find_max_epochs(space), space.halving.rungs[0]
+        longest, first = space.max_epochs, space.halving.rungs[0]
         if first >= longest:
             raise UserError(
                 f"{where}: early_terminate would end no trial: it compares trials after {first} epochs, and the "

@@ -45,6 +45,7 @@ class Space:
         tuner: the tuner that the file asks for; None for none.
         halving: how trials end early; None where the file does not ask for it.
         max_trials: the number of trials that the file asks for; None for none.
+        max_epochs: the largest number of epochs that a trial can have.
     """
 
     parameters: dict[str, list[results.Value]]
@@ -57,6 +58,7 @@ class Space:
     tuner: str | None = None
     halving: Halving | None = None
     max_trials: int | None = None
+    max_epochs: int = TrainingConfig.epochs
 
     @property
     def grid(self) -> dict[str, list[EncodedValue]]:
@@ -117,12 +119,6 @@ class _Lottery:
 
     def __call__(self, seed: int) -> EncodedValue:
         return random.Random(seed).choices(self.values, self.probabilities)[0]
-
-
-def find_max_epochs(space: Space) -> int:
-    """Return the largest number of epochs that a trial can have."""
-    epochs: Any = space.parameters.get("epochs") or [space.fixed.get("epochs", TrainingConfig.epochs)]
-    return max(epochs)
 
 
 def encode(value: Any) -> EncodedValue:

@@ -36,11 +36,13 @@ class TrialOptions:
         config_class: the configuration of a trial.
         names: the options that can be varied.
         check: raises a `UserError` if a configuration has a number that is out of its range.
+        find_epochs: returns the number of epochs of a configuration, also where it was not given.
     """
 
     config_class: type
     names: tuple[str, ...]
     check: Callable[[Any], None]
+    find_epochs: Callable[[Any], int] = lambda config: config.training.epochs
 
 
 def read_space(path: str | Path, trial: TrialOptions, given: Mapping[str, results.Value] | None = None) -> Space:
@@ -113,7 +115,17 @@ def _read_space(path: Path, trial: TrialOptions, given: Mapping[str, results.Val
         _read_run_cap(content.get("run_cap")),
     )
     _check_ranges(space, trial)
-    return space
+    return dataclasses.replace(space, max_epochs=_find_max_epochs(space, trial))
+
+
+def _find_max_epochs(space: Space, trial: TrialOptions) -> int:
+    """Return the largest number of epochs that a trial can have; the default may depend on one parameter."""
+    if "epochs" in {**space.parameters, **space.fixed}:
+        given: Any = space.parameters.get("epochs") or [space.fixed["epochs"]]
+        return max(given)
+    point = {**space.get_point(0), **space.fixed}
+    points = ({**point, name: value} for name, values in space.parameters.items() for value in values)
+    return max(trial.find_epochs(build(trial.config_class, **values)) for values in (point, *points))
 
 
 def _refuse_unknown_keys(entry: Mapping[Any, Any], allowed: set[str], what: str) -> None:

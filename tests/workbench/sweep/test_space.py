@@ -347,3 +347,27 @@ def test_a_sweep_takes_what_a_training_takes(config_class, tmp_path):
     (tmp_path / "c.yaml").write_text("epochs: 3\ndata_aug: yes\n")
     config = parse(config_class, ["--config", str(tmp_path / "c.yaml")])
     assert (config.fixed.epochs, config.fixed.data_aug) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "longest"),
+    [
+        ("dropout: {values: [0.1, 0.2]}", 20),
+        ("mode: {value: all}", 5),
+        ("dropout: {values: [0.1, 0.2]}, mode: {values: [all, first_k, last_layer]}", 20),
+        ("mode: {values: [all, first_k]}", 10),
+        ("mode: {value: all}, epochs: {values: [3, 7]}", 7),
+        ("mode: {value: all}, epochs: {value: 9}", 9),
+    ],
+)
+def test_the_longest_training_of_a_fine_tuning_is_that_of_its_modes(tmp_path, parameters, longest):
+    assert read(tmp_path, f"parameters: {{{parameters}}}", transfer_defaults.TRIAL).max_epochs == longest
+
+
+def test_early_terminate_is_compared_with_the_epochs_of_the_mode(tmp_path):
+    (tmp_path / "space.yaml").write_text(
+        "{early_terminate: {type: hyperband, min_iter: 12, eta: 2}, parameters: {dropout: {values: [0.1, 0.2]}}}"
+    )
+    config = build(transfer_config.TuneConfig, space=str(tmp_path / "space.yaml"))
+    _, space = resolve_search(config, transfer_defaults.TRIAL)
+    assert space.max_epochs == 20
