@@ -409,9 +409,14 @@ def test_chatter_does_not_reach_the_screen(config, red_and_blue):
 
 
 def test_two_devices_share_a_training_with_the_same_losses(red_and_blue, workdir):
-    """On two logical devices; images that do not fill the last batch are left out."""
+    """On two logical devices; images that do not fill the last batch are left out.
+
+    As on GPUs, several steps run without returning to Python where one device trains.
+    """
     code = (
         f"{TWO_DEVICES}from cnn_scratch.train import main\n"
+        "from workbench.training import optimizer\n"
+        "optimizer.list_gpus = lambda: ['/device:CPU:0', '/device:CPU:1']\n"
         "for batch_size, strategy in ((8, 'single'), (8, 'mirrored'), (7, 'mirrored')):\n"
         "    code = main([*sys.argv[1:], f'--strategy={strategy}', f'--name={strategy}-{batch_size}', "
         "f'--batch-size={batch_size}'])\n"

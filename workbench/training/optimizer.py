@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from workbench.config import TrainingConfig
-from workbench.runtime import list_gpus
+from workbench.runtime import count_replicas, list_gpus
 from workbench.training.optimizers.adam import FusedAdam
 from workbench.training.optimizers.muon import ConvolutionMuon
 from workbench.training.optimizers.sgd import FusedSGD
@@ -49,11 +49,12 @@ def compile_model(
 
 
 def choose_steps_per_execution(steps_per_epoch: int) -> int:
-    """Return how many steps to run without returning to Python: at most 8 on a GPU, 1 on a CPU.
+    """Return how many steps to run without returning to Python: at most 8 on one GPU, 1 on a CPU or several devices.
 
-    The number divides `steps_per_epoch`. On CPUs more steps bring nothing.
+    The number divides `steps_per_epoch`. On CPUs more steps bring nothing. Where several devices share a batch, Keras'
+    loop over steps fails.
     """
-    most = min(steps_per_epoch, _GPU_STEPS if list_gpus() else 1)
+    most = min(steps_per_epoch, _GPU_STEPS if list_gpus() and count_replicas() == 1 else 1)
     return max(number for number in range(1, most + 1) if steps_per_epoch % number == 0)
 
 
