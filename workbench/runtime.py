@@ -180,18 +180,19 @@ def distribute(strategy: str) -> contextlib.AbstractContextManager:
 
     Args:
         strategy: `single`, or `mirrored` for tf.distribute.MirroredStrategy: every GPU holds the weights and
-            computes its share of each batch. Without a GPU the logical CPU devices are used instead. `multi_worker`
-            for tf.distribute.MultiWorkerMirroredStrategy: the same with the devices of all processes.
+            computes its share of each batch. Without a GPU the logical CPU devices are used instead. On one device it
+            is `single`. `multi_worker` for tf.distribute.MultiWorkerMirroredStrategy: the same with the devices of all
+            processes.
 
     Raises:
         UserError: `multi_worker`, but `load_tensorflow` has not connected this process with others.
     """
     import tensorflow as tf
 
-    if strategy == "single":
-        return contextlib.nullcontext()
     if strategy == "multi_worker":
         return _get_multi_worker_strategy().scope()
+    if count_devices(strategy) == 1:  # MirroredStrategy would refuse batches that are prefetched to the GPU
+        return contextlib.nullcontext()
     with hold_back_stderr():
         return tf.distribute.MirroredStrategy(_list_mirrored_devices()).scope()
 

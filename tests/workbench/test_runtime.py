@@ -9,10 +9,11 @@ import sys
 import threading
 
 import pytest
+import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
 from workbench import cli
-from workbench.runtime import hold_back_stderr, import_without_collections, skip_optional_imports
+from workbench.runtime import distribute, hold_back_stderr, import_without_collections, skip_optional_imports
 
 START = """
 import dataclasses, gc, sys
@@ -93,3 +94,8 @@ def test_garbage_is_collected_again_after_an_import_that_failed():
 @pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform == "darwin", reason="this TensorFlow has no oneDNN")
 def test_convolutions_use_onednn_on_every_processor():
     assert _pywrap_util_port.IsMklEnabled()
+
+
+def test_one_device_trains_without_a_strategy():
+    with distribute("mirrored"):
+        assert not tf.distribute.has_strategy()
