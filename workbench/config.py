@@ -168,7 +168,8 @@ class TrainingRunConfig(RunConfig):
     """Run.
 
     Args:
-        resume: Run folder of an interrupted training to continue. Its configuration is used; --epochs may be raised.
+        resume: Run folder of an interrupted training to continue. Its configuration is used; --epochs may be raised,
+            and --patience changed.
         folds: Cross-validate: train so many times, and validate each time on another part of the training and
             validation images. 0 trains once.
     """

@@ -28,7 +28,7 @@ from workbench.config import build, replace
 from workbench.data.splits.saved_split import read_split
 from workbench.devices.device import describe_device
 from workbench.errors import UserError
-from workbench.files import read_csv
+from workbench.files import read_csv, write_csv
 from workbench.sweep.command import resolve_sweep
 from workbench.training import loop
 
@@ -256,6 +256,18 @@ def test_nan_stops_the_run_with_a_word_and_leaves_nothing(finished, config):
     assert not Path("runs/r").exists()
     assert logs
     assert set(logs) <= set(Path("logs/r").rglob("*.v2"))
+
+
+def test_a_training_that_patience_has_ended_is_continued_with_more_of_it(finished):
+    config, history = finished / "config.yaml", finished / "history.csv"
+    config.write_text(config.read_text().replace("epochs: 2", "epochs: 4").replace("patience: 0", "patience: 1"))
+    rows = read_csv(history)
+    write_csv(history, [rows[0], {**rows[1], "val_accuracy": "0"}])
+    with pytest.raises(UserError, match=r"ended after 2 epochs, because the last one was not better; .* --patience 0"):
+        train(build(TrainConfig, resume=str(finished), epochs=60))
+    train(build(TrainConfig, resume=str(finished), patience=4))
+    assert len(read_csv(history)) == 4
+    assert "patience: 4" in config.read_text()
 
 
 def test_an_error_removes_the_bar_and_shows_the_cursor_again(config):

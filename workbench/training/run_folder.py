@@ -17,7 +17,7 @@ import yaml
 from workbench import cli
 from workbench.background import repeat_in_background
 from workbench.commandline.options import list_options, takes
-from workbench.config import RunConfig, TrainingRunConfig, flatten, option_name, replace
+from workbench.config import GIVEN, RunConfig, TrainingRunConfig, flatten, option_name, replace
 from workbench.data.corrections import CORRECTIONS, write_corrections
 from workbench.data.dataset import Dataset
 from workbench.data.splits.groups import NO_GROUPS
@@ -36,7 +36,7 @@ SIGN_OF_LIFE = 20.0  # seconds between two signs of life of the process that hol
 _NOT_IN_NAMES = r"[^\w.+-]+"
 _PATIENCE = 0.2  # seconds; others lock a folder for a moment to see whether it is held
 _NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
-_MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "cache_dir", "wandb"}  # in a resumed run
+_MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "patience", "cache_dir", "wandb"}  # if resumed
 
 
 class RunFolder:
@@ -269,16 +269,16 @@ def _read_values(folder: str | Path) -> dict[str, Any]:
 
 
 def resume_config(config: Config) -> Config:
-    """Return the configuration of the run that `--resume` names, with the epochs that are asked for now.
+    """Return the configuration of the run that `--resume` names, with the epochs and patience that are asked for now.
 
     Args:
-        config: has a section `run` with `resume`, and `epochs`, `cache_dir` and `wandb`.
+        config: has a section `run` with `resume`; `epochs`, `patience`, `cache_dir` and `wandb`; and a field `given`.
 
     Raises:
         UserError: there is no such run, it is another command's, one of its files is damaged, or another option differs
             from what it was made with.
     """
-    asked, defaults = flatten(config), flatten(type(config)())
+    asked, defaults, given = flatten(config), flatten(type(config)()), getattr(config, GIVEN)
     path, command = Path(asked["resume"]), find_command(asked)
     values = _read_values(path)
     if command and (is_sweep(values) or find_command_of_run(path, values) not in (None, command)):
@@ -298,6 +298,7 @@ def resume_config(config: Config) -> Config:
         name=path.resolve().name,
         runs_dir=str(path.resolve().parent),
         epochs=had["epochs"] if asked["epochs"] == defaults["epochs"] else max(had["epochs"], asked["epochs"]),
+        patience=asked["patience"] if "patience" in given else had["patience"],
         cache_dir=asked["cache_dir"] or had["cache_dir"],
         wandb=asked["wandb"],
     )

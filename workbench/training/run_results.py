@@ -15,10 +15,10 @@ from workbench.evaluation.probabilities import softmax
 from workbench.files import replace_file, write_json
 from workbench.reporting.run_report import leave_report
 from workbench.runtime import measure_peak_memory
-from workbench.training.history import EpochLog, find_best_epoch
+from workbench.training.history import EpochLog, find_best_epoch, has_stalled
 from workbench.training.saved_state import METRICS
 from workbench.training.timeline import has_used_budget
-from workbench.wording import agree
+from workbench.wording import agree, format_count
 
 PROBABILITIES = "validation_probabilities.npy"  # of a fold, float16 (n, num_classes), in the order of its split.csv
 
@@ -32,8 +32,16 @@ def leave_missing_report(folder: Path, history: Sequence[EpochLog], training: Tr
     if _has_report(folder, history):
         if has_used_budget(training, history):
             raise UserError(f"{folder}: the budget of {training.budget} has passed; train again with a longer --budget")
+        is_stalled = has_stalled(history, training.patience)
+        if is_stalled and (training.budget or len(history) < training.epochs):
+            last = agree(training.patience, "one was", f"{training.patience:,} were")
+            raise UserError(
+                f"{folder}: ended after {format_count(len(history), 'epoch')}, because the last {last} not better; "
+                "continue with a higher --patience, or with --patience 0"
+            )
         finished = agree(len(history), "its only epoch is", f"all {len(history):,} epochs are")
-        raise UserError(f"{folder}: {finished} done; ask for more with --epochs or --patience")
+        also = " and a higher --patience" if is_stalled else ""
+        raise UserError(f"{folder}: {finished} done; ask for more with --epochs{also}")
     print_result(folder, history, logs_dir)
 
 
