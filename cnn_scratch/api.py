@@ -17,11 +17,11 @@ from workbench.sweep.early_start import start_workers_early
 from workbench.sweep.finished_sweep import FinishedSweep, open_sweep
 
 
-def train(data: str | os.PathLike = "digits", **options: Any) -> FinishedRun:
+def train(data: str | os.PathLike | None = None, **options: Any) -> FinishedRun:
     """Train one five-block CNN, and return its run.
 
     Args:
-        data: folder of images, or the name of a data set; see `DataConfig` in workbench/config.py.
+        data: folder of images, or the name of a data set, by default `digits`; see `DataConfig` in workbench/config.py.
         options: those of `python -m cnn_scratch.train`, such as `epochs=5, image_size=64, num_filters=16`.
 
     Raises:
@@ -29,7 +29,8 @@ def train(data: str | os.PathLike = "digits", **options: Any) -> FinishedRun:
         UserError: the data, an option or the run folder cannot be used, or the loss became NaN.
     """
     with start_command(is_process=False):
-        return open_run(run_training(make_config(TrainConfig, "train", {"data": data, **options})))
+        given = options if data is None else {"data": data, **options}
+        return open_run(run_training(make_config(TrainConfig, "train", given)))
 
 
 def tune(

@@ -10,12 +10,13 @@ from workbench.commandline.keywords import make_config
 from workbench.finished_run import FinishedRun, open_run
 
 
-def finetune(data: str | os.PathLike = "digits", mode: str = "last_layer", **options: Any) -> FinishedRun:
+def finetune(data: str | os.PathLike | None = None, mode: str | None = None, **options: Any) -> FinishedRun:
     """Fine-tune a pretrained network, and return its run.
 
     Args:
-        data: folder of images, or the name of a data set.
-        mode: `last_layer` trains only the new head, `first_k` freezes the first k layers, `all` trains all layers.
+        data: folder of images, or the name of a data set; by default `digits`.
+        mode: `last_layer`, the default, trains only the new head, `first_k` freezes the first k layers, `all` trains
+            all layers.
         options: those of `python -m transfer.run`, such as `backbone="MobileNetV2"`, or `from_=run` for a network of
             `cnn_scratch.train`.
 
@@ -25,4 +26,5 @@ def finetune(data: str | os.PathLike = "digits", mode: str = "last_layer", **opt
             NaN.
     """
     with start_command(is_process=False):
-        return open_run(run(make_config(TransferConfig, "finetune", {"data": data, "mode": mode, **options})))
+        given = {name: value for name, value in (("data", data), ("mode", mode)) if value is not None}
+        return open_run(run(make_config(TransferConfig, "finetune", given | options)))

@@ -290,12 +290,28 @@ def test_an_error_removes_the_bar_and_shows_the_cursor_again(config):
 
 
 def test_resume_refuses_another_configuration(finished):
-    with pytest.raises(UserError, match=r"--num-filters 64: .* was made with 16"):
-        train(build(TrainConfig, resume=str(finished), num_filters=64))
-    with pytest.raises(UserError, match="all 2 epochs are done"):
-        train(build(TrainConfig, resume=str(finished), epochs=1))
+    """Also where what is given is a default. What the run has already may be given, and `auto`."""
+    for options, message in (
+        ({"num_filters": 64}, "--num-filters 64: runs/r was made with 16"),
+        ({"num_filters": 32}, "--num-filters 32: runs/r was made with 16"),
+        ({"data": "digits"}, "--data digits: runs/r was made with .*red_and_blue"),
+        ({"epochs": 1}, "--epochs 1: runs/r was made with 2, and a resumed run can only have more"),
+        ({"name": "other"}, "--name other: runs/r is continued in its own folder"),
+        ({"runs_dir": "elsewhere"}, "--runs-dir elsewhere: runs/r is continued in its own folder"),
+        ({"overwrite": True}, "--overwrite: runs/r is continued by --resume; leave one of them out"),
+        ({"name": "r", "runs_dir": "runs", "num_filters": 16, "precision": "auto", "image_size": None}, "all 2 epochs"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(build(TrainConfig, resume=str(finished), **options))
     with pytest.raises(UserError, match="not a run folder"):
         train(build(TrainConfig, resume="runs/none"))
+
+
+def test_epochs_are_raised_to_the_default_too(finished):
+    defaults = Path("defaults.yaml")
+    defaults.write_text(f"epochs: {TrainConfig().training.epochs}\n")
+    assert main(["--resume", str(finished), "--config", str(defaults)]) == 0
+    assert len(read_csv(finished / "history.csv")) == 10
 
 
 def test_a_run_is_overwritten_only_where_that_is_asked_for(finished, config):

@@ -233,4 +233,4 @@ def _write_run_once(config: Config, cluster: Cluster) -> Iterator[Config]:
         shutil.copytree(resumed, copy)
         saved = read_yaml(copy / "config.yaml")
         write_text(copy / "config.yaml", yaml.safe_dump({**saved, "logs_dir": str(logs)}, sort_keys=False))
-        yield replace(config, resume=str(copy), logs_dir=str(logs), wandb=False)
+        yield replace(config, resume=str(copy), runs_dir=str(runs), logs_dir=str(logs), wandb=False)

@@ -36,7 +36,8 @@ SIGN_OF_LIFE = 20.0  # seconds between two signs of life of the process that hol
 _NOT_IN_NAMES = r"[^\w.+-]+"
 _PATIENCE = 0.2  # seconds; others lock a folder for a moment to see whether it is held
 _NOT_SAVED = {"overwrite", "resume"}  # they hold for one call
-_MAY_DIFFER = {"resume", "name", "runs_dir", "overwrite", "epochs", "patience", "cache_dir", "wandb"}  # if resumed
+_MAY_DIFFER = {"resume", "patience", "cache_dir", "wandb"}  # if resumed
+_MEASURED = (("precision", "auto"), ("feature_precision", "auto"))  # a run's config.yaml has what was chosen
 
 
 class RunFolder:
@@ -275,10 +276,12 @@ def resume_config(config: Config) -> Config:
         config: has a section `run` with `resume`; `epochs`, `patience`, `cache_dir` and `wandb`; and a field `given`.
 
     Raises:
-        UserError: there is no such run, it is another command's, one of its files is damaged, or another option differs
-            from what it was made with.
+        UserError: there is no such run, it is another command's, one of its files is damaged, or an option was given
+            that a resumed run cannot have.
     """
-    asked, defaults, given = flatten(config), flatten(type(config)()), getattr(config, GIVEN)
+    asked = flatten(config)
+    names = [name for name in getattr(config, GIVEN) if asked[name] is not None]  # None lets the command choose
+    given = {name: asked[name] for name in sorted(names) if (name, asked[name]) not in _MEASURED}
     path, command = Path(asked["resume"]), find_command(asked)
     values = _read_values(path)
     if command and (is_sweep(values) or find_command_of_run(path, values) not in (None, command)):
@@ -286,19 +289,41 @@ def resume_config(config: Config) -> Config:
     saved = read_config(path, type(config))
     check_saved_state(path, command)
     had = flatten(saved)
-    for name, value in asked.items():
-        if name not in _MAY_DIFFER and value not in (defaults[name], had[name]):
-            raise UserError(
-                f"{option_name(name)} {value}: {path} was made with {had[name]}, "
-                "and a resumed run keeps its configuration"
-            )
+    for name, value in given.items():
+        if name not in _MAY_DIFFER and value != had[name]:
+            _check_given(name, value, had[name], path)
     return replace(
         saved,
         resume=asked["resume"],
         name=path.resolve().name,
         runs_dir=str(path.resolve().parent),
-        epochs=had["epochs"] if asked["epochs"] == defaults["epochs"] else max(had["epochs"], asked["epochs"]),
-        patience=asked["patience"] if "patience" in given else had["patience"],
+        epochs=given.get("epochs", had["epochs"]),
+        patience=given.get("patience", had["patience"]),
         cache_dir=asked["cache_dir"] or had["cache_dir"],
         wandb=asked["wandb"],
     )
+
+
+def _check_given(name: str, value: Any, had: Any, path: Path) -> None:
+    """Refuse an option that the run in `path` cannot have if it is resumed.
+
+    Args:
+        name: of the option.
+        value: that was given.
+        had: the run's value, which is another one.
+        path: of the run.
+
+    Raises:
+        UserError: names the option, the run, and what to do.
+    """
+    option = f"{option_name(name)} {value}"
+    if name == "overwrite":
+        raise UserError(f"--overwrite: {path} is continued by --resume; leave one of them out")
+    own = {"name": path.resolve().name, "runs_dir": path.resolve().parent}
+    if name in own:
+        if own[name] != (Path(value).resolve() if name == "runs_dir" else value):
+            raise UserError(f"{option}: {path} is continued in its own folder; leave it out")
+    elif name != "epochs":
+        raise UserError(f"{option}: {path} was made with {had}, and a resumed run keeps its configuration")
+    elif value < had:
+        raise UserError(f"{option}: {path} was made with {had}, and a resumed run can only have more; leave it out")
