@@ -31,6 +31,7 @@ from workbench.errors import UserError
 from workbench.files import read_csv, write_csv
 from workbench.sweep.command import resolve_sweep
 from workbench.training import loop
+from workbench.training.run_folder import read_config
 
 
 @pytest.fixture
@@ -268,6 +269,20 @@ def test_a_training_that_patience_has_ended_is_continued_with_more_of_it(finishe
     train(build(TrainConfig, resume=str(finished), patience=4))
     assert len(read_csv(history)) == 4
     assert "patience: 4" in config.read_text()
+
+
+def test_folds_that_were_refused_or_killed_at_once_do_not_block_a_corrected_command(config, red_and_blue):
+    data = red_and_blue.rename(red_and_blue.with_name("my photos"))
+    config = replace(config, data=str(data), epochs=1, name=None, folds=2)
+    with pytest.raises(UserError, match="--image-size 16"):
+        train(replace(config, image_size=16))
+    folder = Path("runs/cnn-my-photos-2-folds")
+    (folder / "fold-1").mkdir()
+    (folder / "fold-1" / "config.yaml").write_text((folder / "config.yaml").read_text())
+    assert train(config) == folder
+    assert read_config(folder, TrainConfig).data.image_size == 32
+    with pytest.raises(UserError, match=r"--image-size 64: .* was begun with 32; choose another --name"):
+        train(replace(config, image_size=64))
 
 
 def test_an_error_removes_the_bar_and_shows_the_cursor_again(config):

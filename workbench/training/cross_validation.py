@@ -1,6 +1,7 @@
 """Cross-validation: train one configuration several times, and validate each time on another fold of the images."""
 
 import contextlib
+import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -105,7 +106,10 @@ def _check(config: Any) -> None:
 
 
 def _begin(folder: RunFolder, config: Any) -> None:
-    """Write the configuration as it was asked for; refuse the folder of another run, or of other settings."""
+    """Write the configuration as it was asked for; refuse the folder of another run, or of other settings.
+
+    Other settings are accepted until the first epoch is finished: those of the folder may be wrong.
+    """
     if not any(folder.path.iterdir()):
         folder.write_config(config)
         return
@@ -113,6 +117,12 @@ def _begin(folder: RunFolder, config: Any) -> None:
     before, asked = flatten(read_config(folder.path, type(config))) if is_begun else {}, flatten(config)
     if not before.get("folds"):
         raise UserError(f"{folder.path} exists: replace it with --overwrite, or choose another --name")
+    folds = list(folder.path.glob("fold-*"))
+    if not any((fold / HISTORY).exists() for fold in folds):
+        for fold in folds:
+            shutil.rmtree(fold)
+        folder.write_config(config)
+        return
     for name, value in asked.items():
         if name not in _MAY_DIFFER and before[name] != value:
             raise UserError(
