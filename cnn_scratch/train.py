@@ -30,7 +30,7 @@ from workbench.data.description import describe
 from workbench.data.pipeline import count_steps
 from workbench.devices.multi_worker import compare_processes
 from workbench.runtime import distribute
-from workbench.training.augmentation_options import check_augmentation_is_on, switch_augmentation_on
+from workbench.training.augmentation_options import check_augmentation_options, switch_augmentation_on
 from workbench.training.cross_validation import cross_validate
 from workbench.training.loop import train_network
 from workbench.training.lr_finder import suggest_learning_rate
@@ -61,7 +61,7 @@ def train(config: TrainConfig) -> Path:
         config = resume_config(config)
     else:
         config = switch_augmentation_on(config)
-        check_augmentation_is_on(config)
+        check_augmentation_options(config)
     plans = is_planned(config) and not config.run.resume
     check_training(config.training)
     if plans:

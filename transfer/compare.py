@@ -40,7 +40,7 @@ from workbench.finished_run import open_run
 from workbench.reporting.comparison_page import write_page
 from workbench.runtime import make_python_path
 from workbench.table import Column, Table
-from workbench.training.augmentation_options import check_augmentation_is_on
+from workbench.training.augmentation_options import check_augmentation_options
 from workbench.training.plan import is_planned
 from workbench.training.run_folder import check_name, make_name, read_config
 from workbench.training.saved_state import HISTORY, has_metrics
@@ -87,7 +87,7 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
         UserError: a strategy cannot be run, its run folder was made with other settings, or the data or the table of
             `--labels` has changed since the first strategy was trained.
     """
-    check_augmentation_is_on(config)
+    check_augmentation_options(config)
     sizes = [resolve(_build_strategy(config, mode, "x")).data.image_size for mode in get_args(Mode)]
     scratch = config.strategies.scratch
     if scratch:

@@ -40,7 +40,7 @@ from workbench.data.description import describe
 from workbench.data.splits.earlier_runs import describe_unchecked_runs, find_used_images, list_unchecked_runs
 from workbench.devices.multi_worker import compare_processes
 from workbench.runtime import distribute
-from workbench.training.augmentation_options import check_augmentation_is_on
+from workbench.training.augmentation_options import check_augmentation_options
 from workbench.training.cross_validation import cross_validate
 from workbench.training.loop import explain_interrupt, train_network
 from workbench.training.lr_finder import suggest_learning_rate
@@ -68,7 +68,7 @@ def run(config: TransferConfig) -> Path:
         return cross_validate(config, run, command="transfer.run", kind=kind)
     asked = config
     if not config.run.resume:
-        check_augmentation_is_on(config)
+        check_augmentation_options(config)
     config = resolve(resume_config(config) if config.run.resume else config)
     used, kept = find_used_images(config.backbone.from_), find_resumed_split(config.run)
     dataset = load_dataset(config.data, config.training.seed, show_decoding, kept, used)

@@ -21,8 +21,8 @@ def switch_augmentation_on(config: Config) -> Config:
     return replace(config, data_aug=True)
 
 
-def check_augmentation_is_on(config: Any) -> None:
-    """Refuse an option that changes images if `data_aug` is switched off.
+def check_augmentation_options(config: Any) -> None:
+    """Refuse an option that changes images if `data_aug` is switched off, and `crop_area` if images are shifted.
 
     A run's config.yaml gives every option its value, so one that has its default is not refused.
 
@@ -33,11 +33,15 @@ def check_augmentation_is_on(config: Any) -> None:
         UserError: names the option.
     """
     training = config.training
-    is_off = "data_aug" in config.given and not training.data_aug
-    for name in _list_asked(config) if is_off else ():
-        if getattr(training, name) != getattr(type(training), name):
-            option = f"{option_name(name)} {getattr(training, name):g}"
-            raise UserError(f"{option}: changes images by --data-aug, which is switched off; leave one of them out")
+    asked = [name for name in _list_asked(config) if getattr(training, name) != getattr(type(training), name)]
+    options = {name: f"{option_name(name)} {getattr(training, name):g}" for name in asked}
+    if options and "data_aug" in config.given and not training.data_aug:
+        option = next(iter(options.values()))
+        raise UserError(f"{option}: changes images by --data-aug, which is switched off; leave one of them out")
+    if "crop_area" in options and "shift" in options:
+        raise UserError(
+            f"{options['crop_area']} and {options['shift']}: with --shift nothing is cropped; leave one of them out"
+        )
 
 
 def _list_asked(config: Any) -> list[str]:

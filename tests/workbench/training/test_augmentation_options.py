@@ -8,7 +8,7 @@ from transfer.defaults import resolve
 from workbench import cli
 from workbench.config import build
 from workbench.errors import UserError
-from workbench.training.augmentation_options import check_augmentation_is_on, switch_augmentation_on
+from workbench.training.augmentation_options import check_augmentation_options, switch_augmentation_on
 from workbench.training.run_folder import dump_config
 
 OPTIONS = [["--rand-augment", "9"], ["--crop-area", "0.5"], ["--shift", "0.1"], ["--jitter", "0.4"]]
@@ -16,7 +16,7 @@ OPTIONS = [["--rand-augment", "9"], ["--crop-area", "0.5"], ["--shift", "0.1"], 
 
 def switch(*words):
     config = cli.parse(TrainConfig, words)
-    check_augmentation_is_on(config)
+    check_augmentation_options(config)
     return switch_augmentation_on(config)
 
 
@@ -41,6 +41,12 @@ def test_it_is_refused_where_augmentation_is_switched_off(words):
     with pytest.raises(UserError, match=message):
         switch(*words, "--no-data-aug")
     assert switch(*words, "--data-aug").training.data_aug
+
+
+def test_crops_and_shifts_together_are_refused():
+    with pytest.raises(UserError, match=r"^--crop-area 0.6 and --shift 0.1: with --shift nothing is cropped; "):
+        switch("--crop-area", "0.6", "--shift", "0.1")
+    assert switch("--crop-area", "0.6", "--shift", "0").training.data_aug
 
 
 def test_the_configuration_of_a_run_can_be_used_again(tmp_path):
