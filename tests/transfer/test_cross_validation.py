@@ -15,6 +15,7 @@ from workbench.evaluation.probabilities import softmax
 from workbench.files import read_json, write_json
 from workbench.finished_run import open_run
 from workbench.training.cross_validation import collect_folds, cross_validate, read_out_of_fold
+from workbench.training.fold_scores import describe_folds
 from workbench.training.run_folder import read_config
 from workbench.training.run_results import PROBABILITIES
 
@@ -91,6 +92,9 @@ def test_folds_are_joined_if_they_are_of_the_same_images(tmp_path):
     write_folds(images)
     summary = collect_folds(tmp_path, 2)
     assert (summary["images"], summary["seen"], summary["val_accuracy"]) == (4, 1, 1.0)
+    shown = describe_folds(summary)
+    assert [line.partition(": ")[0] for line in shown] == ["2 folds", "note", "warning", "folds"]
+    assert "its best epoch, which is chosen by the images that it is measured on" in shown[1]
     assert read_out_of_fold(tmp_path).seen == {"b.jpg"}
     for change in ({"digest": "other"}, {"class_name": "b"}, {"name": "e.jpg"}):
         write_folds([images[0]._replace(**change), *images[1:]])

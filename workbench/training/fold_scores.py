@@ -8,6 +8,10 @@ from workbench.files import read_json
 from workbench.wording import agree
 
 FOLDS = "folds.json"
+CHOICE = (
+    "each fold counts its best epoch, which is chosen by the images that it is measured on, so the accuracy and its "
+    "interval are too high, most of all with few images"
+)
 
 
 class FoldsSummary(TypedDict):
@@ -17,7 +21,8 @@ class FoldsSummary(TypedDict):
         folds: number of folds.
         images: number of images, each of which validates once.
         seen: how many of them the network that `--from` names was trained on; their accuracy is too high.
-        val_accuracy: share of the images that are classified correctly by the model that has not seen them.
+        val_accuracy: share of the images that are classified correctly by the model that has not seen them. It is too
+            high, because each fold counts its best epoch.
         val_accuracy_interval: its 95 % interval by Wilson's method.
         fold_accuracies: validation accuracy of each fold.
         mean, standard_deviation: of the folds' accuracies; the sample standard deviation.
@@ -56,7 +61,7 @@ def read_folds(folder: Path) -> FoldsSummary | None:
 
 
 def describe_folds(summary: FoldsSummary) -> list[str]:
-    """Return the accuracy on all images, a warning if models have seen images, and the accuracy of each fold."""
+    """Return the accuracy on all images, what makes it too high, and the accuracy of each fold."""
     low, high = summary["val_accuracy_interval"]
     each = ", ".join(f"{accuracy:.1%}" for accuracy in summary["fold_accuracies"])
     unseen = "" if summary["seen"] else ", each by the model that has not seen it"
@@ -66,7 +71,7 @@ def describe_folds(summary: FoldsSummary) -> list[str]:
     )
     warning = describe_warning(summary)
     last = f"folds:       {each}; standard deviation {100 * summary['standard_deviation']:.1f} points"
-    return [first, *([f"warning: {warning}"] if warning else []), last]
+    return [first, f"note: {CHOICE}", *([f"warning: {warning}"] if warning else []), last]
 
 
 def describe_warning(summary: FoldsSummary) -> str:

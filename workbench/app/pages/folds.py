@@ -12,7 +12,7 @@ from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.origin import find_command_of_run
 from workbench.table import Column, Table
-from workbench.training.fold_scores import FoldsSummary, describe_warning
+from workbench.training.fold_scores import CHOICE, FoldsSummary, describe_warning
 from workbench.wording import format_count
 
 
@@ -81,6 +81,7 @@ class FoldsPage(LivePage):
             return
         with self._folds:
             Text("h2", "Folds")
+            Text("p", f"{CHOICE[:1].upper()}{CHOICE[1:]}.")
             warning = describe_warning(summary)
             if warning:
                 add_notice(f"{warning[:1].upper()}{warning[1:]}.")
