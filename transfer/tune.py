@@ -110,7 +110,7 @@ class TransferHyperModel(ImageHyperModel):
 
     def build_plain_model(self, config: TransferConfig, weights: list[np.ndarray]) -> keras.Model:
         """Return the whole network with the given weights in its trained part, not compiled."""
-        frozen = self._freeze(config)
+        frozen = self._freeze(replace(config, precision="float32"))  # the weights are; float16 would need a GPU
         frozen.part.set_weights(weights)
         return build_uncompiled(frozen.network.model)
 

@@ -94,6 +94,16 @@ parameters:
         (epoch,) = read_csv(run(alone) / "history.csv")
         assert float(epoch["val_loss"]) == pytest.approx(float(row["val_loss"]), rel=1e-3)
     check_ema_changes_no_later_trial(folder)
+    check_a_float16_winner_needs_no_gpu(folder)
+
+
+def check_a_float16_winner_needs_no_gpu(folder):
+    """The command, which builds the model that is kept, uses no GPU where workers run the trials."""
+    values, trial = {"mode": "all", "dropout": 0.5}, folder / "tuner" / "trial_0"
+    hypermodel = open_hypermodel(folder, None)
+    half, single = (hypermodel.load_trial(values, precision, trial) for precision in ("float16", "float32"))
+    for weight, other in zip(half.get_weights(), single.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
 
 
 def check_ema_changes_no_later_trial(folder):
