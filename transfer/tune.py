@@ -44,6 +44,8 @@ from workbench.keras_graph import build_uncompiled
 from workbench.sweep.command import open_sweep, read_trial_defaults
 from workbench.sweep.image_hypermodel import ImageHyperModel, TrialDefaults
 from workbench.sweep.results import Value
+from workbench.sweep.search import find_space, list_given
+from workbench.sweep.sweep_file import read_space
 from workbench.sweep.tuners import SEARCHES
 from workbench.training.optimizer import compile_model
 
@@ -180,11 +182,12 @@ def tune(config: TuneConfig) -> Path:
         UserError: the space, the data or the folder cannot be used, the folder holds another sweep, or no trial could
             be completed.
     """
-    if config.fixed.backbone:
-        find_application(config.fixed.backbone)
-    if config.fixed.weights:
-        check_weights(config.fixed.weights)
-    backbone = BackboneConfig(from_=config.fixed.from_)
+    space = read_space(find_space(config), TRIAL, list_given(config))
+    for name in space.list_values("backbone"):
+        find_application(str(name))
+    for weights in space.list_values("weights"):
+        check_weights(str(weights))
+    backbone = BackboneConfig(from_=next((base for base in space.list_values("from_") if isinstance(base, str)), None))
     config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
     with open_sweep(config, TRIAL, command="transfer.tune", train_command="transfer.run") as sweep:
         tuner = SEARCHES[sweep.tuner](  # a GridSearch, unless the sweep file or --tuner names another one

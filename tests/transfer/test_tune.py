@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -34,9 +35,7 @@ parameters:
 
 def test_trials_share_stored_features_and_the_winner_is_a_whole_network(config, cache):
     Path("space.yaml").write_text(SPACE.replace("RUN", config.backbone.from_))
-    folder = tune(
-        build(TuneConfig, data=config.data.data, image_size=32, space="space.yaml", name="s", max_trials=4, workers=0)
-    )
+    folder = tune(build(TuneConfig, data=config.data.data, space="space.yaml", name="s", max_trials=4, workers=0))
     rows = read_csv(folder / "trials.csv")
     assert {row["status"] for row in rows} == {"completed"}
     assert len({(row["until"], row["learning_rate"]) for row in rows}) == 4
@@ -82,7 +81,7 @@ parameters:
     Path("space.yaml").write_text(space.replace("RUN", config.backbone.from_))
     built = []
     monkeypatch.setattr(tune_module, "build_network", lambda *args: built.append(args) or build_network(*args))
-    options = {"image_size": 32, "space": "space.yaml", "name": "s", "workers": 0, "max_trials": 2}
+    options = {"space": "space.yaml", "name": "s", "workers": 0, "max_trials": 2}
     folder = tune(build(TuneConfig, data=config.data.data, seed=12, **options))  # its first points differ in both
     assert len(built) == 1
     assert keras.saving.load_model(folder / "model.keras", safe_mode=True).output_shape == (None, 3)
@@ -144,15 +143,32 @@ def test_options_that_do_not_fit_the_sweep_file_are_one_line(words, says, workdi
     assert error.count("\n") == 1
 
 
+def test_images_that_a_swept_network_has_seen_are_warned_of(scratch, workdir, capsys):
+    """The parts are swapped: one of two networks was trained on the images that are now test images."""
+    data, base = scratch
+    for part, other in (("train", "test"), ("test", "train")):
+        shutil.copytree(data / part, workdir / "swapped" / other)
+    other = shutil.copytree(base, workdir / "other", ignore=shutil.ignore_patterns("split.csv"))
+    Path("space.yaml").write_text(f"parameters: {{from_: {{values: [{other}, {base}]}}, epochs: {{value: 1}}}}")
+    tune(build(TuneConfig, data="swapped", space="space.yaml", name="s", max_trials=1, workers=0))
+    said = capsys.readouterr().out
+    assert "warning: 30 of 30 test images were already used to train or validate the network that --from names" in said
+    assert f"warning: {other} has no split.csv, so it is not known whether" in said
+
+
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "parameter", "says"),
     [
-        (["--backbone", "Nope"], "error: --backbone Nope: unknown; expected ConvNeXtBase, "),
-        (["--weights", "no.h5"], "error: --weights no.h5: no such file\n"),
+        (["--backbone", "Nope"], "dropout: {values: [0.1, 0.2]}", "--backbone Nope: unknown; expected ConvNeXtBase, "),
+        (["--weights", "no.h5"], "dropout: {values: [0.1, 0.2]}", "--weights no.h5: no such file\n"),
+        ([], "backbone: {values: [ResNet50, Nope]}", "--backbone Nope: unknown; expected ConvNeXtBase, "),
+        ([], "weights: {value: no.h5}", "--weights no.h5: no such file\n"),
     ],
 )
-def test_a_backbone_or_weights_that_are_not_there_are_refused_before_the_sweep_begins(words, says, workdir, capsys):
-    Path("space.yaml").write_text("parameters: {dropout: {values: [0.1, 0.2]}}")
+def test_a_backbone_or_weights_that_are_not_there_are_refused_before_the_sweep_begins(
+    words, parameter, says, workdir, capsys
+):
+    Path("space.yaml").write_text(f"parameters: {{{parameter}}}")
     assert main(["--space", "space.yaml", "--workers", "0", *words]) == 2
-    assert says in capsys.readouterr().err
+    assert f"error: {says}" in capsys.readouterr().err
     assert not Path("runs").exists()

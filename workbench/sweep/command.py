@@ -142,9 +142,8 @@ def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     begun = None if config.run.overwrite else read_json(folder.path / "sweep.json")
     if kept is None and begun is not None and "groups" not in begun:
         config = replace(config, groups=NO_GROUPS)  # the earlier version drew the split without groups
-    base = space.fixed.get("from_")
-    base = base if isinstance(base, str) else None
-    used = find_used_images(base)
+    bases = [base for base in space.list_values("from_") if isinstance(base, str)]
+    used = find_used_images(*bases)
     dataset = load_dataset(config.data, config.search.seed, show_decoding, kept, used)
     text = find_space(config).read_text(encoding="utf-8")  # of a file that may be in the folder
     if config.run.overwrite:
@@ -154,7 +153,7 @@ def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     folder.write_config(config)
     folder.write_dataset(dataset, is_new=kept is None)
     lines = describe(dataset, str(space.fixed.get("class_weights", "none")))
-    for line in (*lines, *describe_unchecked_runs(list_unchecked_runs(base))):
+    for line in (*lines, *describe_unchecked_runs(list_unchecked_runs(*bases))):
         console.print(line)
 
 

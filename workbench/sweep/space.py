@@ -104,6 +104,12 @@ class Space:
         """Return whether a tuner draws values from ranges, so that there is no end of different points."""
         return tuner != "grid" and bool(self.distributions)
 
+    def list_values(self, name: str) -> list[results.Value]:
+        """Return the values that an option can have in a trial; none if the space does not give it."""
+        if name in self.parameters:
+            return self.parameters[name]
+        return [self.fixed[name]] if name in self.fixed else []
+
     @property
     def num_points(self) -> int:
         """Number of points of the grid; `len` could not return one of 2^63 or more."""

@@ -120,8 +120,8 @@ def _read_space(path: Path, trial: TrialOptions, given: Mapping[str, results.Val
 
 def _find_max_epochs(space: Space, trial: TrialOptions) -> int:
     """Return the largest number of epochs that a trial can have; the default may depend on one parameter."""
-    if "epochs" in {**space.parameters, **space.fixed}:
-        given: Any = space.parameters.get("epochs") or [space.fixed["epochs"]]
+    given: Any = space.list_values("epochs")
+    if given:
         return max(given)
     point = {**space.get_point(0), **space.fixed}
     points = ({**point, name: value} for name, values in space.parameters.items() for value in values)

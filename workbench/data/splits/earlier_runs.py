@@ -1,6 +1,6 @@
 """The images that earlier runs have used, of which a run with `--from` takes the network: it has seen them already."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,31 +30,31 @@ class UsedImage(NamedTuple):
         return self.part in _MUST_NOT_HOLD.get(part, ())
 
 
-def find_used_images(run: str | None) -> dict[str, UsedImage]:
-    """Return digest of the content -> use, of the images of a run, and of the runs that its network was taken from.
+def find_used_images(*runs: str | None) -> dict[str, UsedImage]:
+    """Return digest of the content -> use, of the images of runs, and of the runs that their networks were taken from.
 
     Args:
-        run: folder of the run; None for none. Runs that keep no split are left out, see `list_unchecked_runs`.
+        runs: folders of the runs; None for none. Runs that keep no split are left out, see `list_unchecked_runs`.
 
     Raises:
         UserError: a split.csv is damaged.
     """
     used: dict[str, UsedImage] = {}
-    for folder in _list_runs(run):
+    for folder in _list_runs(runs):
         for image in read_split(folder) or ():
             _add(used, image.digest, UsedImage(image.part, f"{folder}: {image.name}"))
     return used
 
 
-def list_unchecked_runs(run: str | Path | None) -> list[str]:
-    """Return a run, and those that its network was taken from, of which it is not known which images they used.
+def list_unchecked_runs(*runs: str | Path | None) -> list[str]:
+    """Return of runs, and those that their networks were taken from, the ones of which it is not known what they used.
 
     These are runs of an earlier version, which keep no split, and runs that are not found.
 
     Args:
-        run: folder of the run; None for none.
+        runs: folders of the runs; None for none.
     """
-    return [str(folder) for folder in _list_runs(run) if not (folder / SPLIT).exists()]
+    return [str(folder) for folder in _list_runs(runs) if not (folder / SPLIT).exists()]
 
 
 def describe_unchecked_runs(runs: Sequence[str]) -> list[str]:
@@ -67,13 +67,15 @@ def describe_unchecked_runs(runs: Sequence[str]) -> list[str]:
     ]
 
 
-def _list_runs(run: str | Path | None) -> Iterator[Path]:
-    """Yield the folders of a run, of the run that its network was taken from, and so on."""
-    folder, known = None if run is None else Path(run), set()
-    while folder is not None and folder.resolve() not in known:
-        known.add(folder.resolve())
-        yield folder
-        folder = find_base(folder)
+def _list_runs(runs: Iterable[str | Path | None]) -> Iterator[Path]:
+    """Yield the folders of runs, of the runs that their networks were taken from, and so on, each once."""
+    known = set()
+    for run in runs:
+        folder = None if run is None else Path(run)
+        while folder is not None and folder.resolve() not in known:
+            known.add(folder.resolve())
+            yield folder
+            folder = find_base(folder)
 
 
 def _add(used: dict[str, UsedImage], digest: str, image: UsedImage) -> None:
