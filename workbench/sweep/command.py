@@ -64,6 +64,7 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
             elif executor is None:
                 executor = start_workers(config)
             _begin(config, folder, space)
+            space = space.sort_parameters(list(read_json(folder.path / "sweep.json")["parameters"]))  # as it was begun
             if executor:
                 executor.keep_logs(folder.path / "workers")
             trial_defaults = make_trial_defaults(folder, type(config), trial)

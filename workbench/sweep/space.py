@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from workbench.config import TrainingConfig
@@ -99,6 +99,15 @@ class Space:
         for name, values in reversed(self.parameters.items()):
             number, digits[name] = divmod(number, len(values))
         return {name: values[digits[name]] for name, values in self.parameters.items()}
+
+    def sort_parameters(self, names: Sequence[str]) -> "Space":
+        """Return the space with its parameters in the order of `names`, which has all of them."""
+        return dataclasses.replace(
+            self,
+            parameters={name: self.parameters[name] for name in names},
+            distributions={name: self.distributions[name] for name in names if name in self.distributions},
+            probabilities={name: self.probabilities[name] for name in names if name in self.probabilities},
+        )
 
     def is_endless(self, tuner: str) -> bool:
         """Return whether a tuner draws values from ranges, so that there is no end of different points."""

@@ -247,6 +247,30 @@ def test_a_bayesian_search_has_as_many_trials_as_asked_for_if_its_ranges_have_th
     assert tile.note == "0 failed, 0 pruned"
 
 
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("grid", ["learning_rate: {values: [0.001, 0.002]}", "seed: {values: [3, 4, 5]}"]),
+        ("random", ["learning_rate: {min: 0.001, max: 0.1}", "batch_size: {min: 1, max: 9}"]),
+        ("random", ["seed: {values: [3, 4], probabilities: [0.5, 0.5]}", "learning_rate: {min: 0.001, max: 0.1}"]),
+    ],
+)
+def test_a_sweep_is_continued_with_its_parameters_in_another_order(workdir, method, parameters):
+    names = ("trial", "learning_rate", "seed", "batch_size")
+
+    def search(parameters, max_trials):
+        sweep(
+            f"{{method: {method}, parameters: {{epochs: {{value: 1}}, {', '.join(parameters)}}}}}",
+            max_trials=max_trials,
+        )
+        return [{name: row[name] for name in names if name in row} for row in rows()]
+
+    whole = search(parameters, 5)
+    shutil.rmtree("runs")
+    search(parameters, 2)
+    assert search(parameters[::-1], 5) == whole
+
+
 def test_a_sweep_of_a_range_that_an_earlier_version_began_is_continued(workdir):
     text = "parameters: {learning_rate: {min: 0.001, max: 0.1}, batch_size: {value: 1}, epochs: {value: 1}}"
     sweep(text, max_trials=2)
