@@ -37,6 +37,7 @@ from workbench.sweep.scheduling.scheduler import Scheduler
 from workbench.sweep.scheduling.trial import Trial
 from workbench.sweep.space import Space
 from workbench.sweep.status import RunningTrial, SweepStatus, publish_status
+from workbench.training.augmentation_options import reset_unused_augmentation
 from workbench.training.checkpoints import save_model
 from workbench.training.estimates import record_estimate
 from workbench.training.run_folder import RunFolder, dump_config
@@ -183,7 +184,7 @@ class Sweep:
                 raise UserError(f"the only trial could not be completed: {failed[0].reason}")
             raise UserError(f"none of the {len(failed):,} trials could be completed; the first: {failed[0].reason}")
         path, trial = self.folder.path, tuner.oracle.get_trial(best.id)
-        config = tuner.hypermodel.read_config(trial.hyperparameters)
+        config = reset_unused_augmentation(tuner.hypermodel.read_config(trial.hyperparameters))
         precision = tuner.oracle.scheduler.trials[best.id].result.get("precision")
         if precision:  # a sweep of an earlier version did not record it
             config = replace(config, precision=precision)

@@ -44,6 +44,15 @@ def check_augmentation_options(config: Any) -> None:
         )
 
 
+def reset_unused_augmentation(config: Config) -> Config:
+    """Return the configuration with the defaults of the options that change nothing because `data_aug` is off."""
+    asks: Any = config
+    training = asks.training
+    if training.data_aug:
+        return config
+    return replace(config, **{name: getattr(type(training), name) for name in _CHANGES_NOTHING})
+
+
 def _list_asked(config: Any) -> list[str]:
     """Return the names of the options that are given with a value that changes images."""
     training, names = config.training, _CHANGES_NOTHING

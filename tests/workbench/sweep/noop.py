@@ -24,7 +24,7 @@ class NoopConfig:
     given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
 
-TUNABLE_OPTIONS = ("seed", "batch_size", "learning_rate", "epochs", "data_aug")
+TUNABLE_OPTIONS = ("seed", "batch_size", "learning_rate", "epochs", "data_aug", "shift")
 TRIAL = TrialOptions(NoopConfig, TUNABLE_OPTIONS, lambda config: check_training(config.training))
 
 

@@ -11,14 +11,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cnn_scratch.config import TrainConfig
 from tests.processes import PIPE, Process, limit_file_size, run, start_worker
 from tests.workbench.sweep.noop import MISBEHAVE, OUT_OF_MEMORY, NoopHyperModel, NoopTuneConfig, main, tune
+from workbench import cli
 from workbench.config import build, replace
 from workbench.errors import UserError
 from workbench.files import read_csv, read_json, write_json
 from workbench.finished_run import open_run
 from workbench.reporting.sweep_page import build_sweep_page
 from workbench.reporting.sweep_statistics import build_repeats_section
+from workbench.training.augmentation_options import check_augmentation_is_on
 
 
 def command(*words):
@@ -245,6 +248,16 @@ def test_a_bayesian_search_has_as_many_trials_as_asked_for_if_its_ranges_have_th
     assert read_json(folder / "status.json")["total"] == count
     (tile,) = [tile for tile in build_sweep_page(open_run(folder)).tiles if tile.label == "trials"]
     assert tile.note == "0 failed, 0 pruned"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_winner_of_a_sweep_of_data_aug_can_be_trained_again(workdir, is_on):
+    values = str([is_on, not is_on]).lower()
+    text = "parameters: {data_aug: {values: %s}, shift: {value: 0.1}, epochs: {value: 1}, batch_size: {value: 1}}"
+    folder = sweep(text % values, max_trials=1, order="lexicographic")
+    best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml")])
+    check_augmentation_is_on(best)
+    assert (best.training.data_aug, best.training.shift) == (is_on, 0.1 if is_on else 0.0)
 
 
 @pytest.mark.parametrize(
