@@ -13,7 +13,7 @@ from workbench.app.label_review import choose, describe_review, find_table, list
 from workbench.config import build, flatten, replace
 from workbench.data.corrections import read_corrections
 from workbench.errors import UserError
-from workbench.training.augmentation_options import check_augmentation_is_on
+from workbench.training.augmentation_options import check_augmentation_options
 from workbench.training.run_folder import dump_config
 
 
@@ -89,5 +89,5 @@ def test_the_commands_train_folds_again_with_the_settings_that_these_were_resolv
         words = shlex.split(line)
         assert words[:3] == ["python", "-m", "cnn_scratch.train"]
         config = cli.parse(TrainConfig, words[3:])
-        check_augmentation_is_on(config)
+        check_augmentation_options(config)
         assert flatten(config) == flatten(replace(resolved, folds=folds, name=name, **folders))

@@ -21,7 +21,7 @@ from workbench.files import read_csv, read_json, write_json
 from workbench.finished_run import open_run
 from workbench.reporting.sweep_page import build_sweep_page
 from workbench.reporting.sweep_statistics import build_repeats_section
-from workbench.training.augmentation_options import check_augmentation_is_on
+from workbench.training.augmentation_options import check_augmentation_options
 
 
 def command(*words):
@@ -256,7 +256,7 @@ def test_the_winner_of_a_sweep_of_data_aug_can_be_trained_again(workdir, is_on):
     text = "parameters: {data_aug: {values: %s}, shift: {value: 0.1}, epochs: {value: 1}, batch_size: {value: 1}}"
     folder = sweep(text % values, max_trials=1, order="lexicographic")
     best = cli.parse(TrainConfig, ["--config", str(folder / "best.yaml")])
-    check_augmentation_is_on(best)
+    check_augmentation_options(best)
     assert (best.training.data_aug, best.training.shift) == (is_on, 0.1 if is_on else 0.0)
 
 
