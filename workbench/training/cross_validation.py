@@ -1,6 +1,7 @@
 """Cross-validation: train one configuration several times, and validate each time on another fold of the images."""
 
 import contextlib
+import shlex
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from workbench.files import read_csv, read_json, replace_file, write_csv, write_
 from workbench.training.fold_scores import FOLDS, FoldsSummary, describe_folds
 from workbench.training.run_folder import RunFolder, make_name, read_config
 from workbench.training.run_results import PROBABILITIES
-from workbench.training.saved_state import HISTORY, has_metrics
+from workbench.training.saved_state import BEST, HISTORY, LAST, METRICS, has_metrics
 
 OUT_OF_FOLD, IMAGES = "out_of_fold.npy", "out_of_fold.csv"
 _MAY_DIFFER = {"name", "runs_dir", "logs_dir", "overwrite", "resume", "cache_dir", "wandb"}
@@ -92,7 +93,7 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
     for line in others:
         console.print(line)
     console.print(f"numbers:     {folder.path / FOLDS}, each image in {folder.path / IMAGES}")
-    console.print(f"find wrong labels:  {format_call('workbench.data')} labels {folder.path}")
+    console.print(f"find wrong labels:  {format_call('workbench.data')} labels {shlex.quote(str(folder.path))}")
     return folder.path
 
 
@@ -118,7 +119,7 @@ def _begin(folder: RunFolder, config: Any) -> None:
     if not before.get("folds"):
         raise UserError(f"{folder.path} exists: replace it with --overwrite, or choose another --name")
     folds = list(folder.path.glob("fold-*"))
-    if not any((fold / HISTORY).exists() for fold in folds):
+    if not any((fold / name).exists() for fold in folds for name in (HISTORY, LAST, BEST, METRICS)):
         for fold in folds:
             shutil.rmtree(fold)
         folder.write_config(config)

@@ -161,7 +161,7 @@ def test_a_cross_validation_is_continued_once_its_first_fold_has_begun(page, sho
         page.get_by_text("It stopped before its first epoch was saved").wait_for()
         assert page.get_by_text("--config").count() == 0
         (folder / "fold-1").mkdir()
-        (folder / "fold-1" / "config.yaml").write_text("data: digits\nfold: 1/5\n")
+        (folder / "fold-1" / "history.csv").write_text("epoch\n")
         page.get_by_text(f"--config {folder}/config.yaml --name folds").wait_for()
         page.get_by_text("It stopped before").wait_for(state="detached")
     finally:

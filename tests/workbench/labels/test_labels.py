@@ -266,6 +266,14 @@ def test_a_search_after_labels_were_edited_in_the_data_leaves_a_table_that_fits(
     assert load().left_out == [exclude]
 
 
+def test_an_unfinished_cross_validation_is_named_as_that(data, tmp_path):
+    run = tmp_path / "cv"
+    write_cross_validation(run, data)
+    (run / "folds.json").unlink()
+    with pytest.raises(UserError, match=r"cv: not all folds are trained; repeat the command that began them"):
+        search_labels(LabelsConfig([str(run)]))
+
+
 def test_an_image_whose_action_is_taken_back_has_the_label_of_the_data_again(data, tmp_path):
     """Also if a run was trained with the corrected label."""
     pytest.importorskip("cleanlab")

@@ -13,6 +13,7 @@ from workbench.commandline.calls import format_call
 from workbench.origin import find_command_of_run
 from workbench.table import Column, Table
 from workbench.training.fold_scores import CHOICE, FoldsSummary, describe_warning
+from workbench.training.saved_state import HISTORY
 from workbench.wording import format_count
 
 
@@ -38,8 +39,9 @@ class FoldsPage(LivePage):
             f"A cross-validation on {data}: {format_count(entry.num_folds, 'training')}, each validated on images that "
             "it has not seen."
         )
-        # In config.yaml every option is given. With it a first fold would not be planned; the others are as the first.
-        has_begun = (entry.path / "fold-1" / "config.yaml").exists()
+        # config.yaml gives every option, so with it the first fold would not be planned. Later folds have the settings
+        # of the first one, so the command is right once the first fold has a finished epoch.
+        has_begun = (entry.path / "fold-1" / HISTORY).exists()
         self._update("notices", _list_notices(entry, has_begun), self._show_notices)
         self._update("tiles", _list_tiles(entry), self._show_tiles)
         has_table = find_table(entry) is not None
