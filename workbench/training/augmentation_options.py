@@ -45,12 +45,16 @@ def check_augmentation_options(config: Any) -> None:
 
 
 def reset_unused_augmentation(config: Config) -> Config:
-    """Return the configuration with the defaults of the options that change nothing because `data_aug` is off."""
+    """Return the configuration with the defaults of the options that change nothing.
+
+    None does without `data_aug`, and `crop_area` does not where images are shifted.
+    """
     asks: Any = config
     training = asks.training
-    if training.data_aug:
-        return config
-    return replace(config, **{name: getattr(type(training), name) for name in _CHANGES_NOTHING})
+    used = set(_CHANGES_NOTHING) if training.data_aug else set()
+    if training.shift:
+        used -= {"crop_area"}
+    return replace(config, **{name: getattr(type(training), name) for name in _CHANGES_NOTHING.keys() - used})
 
 
 def _list_asked(config: Any) -> list[str]:

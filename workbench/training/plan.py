@@ -107,7 +107,8 @@ def plan_training(facts: Facts) -> dict[str, Any]:
     start_size = given.get("start_size", choose_start_size(facts))
     epochs = given.get("epochs", choose_epochs(facts, start_size))
     schedule, data_aug = given.get("schedule", suited.schedule), given.get("data_aug", True)
-    is_shifted = data_aug and "crop_area" not in given and (facts.image_size <= SMALL or epochs <= SHORT)
+    is_cropped = given.get("crop_area", 1.0) < 1
+    is_shifted = data_aug and not is_cropped and (facts.image_size <= SMALL or epochs <= SHORT)
     chosen = {
         "epochs": epochs,
         "batch_size": batch_size,

@@ -6,9 +6,13 @@ from cnn_scratch.config import TrainConfig
 from transfer.config import TransferConfig
 from transfer.defaults import resolve
 from workbench import cli
-from workbench.config import build
+from workbench.config import build, flatten
 from workbench.errors import UserError
-from workbench.training.augmentation_options import check_augmentation_options, switch_augmentation_on
+from workbench.training.augmentation_options import (
+    check_augmentation_options,
+    reset_unused_augmentation,
+    switch_augmentation_on,
+)
 from workbench.training.run_folder import dump_config
 
 OPTIONS = [["--rand-augment", "9"], ["--crop-area", "0.5"], ["--shift", "0.1"], ["--jitter", "0.4"]]
@@ -47,6 +51,21 @@ def test_crops_and_shifts_together_are_refused():
     with pytest.raises(UserError, match=r"^--crop-area 0.6 and --shift 0.1: with --shift nothing is cropped; "):
         switch("--crop-area", "0.6", "--shift", "0.1")
     assert switch("--crop-area", "0.6", "--shift", "0").training.data_aug
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"data_aug": True, "shift": 0.1, "crop_area": 0.6, "jitter": 0.2}, {"shift": 0.1, "jitter": 0.2}),
+        ({"data_aug": True, "crop_area": 0.6}, {"crop_area": 0.6}),
+        ({"data_aug": False, "shift": 0.1, "crop_area": 0.6}, {}),
+    ],
+)
+def test_what_changes_nothing_gets_its_default(options, kept):
+    """So that the configuration of a trial can be trained again."""
+    config = reset_unused_augmentation(build(TrainConfig, **options))
+    check_augmentation_options(config)
+    assert flatten(config) == flatten(build(TrainConfig, data_aug=options["data_aug"], **kept))
 
 
 def test_the_configuration_of_a_run_can_be_used_again(tmp_path):

@@ -110,7 +110,7 @@ def test_small_images_and_those_of_short_trainings_are_shifted_and_others_croppe
     assert plan(image_size=64)["shift"] > 0
     assert plan(image_size=128, epochs=20)["shift"] > 0
     assert plan(image_size=128)["shift"] == 0
-    assert plan(image_size=64, crop_area=0.6)["shift"] == 0  # crops are asked for
+    assert [plan(image_size=64, crop_area=area)["shift"] for area in (0.6, 1.0)] == [0, 0.1]  # 1 crops nothing
 
 
 def test_images_grow_from_64_px_or_half_their_size_where_the_network_takes_other_sizes():
