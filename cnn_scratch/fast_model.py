@@ -127,16 +127,17 @@ def build_fast_model(plain: keras.Model, precision: str = "float32", fuse: bool 
     x, remaining, is_first = image, plain.layers[1:], True
     is_for_cpu = fuse is None and not list_gpus() and count_replicas() == 1
     while remaining:
-        parts = _find_fusible(remaining) if fuse or (is_for_cpu and _is_large(remaining[0])) else []
+        parts = _find_fusible(remaining) if fuse or (is_for_cpu and _is_large(remaining[0], precision)) else []
         x = (_fuse(parts, policy, is_first) if parts else _copy_layer(remaining[0], policy, is_for_cpu))(x)
         is_first = is_first and not remaining[0].weights
         remaining = remaining[len(parts) or 1 :]
     return TrainingModel(image, x, saved_as=plain, validates_saved=precision != "float32", name=plain.name)
 
 
-def _is_large(layer: keras.Layer) -> bool:
+def _is_large(layer: keras.Layer, precision: str) -> bool:
     """Return whether a compiled kernel for the layer, or for the block that it begins, is worth its compilation."""
-    is_tiled = isinstance(layer, layers.Conv2D) and is_faster_by_tiles(layer.input.shape, layer.kernel.shape)
+    may_be_tiled = isinstance(layer, layers.Conv2D) and precision == "float32"
+    is_tiled = may_be_tiled and is_faster_by_tiles(layer.input.shape, layer.kernel.shape)
     return is_tiled or math.prod(layer.output.shape[1:]) > LARGE_MAPS
 
 

@@ -159,6 +159,7 @@ def compute_features(
         images=training.values,
         validation_images=exact_values,
         labels=dataset.labels[rows],
+        source_labels=dataset.source_labels[rows],
         names=[dataset.names[row] for row in rows],
         train=train,
         validation=np.arange(len(inputs.rows), len(rows)),
@@ -181,9 +182,8 @@ def _open_part(
         return _compute(frozen, dataset.images, inputs, rows_done, seed, precision)
 
     views, augmentation = inputs.views, inputs.augmentation
-    settings = (FORMAT, dataset.images_key, views, seed if views else None)
-    changed = () if augmentation == Augmentation() else (augmentation,)  # so that older features are found
-    digest = hashlib.sha256(repr((*settings, *changed, compute_dtype, stored_dtype, frozen.digest)).encode())
+    settings = (FORMAT, dataset.images_key, views, seed if views else None, augmentation, compute_dtype, stored_dtype)
+    digest = hashlib.sha256(repr((*settings, frozen.digest)).encode())
     digest.update(inputs.rows.astype("<i8").tobytes())
     start = time.perf_counter()
     part = open_features(digest.hexdigest()[:24], shape, stored_dtype, config.data.cache_dir, compute_blocks)

@@ -38,7 +38,8 @@ def choose_model_precision(model: keras.Model, training: TrainingConfig) -> str:
         UserError: float16 without a GPU.
     """
     num_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    facts = ["training, fused", training.batch_size, model.name, len(model.layers), num_trained, *model.input_shape[1:]]
+    settings = [training.batch_size, model.name, len(model.layers), num_trained, *model.input_shape[1:]]
+    facts = ["training, convolved by tiles", *settings]
 
     @functools.cache
     def build(precision: str) -> TrainingModel:

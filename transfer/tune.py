@@ -187,8 +187,9 @@ def tune(config: TuneConfig) -> Path:
         find_application(str(name))
     for weights in space.list_values("weights"):
         check_weights(str(weights))
-    backbone = BackboneConfig(from_=next((base for base in space.list_values("from_") if isinstance(base, str)), None))
-    config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
+    for base in space.list_values("from_") or [None]:
+        backbone = BackboneConfig(from_=base if isinstance(base, str) else None)
+        config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
     with open_sweep(config, TRIAL, command="transfer.tune", train_command="transfer.run") as sweep:
         tuner = SEARCHES[sweep.tuner](  # a GridSearch, unless the sweep file or --tuner names another one
             TransferHyperModel(sweep.trial_defaults),
