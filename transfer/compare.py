@@ -100,7 +100,8 @@ def compare(config: CompareConfig) -> list[ComparedStrategy]:
     for mode in get_args(Mode):
         folders.append(_run_strategy(_build_strategy(config, mode, f"{name}-{mode}"), folders))
         # The table may have been changed after `_check_same_data`, before the process of the strategy has read it.
-        check_same_corrections(folders[-1] / CORRECTIONS, folders[0], f"the strategies have other labels; {_AGAIN}")
+        advice = f"the strategies were trained with different labels; {_AGAIN}"
+        check_same_corrections(folders[-1] / CORRECTIONS, folders[0], advice)
 
     runs = [*map(str, folders), *([scratch] if scratch else [])]
     output = Path(config.run.runs_dir) / name

@@ -18,7 +18,7 @@ class StoredFeatures:
     """Features that are on disk.
 
     Attributes:
-        key: that they are kept under.
+        key: under which they are stored.
         values: array mapped from disk.
         seconds: how long computing them took, whenever that was.
         computed: number of rows computed just now; 0 if all were stored already.

@@ -180,9 +180,9 @@ def distribute(strategy: str) -> contextlib.AbstractContextManager:
 
     Args:
         strategy: `single`, or `mirrored` for tf.distribute.MirroredStrategy: every GPU holds the weights and
-            computes its share of each batch. Without a GPU the logical CPU devices are used instead. On one device it
-            is `single`. `multi_worker` for tf.distribute.MultiWorkerMirroredStrategy: the same with the devices of all
-            processes.
+            computes its share of each batch. Without a GPU the logical CPU devices are used instead. With one device
+            it does what `single` does. `multi_worker` for tf.distribute.MultiWorkerMirroredStrategy: the same with the
+            devices of all processes.
 
     Raises:
         UserError: `multi_worker`, but `load_tensorflow` has not connected this process with others.

@@ -105,7 +105,7 @@ def test_kernels_give_the_values_and_gradients_of_the_reference(name, batch_norm
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=2e-5 * np.abs(one).max())
 
 
-def test_what_is_large_is_fused(monkeypatch):
+def test_large_maps_and_convolutions_that_are_faster_by_tiles_are_fused(monkeypatch):
     """Large maps, and convolutions of small maps that are faster by tiles."""
     monkeypatch.setattr("cnn_scratch.fast_model.list_gpus", list)
     plain = build_cnn(NetworkConfig(num_filters=32, filter_org="double"), 128, 3)

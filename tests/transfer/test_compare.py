@@ -104,6 +104,6 @@ def test_labels_that_were_decided_between_two_strategies_are_refused(comparison)
         compare(comparison)
     assert not Path("runs/c-first_k").exists()
     run(_build_strategy(comparison, "first_k", "c-first_k"))  # it had begun just before the table was changed
-    with pytest.raises(UserError, match=r"c-first_k/corrections.csv: decides otherwise .*: the strategies have other"):
+    with pytest.raises(UserError, match=r"c-first_k/corrections.csv: decides otherwise .*: the strategies were"):
         compare(comparison)
     assert not Path("runs/c-all").exists()

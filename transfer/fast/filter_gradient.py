@@ -26,9 +26,8 @@ def compute_filter_gradient(
         stride: in both directions.
         padding: `SAME` or `VALID`.
     """
-    if (
-        stride == 1 and kernel.shape[:2] == (1, 1) and x.dtype == tf.float32
-    ):  # 16-bit products would be summed in 16 bits
+    is_float32 = x.dtype == tf.float32  # products of 16 bits would be summed in 16 bits
+    if is_float32 and stride == 1 and kernel.shape[:2] == (1, 1):
         return tf.reshape(_multiply_positions(x, gradient), kernel.shape)
     if stride == 1 and padding == "SAME":
         return tiled_convolution.compute_filter_gradient(x, kernel, gradient)

@@ -49,7 +49,7 @@ def find_offer(entry: Entry) -> Offer | None:
         budget = entry.config.get("budget")
         return Offer(f"Continue for another {budget}", f"To continue it for another {budget} in a terminal:")
     done = len(results)
-    is_endless = has_endless_space(entry.path, entry.config.get("tuner", "grid"))
+    is_endless = has_endless_space(entry.path, entry.config)
     points = math.inf if is_endless else results.num_points
     if done >= points or (status and done < status.total):  # a search may end before it has made all its trials
         return None

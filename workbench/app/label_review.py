@@ -71,7 +71,7 @@ def list_commands(entry: Entry, table: Path) -> list[Command]:
     command = find_command_of_run(entry.path, entry.config)
     if command is None:
         return [("To train with these labels, add this option to the command:", labels)]
-    folder = entry.path / "fold-1" if entry.num_folds else entry.path  # a cross-validation is resolved in its folds
+    folder = entry.path / "fold-1" if entry.num_folds else entry.path  # only a fold has the resolved settings
     config, where = shlex.quote(str(folder / "config.yaml")), shlex.quote(str(entry.path.parent))
     line, name = f"{format_call(command)} --config {config}", f"{entry.name}-corrected"
     options = f"{labels} --runs-dir {where} --name {shlex.quote(name)}"

@@ -136,7 +136,7 @@ class LoadedModel:
         return _draw(image, np.maximum(values.sum(axis=-1), 0), blur=image.shape[0] / 64)
 
     def find_similar(self, image: np.ndarray, count: int) -> SimilarPhotos:
-        """Return the training photos whose features are nearest to those of a photo, of at most 3,000.
+        """Compare a photo with at most 3,000 training photos, and return those with the nearest features.
 
         Raises:
             UserError: the run's data cannot be loaded.

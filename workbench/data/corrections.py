@@ -147,10 +147,12 @@ def check_same_corrections(path: Path, run: Path, advice: str) -> None:
         advice: what to do, for the error.
 
     Raises:
-        UserError: names an image on which they differ.
+        UserError: names an image on which they differ, or the table if it is missing.
     """
     kept = run / CORRECTIONS
     differences = _read_decisions(path) ^ _read_decisions(kept)
+    if differences and not path.exists():
+        raise UserError(f"{path}: is missing: {advice}")
     if differences:
         raise UserError(f"{path}: decides otherwise on '{min(differences)[0]}' than {kept}: {advice}")
 
@@ -187,8 +189,8 @@ def apply_corrections(path: Path, source: Source, store: Store, *, is_kept: bool
     Args:
         path: of the table.
         source, store: the data as it is now.
-        is_kept: whether a run keeps the table. What was decided on a label that the data does not have any more is then
-            ignored: the image is compared with the split that the run keeps.
+        is_kept: whether a run keeps the table. `relabel` of a label that the data does not have any more is then
+            ignored, and the image is compared with the split that the run keeps. `exclude` always holds.
 
     Raises:
         UserError: the table cannot be used, has no action at all, or a label or a class that the data does not have.

@@ -55,8 +55,8 @@ class Dataset:
         split: the images of all parts, as they are saved in a run's folder.
         changes: lines for the user on what has changed since the run was trained whose split is used.
         fold: the fold that validates, such as `2/5`; None without cross-validation.
-        notes: lines for the user on what left_out.csv lists in vain, on corrected labels, and on what the split keeps
-            together.
+        notes: lines for the user: about lines of left_out.csv that name no image, corrected labels, and what the split
+            keeps together.
         corrections: of the labels, which the run keeps.
         source_labels: int32 (n,), class indices before the corrections; empty where the images are of another source.
     """

@@ -96,9 +96,9 @@ def _find_parts(root: Path) -> list[tuple[str, Path]]:
     """Return (part, folder) pairs: train with its test and validation sets, or the whole folder without a split.
 
     A `val` (or `valid`, `validation`) next to `train` is the held-out test set, unless there is a `test` as well. A
-    folder without class folders is no part: it may hold unlabelled photos, or nothing. The names may be written in
-    another case, but without one of the others next to it, `Train` is a class. So is a `train` that holds images, as
-    the folders next to it do.
+    folder without class folders is no part: it may hold unlabelled photos, or nothing. Upper and lower case do
+    not matter, but `Train` is a class if no other part is next to it, and `train` is one if it and the folders next to
+    it hold images and no folders.
     """
     folders = _find_part_folders(root)
     train = folders.pop("train", None)

@@ -113,8 +113,8 @@ def _refuse_passing_failures(decoded: Iterable[DecodedItem], source_name: str) -
     for item, result in decoded:
         if isinstance(result, DecodingFailure) and not result.is_content:
             raise UserError(
-                f"{source_name}: {item.name} cannot be read: {result.reason}; make it readable and repeat the "
-                "command, which keeps what is decoded already; or remove the file"
+                f"{source_name}: {item.name} cannot be read: {result.reason}; remove the cause and repeat the "
+                "command, which keeps what is decoded already; or remove the image from the data"
             )
         yield item, result
 

@@ -1,7 +1,7 @@
 """TensorFlow Datasets as sources: `tfds:NAME[:VERSION]`, and the prepared `nature_12k`.
 
-Functions import tensorflow_datasets themselves: it takes half a second, and most runs read a folder. It starts
-TensorFlow, which `load_tensorflow` must do before: later it is too late to keep it from taking a GPU's whole memory.
+Functions import tensorflow_datasets themselves: it takes half a second, and most runs read a folder. They call
+`load_tensorflow` before, because the import starts TensorFlow, which would take the whole memory of a GPU.
 """
 
 import contextlib

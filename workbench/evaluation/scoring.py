@@ -123,7 +123,7 @@ def load_test_images(run: FinishedRun) -> Dataset:
 def predict_test(run: FinishedRun, dataset: Dataset) -> ModelPredictions:
     """Predict the test images of a data set."""
     batches = split_rows(dataset.images, dataset.test)
-    for batch in {len(batch): batch for batch in batches}.values():  # one of each size, whose first use is slow
+    for batch in {len(batch): batch for batch in batches}.values():  # the first one of a size is slow
         run.model.predict_on_batch(dataset.images[batch])
     start = time.perf_counter()
     logits = predict_logits(run.model, dataset.images, dataset.test, "testing")

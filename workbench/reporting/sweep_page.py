@@ -109,7 +109,7 @@ def _build_tiles(results: SweepResults, run: FinishedRun) -> list[Tile]:
     if best and best.score is not None:
         tiles.append(Tile(f"best {results.metric_name}", results.format_score(best.score), f"trial {best.id}"))
     note = f"{len(results.failed):,} failed, {pruned:,} pruned"
-    if not has_endless_space(run.path, run.config.get("tuner", "grid")):
+    if not has_endless_space(run.path, run.config):
         note = f"of {format_count(results.num_points, 'point')}; {note}"
     tiles.append(Tile("trials", f"{len(results):,}", note))
     ends = measure_running_time(results.trials)

@@ -64,7 +64,8 @@ def open_sweep(config: Any, trial: TrialOptions, *, command: str, train_command:
             elif executor is None:
                 executor = start_workers(config)
             _begin(config, folder, space)
-            space = space.sort_parameters(list(read_json(folder.path / "sweep.json")["parameters"]))  # as it was begun
+            began = read_json(folder.path / "sweep.json")["parameters"]
+            space = space.sort_parameters(list(began))  # the file may have them in another order now
             if executor:
                 executor.keep_logs(folder.path / "workers")
             trial_defaults = make_trial_defaults(folder, type(config), trial)
@@ -146,7 +147,7 @@ def _begin(config: Any, folder: RunFolder, space: Space) -> None:
     bases = [base for base in space.list_values("from_") if isinstance(base, str)]
     used = find_used_images(*bases)
     dataset = load_dataset(config.data, config.search.seed, show_decoding, kept, used)
-    text = find_space(config).read_text(encoding="utf-8")  # of a file that may be in the folder
+    text = find_space(config).read_text(encoding="utf-8")  # before `clear`: the file may be in the folder
     if config.run.overwrite:
         folder.clear()
     _check_same_sweep(folder.path, config, space, dataset, has_split=kept is not None)

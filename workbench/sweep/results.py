@@ -245,10 +245,10 @@ def read_description(folder: Path | str) -> SweepResults:
     return SweepResults(parameters, fixed, metric, direction)
 
 
-def has_endless_space(folder: Path, tuner: str) -> bool:
-    """Return whether the tuner of the sweep in a folder draws values from ranges, as `Space.is_endless`."""
+def has_endless_space(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Return whether a sweep, by its folder and configuration, draws values from ranges, as `Space.is_endless`."""
     settings = read_json(folder / "sweep.json")
-    return tuner != "grid" and isinstance(settings, dict) and bool(settings.get("distributions"))
+    return config.get("tuner", "grid") != "grid" and isinstance(settings, dict) and bool(settings.get("distributions"))
 
 
 def add_rows(results: SweepResults, rows: Iterable[Mapping[str, str]], path: Path) -> None:

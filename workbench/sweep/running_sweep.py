@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -216,13 +217,14 @@ class Sweep:
             console.print(trial.describe())
         if self.ended == "budget":
             console.print(f"no further trial fits into the budget of {asked.search.budget}")
+        best = shlex.quote(str(path / "best.yaml"))
         lines = [
             ("every trial", path / "trials.csv"),
             ("best model", path / "model.keras"),
             ("its settings", path / "best.yaml"),
             ("report", leave_report(path)),
             ("curves and HParams", f"tensorboard --logdir {asked.run.logs_dir}"),
-            ("train the best again", f"{format_call(self.train_command)} --config {path / 'best.yaml'}"),
+            ("train the best again", f"{format_call(self.train_command)} --config {best}"),
         ]
         is_endless = self.space.is_endless(self.tuner)
         if is_endless or num_trials < self.space.num_points:

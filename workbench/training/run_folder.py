@@ -179,10 +179,10 @@ def make_name(text: str) -> str:
 
 
 def choose_run_folder(run: TrainingRunConfig, default: str) -> RunFolder:
-    """Return the folder of the resumed run, the named one, or a new one called `name`, `name-2`, `name-3`, ...
+    """Return the folder of the resumed run, the named one, or a new one.
 
-    The new one's name is made from `default`. With `overwrite` and without a name it is the one called `name`, whether
-    it exists or not.
+    The name of a new one is made from `default`; if there is such a run, -2, -3, ... is appended. With `overwrite` the
+    one that is there is used.
 
     Raises:
         UserError: the folder exists and is neither to be resumed nor to be overwritten.

@@ -22,7 +22,10 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def has_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether a run has the metrics of these epochs, not none, only a test, or those of a shorter training."""
+    """Return whether metrics.json has the results of all these epochs.
+
+    It has not if it is missing, has only a test, or is of a shorter training.
+    """
     return is_of_finished_training(read_json(folder / METRICS), len(history))
 
 

@@ -1,7 +1,7 @@
 """Convolutions with kernels of 3x3 by products of matrices, which on CPUs are faster where there are many channels.
 
-Winograd's way cuts the maps into tiles. With d a tile of 4x4 inputs, k the kernel, g the gradients of the 2x2 outputs
-that the tile gives, and * the product of elements, the outputs and the kernel's gradient are
+Winograd's method cuts the maps into tiles. With d a tile of 4x4 inputs, k the kernel, g the gradients of the 2x2
+outputs that the tile gives, and * the product of elements, the outputs and the kernel's gradient are
 
     y        = A' (sum over channels of (G k G') * (B' d B)) A
     d_kernel = G' (sum over tiles of (B' d B) * (A g A')) G

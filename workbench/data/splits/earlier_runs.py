@@ -47,7 +47,7 @@ def find_used_images(*runs: str | None) -> dict[str, UsedImage]:
 
 
 def list_unchecked_runs(*runs: str | Path | None) -> list[str]:
-    """Return of runs, and those that their networks were taken from, the ones of which it is not known what they used.
+    """Return the runs whose images are not known, among some runs and those that their networks were taken from.
 
     These are runs of an earlier version, which keep no split, and runs that are not found.
 

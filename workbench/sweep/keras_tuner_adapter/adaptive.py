@@ -72,7 +72,7 @@ class AdaptiveSource:
         self._search, self._converter, self._max_trials, self._path = search, converter, max_trials, path
         self._may_repeat = may_repeat
         self._pending: Trial | None = None  # chosen, but not handed out
-        self._is_exhausted = False  # asked again, the search might find a point that it has not found before
+        self._is_exhausted = False  # then it is not asked again: it draws at random, and might find a new point
 
     def count_trials(self) -> int:
         """Return the number of trials at most."""
