@@ -269,6 +269,7 @@ def test_a_search_after_labels_were_edited_in_the_data_leaves_a_table_that_fits(
 def test_an_unfinished_cross_validation_is_named_as_that(data, tmp_path):
     run = tmp_path / "cv"
     write_cross_validation(run, data)
+    (run / "config.yaml").write_text(f"data: {data}\nfolds: 2\n")
     (run / "folds.json").unlink()
     with pytest.raises(UserError, match=r"cv: not all folds are trained; repeat the command that began them"):
         search_labels(LabelsConfig([str(run)]))
