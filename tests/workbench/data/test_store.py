@@ -143,8 +143,8 @@ def test_a_file_that_cannot_be_read_now_ends_the_decoding_and_is_read_again(sour
     with pytest.raises(UserError) as raised:
         open_store(dataclasses.replace(source, load_items=load_items), 16, "crop")
     assert str(raised.value) == (
-        f"photos: {failing} cannot be read: {error.strerror}; make it readable and repeat the command, "
-        "which keeps what is decoded already; or remove the file"
+        f"photos: {failing} cannot be read: {error.strerror}; remove the cause and repeat the command, "
+        "which keeps what is decoded already; or remove the image from the data"
     )
     assert not list(cache.glob("*/*/index.json"))
     reads = []
