@@ -15,7 +15,7 @@ class LiteRTModel:
         path: of the file.
 
     Attributes:
-        input_shape, output_shape: as of a Keras model; None stands for the number of images.
+        input_shape, output_shape: as of a Keras model; None is the number of images.
 
     Raises:
         ValueError: the file is damaged.

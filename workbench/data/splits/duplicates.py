@@ -239,7 +239,7 @@ def find_repeats(pairs: Pairs, parts: np.ndarray) -> dict[int, int]:
 def find_earlier_twins(pairs: Pairs, parts: np.ndarray) -> dict[int, int]:
     """Return row -> a row of the same photo in an earlier part: the first row in the earliest such part.
 
-    Unlike in `find_repeats`, images that repeat others count: of three photos of a burst, the second may resemble the
+    Unlike in `find_repeats`, images that repeat others count: of three photos of a series, the second may resemble the
     first and the third, and the first not resemble the third.
 
     Args:
