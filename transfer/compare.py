@@ -35,7 +35,7 @@ from workbench.data.splits.groups import NO_GROUPS
 from workbench.data.splits.kept_split import open_kept_split
 from workbench.errors import UserError
 from workbench.evaluation.comparison import ComparedRun
-from workbench.files import read_csv, write_json
+from workbench.files import write_json
 from workbench.finished_run import open_run
 from workbench.reporting.comparison_page import write_page
 from workbench.runtime import make_python_path
@@ -43,7 +43,7 @@ from workbench.table import Column, Table
 from workbench.training.augmentation_options import check_augmentation_options
 from workbench.training.plan import is_planned
 from workbench.training.run_folder import check_name, make_name, read_config
-from workbench.training.saved_state import HISTORY, has_metrics
+from workbench.training.saved_state import is_trained
 
 Mode = Literal["last_layer", "first_k", "all"]
 _AGAIN = "begin again with --overwrite or another --name"
@@ -146,7 +146,7 @@ def _run_strategy(config: TransferConfig, others: Sequence[Path]) -> Path:
     if (folder / "config.yaml").exists() and not config.run.overwrite:
         if not _has_same_settings(read_config(folder, TransferConfig), config):
             raise UserError(f"{folder}: made with other settings; replace it with --overwrite, or choose --name")
-        if has_metrics(folder, read_csv(folder / HISTORY)):
+        if is_trained(folder):
             return folder
         words = f" --resume {shlex.quote(str(folder))}"
     elif others:

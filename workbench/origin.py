@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.commandline.calls import format_call
-from workbench.files import read_json
+from workbench.files import read_json, read_yaml
 
 _OF_CNN = {
     "num_filters",
@@ -43,6 +43,17 @@ def find_command(names: Iterable[str]) -> str | None:
 def is_sweep_file(names: Iterable[str]) -> bool:
     """Return whether a YAML file with these keys describes a sweep's space, and no options."""
     return bool({*names} & _OF_SPACES)
+
+
+def read_run_options(folder: Path) -> Mapping[str, Any]:
+    """Return the content of the config.yaml of a run folder; empty if there is none, or if it holds no options.
+
+    Raises:
+        UserError: it is not YAML.
+    """
+    path = folder / "config.yaml"
+    values = read_yaml(path) if path.is_file() else None
+    return values if isinstance(values, dict) else {}
 
 
 def find_command_of_run(folder: Path, values: Mapping[str, Any]) -> str | None:

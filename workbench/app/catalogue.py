@@ -16,7 +16,7 @@ import yaml
 
 from workbench.app.processes import Holder, find_holder
 from workbench.errors import UserError
-from workbench.files import read_csv, read_json
+from workbench.files import read_json
 from workbench.finished_run import FinishedRun
 from workbench.saved_metrics import find_damage, is_of_finished_training
 from workbench.sweep.live_results import LiveResults
@@ -24,7 +24,7 @@ from workbench.sweep.results import SweepResults
 from workbench.sweep.status import STATUS, SweepStatus, read_status
 from workbench.training.fold_scores import FOLDS, FoldsSummary, read_folds
 from workbench.training.history import EpochLog, find_best_epoch, read_history
-from workbench.training.saved_state import HISTORY, has_metrics
+from workbench.training.saved_state import is_trained
 from workbench.wording import format_count
 
 State = Literal["running", "finished", "stopped", "damaged"]
@@ -208,7 +208,7 @@ class Catalogue:
         entry = dataclasses.replace(before[1], holder=holder, changed=max(times))
         if entry.num_folds:
             written = [*path.glob("fold-*/metrics.json")]
-            done = entry.num_folds if entry.folds else sum(_is_trained(file.parent) for file in written)
+            done = entry.num_folds if entry.folds else sum(_is_fold_trained(file.parent) for file in written)
             changed = max(entry.changed, *(_get_time(str(file)) for file in written), 0.0)
             entry = dataclasses.replace(entry, folds_done=done, changed=changed)
         entry = dataclasses.replace(entry, has_old_test=_has_old_test(entry))
@@ -262,10 +262,10 @@ def _has_old_test(entry: Entry) -> bool:
         return False
 
 
-def _is_trained(fold: Path) -> bool:
-    """Return whether the training of a fold has finished."""
+def _is_fold_trained(fold: Path) -> bool:
+    """Return whether the training of a fold has finished; False if it cannot be read."""
     try:
-        return has_metrics(fold, read_csv(fold / HISTORY))
+        return is_trained(fold)
     except (UserError, OSError):
         return False
 

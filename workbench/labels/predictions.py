@@ -15,8 +15,8 @@ from workbench.data.splits.saved_split import read_split
 from workbench.errors import UserError
 from workbench.evaluation.prediction import predict_logits
 from workbench.evaluation.probabilities import softmax
-from workbench.files import read_yaml
 from workbench.finished_run import FinishedRun, open_run
+from workbench.origin import read_run_options
 from workbench.runtime import load_tensorflow
 from workbench.sweep.outcomes.sweep_outcomes import read_outcomes
 from workbench.training.cross_validation import read_out_of_fold
@@ -92,7 +92,7 @@ def collect_predictions(folders: Sequence[str], data: str | None = None) -> Pred
     for folder in folders:
         path = Path(folder)
         found = read_out_of_fold(path)
-        if found is None and _has_folds(path):
+        if found is None and read_run_options(path).get("folds"):
             raise UserError(f"{folder}: not all folds are trained; repeat the command that began them")
         run = open_run(path / "fold-1" if found else path, data=data)
         this = _load_dataset(run)
@@ -136,12 +136,6 @@ def _list_repeated(path: Path, dataset: Dataset, has_folds: bool) -> set[str]:
     """Return the names of the validation images whose photo is also in the training set, of a run or of each fold."""
     splits = map(read_split, path.glob("fold-*")) if has_folds else [dataset.split]
     return {image.name for split in splits for image in split or () if image.part == VALIDATION and image.repeats}
-
-
-def _has_folds(path: Path) -> bool:
-    """Return whether a folder is that of a cross-validation."""
-    values = read_yaml(path / "config.yaml") if (path / "config.yaml").is_file() else None
-    return isinstance(values, dict) and bool(values.get("folds"))
 
 
 def _load_dataset(run: FinishedRun) -> Dataset:

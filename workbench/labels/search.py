@@ -15,12 +15,11 @@ from workbench.data.corrections import (
     write_corrections,
 )
 from workbench.errors import UserError
-from workbench.files import read_yaml
 from workbench.labels.predictions import collect_predictions
 from workbench.labels.problems import LabelProblem, find_problems, make_table
 from workbench.labels.ranking import check_cleanlab
 from workbench.labels.table import FOLDER, PAGE, TABLE
-from workbench.origin import find_command_of_run
+from workbench.origin import find_command_of_run, read_run_options
 from workbench.reporting.labels_page import write_page
 from workbench.wording import format_count
 
@@ -69,16 +68,10 @@ def search_labels(config: LabelsConfig) -> list[LabelProblem]:
     for item in problems[:_SHOWN]:
         console.print(f"  {item.image}: {item.label}, but looks like {item.suggested} ({item.confidence:.0%})")
     console.print(f"look at:  {folder / PAGE}\nreview:   {folder / TABLE} (action: keep, relabel or exclude)")
-    train = format_call(_find_command(Path(config.runs[0])))
+    run = Path(config.runs[0])
+    train = format_call(find_command_of_run(run, read_run_options(run)) or "transfer.run")
     console.print(f"apply:    {train} --data ... --labels {shlex.quote(str(folder / TABLE))}", soft_wrap=True)
     return problems
-
-
-def _find_command(run: Path) -> str:
-    """Return the command that made a run; `transfer.run` if it is not known."""
-    path = run / "config.yaml"
-    values = read_yaml(path) if path.exists() else None
-    return find_command_of_run(run, values or {}) or "transfer.run"
 
 
 def _read_review(folder: Path) -> list[Correction]:

@@ -45,7 +45,7 @@ def resolve_search(config: Any, trial: TrialOptions) -> tuple[Any, Space]:
             f"{where}: early_terminate is for the methods grid and random, the tuner {tuner} has its own way: "
             "remove it, or add --prune off"
         )
-    if space.halving and prune == "halving" and "epochs" in {**space.fixed, **space.parameters}:
+    if space.halving and prune == "halving" and space.list_values("epochs"):
         longest, first = space.max_epochs, space.halving.rungs[0]
         if first >= longest:
             raise UserError(

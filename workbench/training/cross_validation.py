@@ -25,7 +25,7 @@ from workbench.files import read_csv, read_json, replace_file, write_csv, write_
 from workbench.training.fold_scores import FOLDS, FoldsSummary, describe_folds
 from workbench.training.run_folder import RunFolder, make_name, read_config
 from workbench.training.run_results import PROBABILITIES
-from workbench.training.saved_state import BEST, HISTORY, LAST, METRICS, has_metrics
+from workbench.training.saved_state import BEST, HISTORY, LAST, METRICS, is_trained
 
 OUT_OF_FOLD, IMAGES = "out_of_fold.npy", "out_of_fold.csv"
 _MAY_DIFFER = {"name", "runs_dir", "logs_dir", "overwrite", "resume", "cache_dir", "wandb"}
@@ -79,7 +79,7 @@ def cross_validate(config: Any, train: Callable[[Any], Path], *, command: str, k
         _begin(folder, replace(config, name=name))
         for number in range(1, count + 1):
             path = folder.path / f"fold-{number}"
-            if has_metrics(path, read_csv(path / HISTORY)):
+            if is_trained(path):
                 console.print(f"fold {number} of {count}: trained already", style="dim")
                 continue
             if number > 1 and config.data.labels and not (path / "config.yaml").exists():

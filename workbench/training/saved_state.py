@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from workbench.commandline.calls import format_call
 from workbench.errors import UserError
-from workbench.files import read_json
+from workbench.files import read_csv, read_json
 from workbench.saved_metrics import is_of_finished_training
 from workbench.training.history import read_history
 
@@ -24,9 +24,18 @@ def has_checkpoint(folder: Path) -> bool:
 def has_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether metrics.json has the results of all these epochs.
 
-    It has not if it is missing, has only a test, or is of a shorter training.
+    It does not if it is missing, holds only a test, or is of a shorter training.
     """
     return is_of_finished_training(read_json(folder / METRICS), len(history))
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether the training of a run has finished: whether metrics.json has the results of its whole history.
+
+    Raises:
+        UserError: history.csv is damaged.
+    """
+    return has_metrics(folder, read_csv(folder / HISTORY))
 
 
 def check_saved_state(folder: Path, command: str | None) -> None:
