@@ -176,7 +176,8 @@ def infer_block(x: tf.Tensor, kernel: tf.Tensor, affine: Affine, activation: str
     Returns:
         (batch, height // 2, width // 2, filters) of the type of `x`.
     """
-    return _pool(tf.nn.conv2d(x, kernel, 1, "SAME"), affine, activation).output
+    y = tf.nn.conv2d(x, kernel, 1, "SAME")  # not by tiles, whose loops would be compiled for each size of a batch
+    return _pool(y, affine, activation).output
 
 
 def train_batch_norm_block(

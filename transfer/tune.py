@@ -187,7 +187,7 @@ def tune(config: TuneConfig) -> Path:
         find_application(str(name))
     for weights in space.list_values("weights"):
         check_weights(str(weights))
-    for base in space.list_values("from_") or [None]:
+    for base in space.list_values("from_") or [None]:  # networks of different image sizes are refused
         backbone = BackboneConfig(from_=base if isinstance(base, str) else None)
         config = replace(config, image_size=resolve(TransferConfig(config.data, backbone)).data.image_size)
     with open_sweep(config, TRIAL, command="transfer.tune", train_command="transfer.run") as sweep:

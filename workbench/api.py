@@ -117,7 +117,7 @@ def report(run: StrPath, **options: str | None) -> Path:
 
 
 def _list_paths(paths: StrPath | Sequence[StrPath]) -> list[StrPath]:
-    """Return the paths as a list, also where only one is given: a text is not a sequence of one-letter paths."""
+    """Return the paths as a list, also where only one is given: `list` would divide a text into its letters."""
     return [paths] if isinstance(paths, str | os.PathLike) else list(paths)
 
 

@@ -47,7 +47,7 @@ def check_augmentation_options(config: Any) -> None:
 def reset_unused_augmentation(config: Config) -> Config:
     """Return the configuration with the defaults of the options that change nothing.
 
-    None does without `data_aug`, and `crop_area` does not where images are shifted.
+    Without `data_aug` these are all of them; where images are shifted it is `crop_area`.
     """
     asks: Any = config
     training = asks.training

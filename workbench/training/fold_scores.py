@@ -8,7 +8,7 @@ from workbench.files import read_json
 from workbench.wording import agree
 
 FOLDS = "folds.json"
-CHOICE = (
+BEST_EPOCHS_NOTE = (
     "each fold counts its best epoch, which is chosen by the images that it is measured on, so the accuracy and its "
     "interval are too high, most of all with few images"
 )
@@ -71,7 +71,7 @@ def describe_folds(summary: FoldsSummary) -> list[str]:
     )
     warning = describe_warning(summary)
     last = f"folds:       {each}; standard deviation {100 * summary['standard_deviation']:.1f} points"
-    return [first, f"note: {CHOICE}", *([f"warning: {warning}"] if warning else []), last]
+    return [first, f"note: {BEST_EPOCHS_NOTE}", *([f"warning: {warning}"] if warning else []), last]
 
 
 def describe_warning(summary: FoldsSummary) -> str:

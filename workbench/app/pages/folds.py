@@ -12,7 +12,7 @@ from workbench.app.state import AppState
 from workbench.commandline.calls import format_call
 from workbench.origin import find_command_of_run
 from workbench.table import Column, Table
-from workbench.training.fold_scores import CHOICE, FoldsSummary, describe_warning
+from workbench.training.fold_scores import BEST_EPOCHS_NOTE, FoldsSummary, describe_warning
 from workbench.training.saved_state import HISTORY
 from workbench.wording import format_count
 
@@ -83,7 +83,7 @@ class FoldsPage(LivePage):
             return
         with self._folds:
             Text("h2", "Folds")
-            Text("p", f"{CHOICE[:1].upper()}{CHOICE[1:]}.")
+            Text("p", f"{BEST_EPOCHS_NOTE[:1].upper()}{BEST_EPOCHS_NOTE[1:]}.")
             warning = describe_warning(summary)
             if warning:
                 add_notice(f"{warning[:1].upper()}{warning[1:]}.")
